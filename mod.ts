@@ -1,0 +1,42 @@
+/**
+ * Producer–consumer queues made of web streams.
+ *
+ * A {@linkcode Queue} is a WHATWG pair, `{ readable, writable }`, whose
+ * `highWaterMark` and `desiredSize` carry the backpressure; `put` and `get` cost
+ * about as much as a bare `await`. It runs unchanged on Deno, Bun, Node,
+ * browsers and edge runtimes.
+ *
+ * @example A bounded queue between a fast producer and a slow consumer
+ * ```ts
+ * import { Queue } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new Queue<string>({ highWaterMark: 2 });
+ * const producing = queue.putMany(["a", "b", "c"]).then(() => queue.close());
+ *
+ * const seen: string[] = [];
+ * for await (const item of queue) seen.push(item);
+ * await producing;
+ * assertEquals(seen, ["a", "b", "c"]);
+ * ```
+ *
+ * @module
+ */
+
+export { QueueClosedError, QueueFullError } from "./src/errors.ts";
+export type { QueueErrorOptions } from "./src/errors.ts";
+export { LifoQueue } from "./src/lifo_queue.ts";
+export { Queue } from "./src/queue.ts";
+export type {
+  GetManyOptions,
+  GetOptions,
+  ProducerOptions,
+  PutOptions,
+  QueueState,
+  QueueStats,
+} from "./src/queue.ts";
+export type {
+  Overflow,
+  QueueOptions,
+  UndeliveredReason,
+} from "./src/strategy.ts";

@@ -1,0 +1,132 @@
+/**
+ * First in, first out, or last in, first out: one ring of slots.
+ *
+ * @module
+ */
+
+import type { Buffer } from "./buffer.ts";
+
+const SMALLEST = 16;
+
+/**
+ * A ring whose capacity is a power of two.
+ *
+ * - Every operation is O(1), growth and shrinking amortised.
+ * - 8 to 16 bytes an item while all weigh 1; the weights get a ring of their
+ *   own with the first item that weighs something else.
+ * - A slot is emptied when its item leaves, and a ring that a backlog has
+ *   blown up gives the memory back.
+ */
+export class Ring<T> implements Buffer<T> {
+  length = 0;
+  size = 0;
+  #slots: (T | undefined)[] = emptySlots(SMALLEST);
+  #weights: number[] | undefined = undefined;
+  #head = 0;
+  /** Always the capacity − 1. Wraps an index by `& #mask`. */
+  #mask: number = SMALLEST - 1;
+  readonly #newestFirst: boolean;
+
+  constructor(options: { newestFirst?: boolean } = {}) {
+    this.#newestFirst = options.newestFirst === true;
+  }
+
+  rank(): number {
+    return 0;
+  }
+
+  push(item: T, weight: number): void {
+    if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
+    const index = (this.#head + this.length) & this.#mask;
+    this.#slots[index] = item;
+    if (this.#weights !== undefined) this.#weights[index] = weight;
+    else if (weight !== 1) this.#keepWeights(index, weight);
+    this.length++;
+    this.size += weight;
+  }
+
+  shift(): T {
+    if (!this.#newestFirst) return this.#removeOldest();
+    const index = (this.#head + this.length - 1) & this.#mask;
+    return this.#remove(index);
+  }
+
+  yieldsTo(): boolean {
+    return this.length > 0;
+  }
+
+  evict(): T {
+    return this.#removeOldest();
+  }
+
+  clear(): T[] {
+    const items: T[] = [];
+    for (let place = 0; place < this.length; place++) {
+      items.push(this.#slots[(this.#head + place) & this.#mask] as T);
+    }
+    if (this.#newestFirst) items.reverse();
+    this.length = 0;
+    this.size = 0;
+    this.#head = 0;
+    this.#slots = emptySlots(SMALLEST);
+    this.#mask = SMALLEST - 1;
+    this.#weights = undefined;
+    return items;
+  }
+
+  #removeOldest(): T {
+    const index = this.#head;
+    this.#head = (index + 1) & this.#mask;
+    return this.#remove(index);
+  }
+
+  #remove(index: number): T {
+    const item = this.#slots[index] as T;
+    this.#slots[index] = undefined;
+    this.length--;
+    if (this.#weights === undefined) this.size--;
+    // Fractions added and taken off again drift; an empty ring weighs nothing.
+    else this.size = this.length === 0 ? 0 : this.size - this.#weights[index]!;
+    if (this.length * 4 < this.#mask && this.#mask >= SMALLEST * 4) {
+      this.#resize((this.#mask + 1) / 2);
+    }
+    return item;
+  }
+
+  #resize(capacity: number): void {
+    this.#slots = unrolled(this.#slots, this.#head, this.length, capacity);
+    if (this.#weights !== undefined) {
+      this.#weights = unrolled(
+        this.#weights,
+        this.#head,
+        this.length,
+        capacity,
+      ) as number[];
+    }
+    this.#head = 0;
+    this.#mask = capacity - 1;
+  }
+
+  #keepWeights(index: number, weight: number): void {
+    this.#weights = new Array<number>(this.#mask + 1).fill(1);
+    this.#weights[index] = weight;
+  }
+}
+
+function emptySlots<T>(capacity: number): (T | undefined)[] {
+  return new Array<T | undefined>(capacity).fill(undefined);
+}
+
+function unrolled<T>(
+  slots: (T | undefined)[],
+  head: number,
+  length: number,
+  capacity: number,
+): (T | undefined)[] {
+  const larger = emptySlots<T>(capacity);
+  const mask = slots.length - 1;
+  for (let place = 0; place < length; place++) {
+    larger[place] = slots[(head + place) & mask];
+  }
+  return larger;
+}

@@ -1,0 +1,91 @@
+/**
+ * What a queue throws, and how it words it:
+ * "Cannot <do this>: <rule>, received <value>".
+ *
+ * @module
+ */
+
+/** What an error about a queue may carry beside its message. */
+export interface QueueErrorOptions<T> {
+  /** The item that was not taken over. Left out when the call had none. */
+  item?: T;
+  /** The reason given to `fail()`, when there was one. */
+  cause?: unknown;
+}
+
+/**
+ * The queue takes no more items, or has none left to give and never will.
+ *
+ * On a refused put, {@linkcode QueueClosedError.item} is the item, so nothing
+ * is lost with the error. When the queue was ended by `fail(reason)`, `cause`
+ * is that reason.
+ *
+ * @example An item that came too late
+ * ```ts
+ * import { Queue, QueueClosedError } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new Queue<string>();
+ * queue.close();
+ * try {
+ *   await queue.put("late");
+ * } catch (error) {
+ *   if (!(error instanceof QueueClosedError)) throw error;
+ *   assertEquals(error.item, "late");
+ * }
+ * ```
+ */
+export class QueueClosedError<T = unknown> extends Error {
+  /** The item that was not taken over; absent when the call had none. */
+  declare readonly item?: T;
+
+  /** Makes the error; queues do this for you. */
+  constructor(message: string, options: QueueErrorOptions<T> = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.name = "QueueClosedError";
+    if ("item" in options) define(this, options.item);
+  }
+}
+
+/**
+ * A queue made with `overflow: "reject"` was full. The item is in
+ * {@linkcode QueueFullError.item}.
+ *
+ * @example Refusing instead of waiting
+ * ```ts
+ * import { Queue, QueueFullError } from "@highwater/queue";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const queue = new Queue<number>({ highWaterMark: 1, overflow: "reject" });
+ * await queue.put(1);
+ * const error = await assertRejects(() => queue.put(2), QueueFullError);
+ * if (error.item !== 2) throw new Error("the item travels with the error");
+ * ```
+ */
+export class QueueFullError<T = unknown> extends Error {
+  /** The item that was not taken over. */
+  declare readonly item?: T;
+
+  /** Makes the error; queues do this for you. */
+  constructor(message: string, options: QueueErrorOptions<T> = {}) {
+    super(message);
+    this.name = "QueueFullError";
+    if ("item" in options) define(this, options.item);
+  }
+}
+
+/** Not enumerable, so that printing the error does not print a huge item. */
+function define(error: Error, item: unknown): void {
+  Object.defineProperty(error, "item", { value: item, configurable: true });
+}
+
+/** How a value reads at the end of an error message. */
+export function received(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return `function ${value.name}`.trim();
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value !== "object" || value === null) return String(value);
+  if (Array.isArray(value)) return "an array";
+  const maker = (value as { constructor?: { name?: string } }).constructor;
+  return `an object of ${maker?.name || "no class"}`;
+}

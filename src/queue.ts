@@ -1,0 +1,1376 @@
+/**
+ * The heart: one state machine for every kind of queue. What the items are
+ * stored in decides their order (`buffers/`); waiting, admission, backpressure,
+ * closing and cancellation live here, once.
+ *
+ * @module
+ */
+
+import { bufferOf } from "./buffers/buffer.ts";
+import type { Buffer } from "./buffers/buffer.ts";
+import { Ring } from "./buffers/ring.ts";
+import { QueueClosedError, QueueFullError, received } from "./errors.ts";
+import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
+import type {
+  Overflow,
+  QueueOptions,
+  Strategy,
+  UndeliveredReason,
+} from "./strategy.ts";
+import { QueueReadable } from "./views/readable.ts";
+import type { EndingView, TakingEnd } from "./views/readable.ts";
+import { QueueWritable } from "./views/writable.ts";
+import type { PuttingEnd } from "./views/writable.ts";
+import {
+  deferred,
+  FULFILLED,
+  Line,
+  markHandled,
+  Putter,
+  SignalGroups,
+  signalOf,
+  Taker,
+  WaiterGroup,
+} from "./waiters.ts";
+import type { Deferred } from "./waiters.ts";
+
+/** Options of {@linkcode Queue.put} and {@linkcode Queue.putMany}. */
+export interface PutOptions {
+  /** Gives up waiting: the put rejects with the signal's reason, the item is not taken over. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Options of {@linkcode Queue.get}. */
+export interface GetOptions {
+  /** Gives up waiting: the get rejects with the signal's reason and takes nothing. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Options of {@linkcode Queue.getMany}. */
+export interface GetManyOptions extends GetOptions {
+  /** How many milliseconds to wait for more after the first item; 0 unless told. */
+  linger?: number | undefined;
+}
+
+/** Options of {@linkcode Queue.producer}. */
+export interface ProducerOptions {
+  /**
+   * What the failure (`abort`) of this producer means: `"collect"` lets the
+   * others go on and ends the queue by `fail(AggregateError)` after the last,
+   * `"abort"` aborts the queue, `"ignore"` counts it as done.
+   * `"collect"` unless told.
+   */
+  onError?: "collect" | "abort" | "ignore" | undefined;
+}
+
+/**
+ * Where a queue stands; it only moves forward. `"closing"`: ended by `close`
+ * or `fail`, with items left to take.
+ */
+export type QueueState = "open" | "closing" | "closed" | "errored";
+
+/** What {@linkcode Queue.stats} tells: a frozen snapshot. */
+export interface QueueStats {
+  /** The name the queue was given, or "". */
+  readonly name: string;
+  /** Items stored. */
+  readonly length: number;
+  /** Room left, in the unit of `size`; null once failed or aborted. */
+  readonly desiredSize: number | null;
+  /** The bound. */
+  readonly highWaterMark: number;
+  /** The most items that were ever stored at once. */
+  readonly peakLength: number;
+  /** Items accepted so far. */
+  readonly put: number;
+  /** Items given to consumers so far. */
+  readonly taken: number;
+  /** Items dropped by the overflow policy; they count as undelivered, too. */
+  readonly dropped: number;
+  /** Accepted items that reached no consumer: dropped, or thrown out by `abort()`. */
+  readonly undelivered: number;
+  /** Puts that wait for room. */
+  readonly waitingPuts: number;
+  /** Gets that wait for an item. */
+  readonly waitingGets: number;
+  /** Accepted items that nobody has marked as done, see {@linkcode Queue.join}. */
+  readonly unfinished: number;
+  /** Registered producers that are not done yet. */
+  readonly producers: number;
+  /** Where the queue stands. */
+  readonly state: QueueState;
+}
+
+/** Throws when the queue contradicts itself. For tests, after every step. */
+export let assertInvariants: <T>(queue: Queue<T>) => void;
+
+/**
+ * A bounded queue between producers and consumers that is a pair of web
+ * streams.
+ *
+ * - **Conservation.** An accepted item is delivered to exactly one consumer, or
+ *   reported once to `onUndelivered`, or still in the queue.
+ * - **Cancellation is atomic.** A `put` that rejects has stored nothing, a `get`
+ *   that rejects has taken nothing. An already aborted signal wins over an item
+ *   that is ready; once a promise is resolved, a later abort changes nothing.
+ * - **Order.** First in, first out: items, waiting puts and waiting gets. Nobody
+ *   overtakes one who waits.
+ * - **Every promise settles** on close, fail, abort and disposal.
+ * - **Any value is an item**, `undefined` included.
+ * - **Streams hide nothing.** A readable takes an item when somebody reads, not
+ *   before.
+ * - **Flat cost.** An operation costs the same at any depth, with any number of
+ *   others waiting.
+ *
+ * | verb | new puts | waiting puts | stored items | waiting gets | `closed` |
+ * |---|---|---|---|---|---|
+ * | `close()` | reject | accepted, in order | delivered | served, then end | fulfils after the last item is taken |
+ * | `fail(e)` | reject | accepted, in order | delivered | served, then reject `e` | rejects `e` after the last item is taken |
+ * | `abort(e)` | reject `e` | reject `e` | to `onUndelivered` | reject `e` | rejects `e` at once |
+ *
+ * A `get` that waits does not keep a process alive by itself.
+ *
+ * @example A producer and a consumer
+ * ```ts
+ * import { Queue } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new Queue<number>({ highWaterMark: 2 });
+ *
+ * async function produce(): Promise<void> {
+ *   for (let page = 1; page <= 5; page++) await queue.put(page); // waits while full
+ *   queue.close();
+ * }
+ *
+ * const seen: number[] = [];
+ * const producing = produce();
+ * for await (const page of queue) seen.push(page);
+ * await producing;
+ * assertEquals(seen, [1, 2, 3, 4, 5]);
+ * ```
+ *
+ * @example In the middle of a pipe
+ * ```ts
+ * import { Queue } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new Queue<string>({ highWaterMark: 100 });
+ * const source = new Response("one two").body!.pipeThrough(new TextDecoderStream());
+ * let text = "";
+ * await source.pipeThrough(queue).pipeTo(
+ *   new WritableStream({ write: (chunk) => void (text += chunk) }),
+ * );
+ * assertEquals(text, "one two");
+ * ```
+ */
+export class Queue<T>
+  implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
+  readonly #buffer: Buffer<T>;
+  readonly #strategy: Strategy<T>;
+  readonly #sizeOf: ((item: T) => number) | undefined;
+  readonly #overflow: Overflow;
+  #highWaterMark: number;
+  #state: QueueState = "open";
+  /** Set by fail() and abort(). */
+  #failure: { reason: unknown } | undefined = undefined;
+
+  readonly #getters: Line<Taker<T>> = new Line();
+  readonly #putters: Line<Putter<T>> = new Line();
+  readonly #signals: SignalGroups = new SignalGroups();
+  readonly #putWithdrawn: () => void = () => this.#endIfDrained();
+
+  #putCount = 0;
+  #takenCount = 0;
+  #droppedCount = 0;
+  #undeliveredCount = 0;
+  #clearedCount = 0;
+  /** Items that join() need not wait for any more. */
+  #doneCount = 0;
+  #peakLength = 0;
+
+  #ready: Deferred<void> | undefined = undefined;
+  #closed: Deferred<void> | undefined = undefined;
+  #joined: Deferred<void> | undefined = undefined;
+
+  #readable: QueueReadable<T> | undefined = undefined;
+  #writable: QueueWritable<T> | undefined = undefined;
+  readonly #readers: Set<EndingView> = new Set();
+  readonly #writables: Set<QueueWritable<T>> = new Set();
+  #producerCount = 0;
+  readonly #producerErrors: unknown[] = [];
+
+  /**
+   * Makes a queue that holds 16 items unless told otherwise.
+   *
+   * Throws a `TypeError` or `RangeError` that names the option it cannot use.
+   */
+  constructor(options?: QueueOptions<T>) {
+    this.#strategy = readStrategy(options);
+    this.#highWaterMark = this.#strategy.highWaterMark;
+    this.#sizeOf = this.#strategy.size;
+    this.#overflow = this.#strategy.overflow;
+    this.#buffer = bufferOf(options) ?? new Ring<T>();
+  }
+
+  // -- State ------------------------------------------------------------------
+
+  /** How many items are stored. What waits to be put is not among them. */
+  get length(): number {
+    return this.#buffer.length;
+  }
+
+  /**
+   * The room left in the unit of `size`: highWaterMark − stored − waiting, so
+   * below 0 while puts wait. 0 once `close()` was called, null once `fail()` or
+   * `abort()` was.
+   */
+  get desiredSize(): number | null {
+    if (this.#failure !== undefined) return null;
+    if (this.#state !== "open") return 0;
+    return this.#highWaterMark - this.#buffer.size - this.#putters.weight;
+  }
+
+  /**
+   * The bound, in the unit of `size`. Raising it lets waiting puts in at once;
+   * lowering it throws nothing out, puts wait until enough is taken.
+   *
+   * Setting throws a `TypeError` for what is no number, a `RangeError` for NaN
+   * and below 0.
+   */
+  get highWaterMark(): number {
+    return this.#highWaterMark;
+  }
+
+  set highWaterMark(value: number) {
+    checkHighWaterMark("set highWaterMark", value);
+    this.#highWaterMark = value;
+    this.#admitWaitingPuts();
+    this.#signalRoom();
+    this.#endIfDrained();
+  }
+
+  /**
+   * Fulfilled while there is room (`desiredSize > 0`), pending while there is
+   * none. Fulfilled after `close()`; rejects with the reason of `fail` or
+   * `abort`. A producer that waits for it before `tryPut` may still find the
+   * room gone to another.
+   */
+  get ready(): Promise<void> {
+    if (this.#ready !== undefined) return this.#ready.promise;
+    if (this.#failure === undefined) {
+      if (this.#state !== "open" || this.#hasRoom()) return FULFILLED;
+      this.#ready = deferred();
+    } else {
+      this.#ready = deferred();
+      this.#ready.reject(this.#failure.reason);
+    }
+    markHandled(this.#ready.promise);
+    return this.#ready.promise;
+  }
+
+  /**
+   * Fulfils when the queue was closed and the last item has been taken; rejects
+   * with the reason of `fail` after the last item, of `abort` at once. Ignoring
+   * it causes no unhandled rejection.
+   */
+  get closed(): Promise<void> {
+    if (this.#closed === undefined) {
+      this.#closed = deferred();
+      markHandled(this.#closed.promise);
+      if (this.#state === "closed") this.#closed.resolve();
+      if (this.#state === "errored") this.#closed.reject(this.#reason());
+    }
+    return this.#closed.promise;
+  }
+
+  // -- Putting ----------------------------------------------------------------
+
+  /**
+   * Puts one item in, and waits for room while the queue is full.
+   *
+   * Fulfils when the item is accepted: handed to a waiting get, stored, or
+   * dropped and reported under `"drop-newest"`. Waiting puts are let in in the
+   * order of their arrival; a heavy one is not overtaken by light ones.
+   *
+   * Rejects with `QueueClosedError` after `close` or `fail`, with the reason
+   * after `abort`, with `QueueFullError` when full under `"reject"`, with the
+   * signal's reason when it fires, with whatever `size` throws. A put that
+   * rejects has stored nothing. O(1).
+   *
+   * @example Giving up after a while
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals, assertRejects } from "@std/assert";
+   *
+   * const queue = new Queue<string>({ highWaterMark: 1 });
+   * await queue.put("first");
+   * const giveUp = new AbortController();
+   * const second = queue.put("second", { signal: giveUp.signal });
+   * giveUp.abort(new Error("took too long")); // or AbortSignal.timeout(1000)
+   * await assertRejects(() => second, Error, "took too long");
+   * assertEquals(queue.clear(), ["first"]);
+   * ```
+   */
+  put(item: T, options?: PutOptions): Promise<void> {
+    return this.#put(item, options, undefined);
+  }
+
+  #put(
+    item: T,
+    options: PutOptions | undefined,
+    group: WaiterGroup | undefined,
+  ): Promise<void> {
+    let rank: number;
+    let weight = 1;
+    let signal: AbortSignal | undefined;
+    try {
+      if (options !== undefined) signal = signalOf("put", options);
+      rank = this.#buffer.rank(item, options);
+      // User code, so before anything is read: it may close or fill the queue.
+      if (this.#sizeOf !== undefined) weight = this.#weigh(item);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    if (this.#state !== "open") return Promise.reject(this.#refusal(item));
+    if (
+      this.#putters.first === undefined && this.#handOver(item, weight, rank)
+    ) return FULFILLED;
+    switch (this.#overflow) {
+      case "wait": {
+        const putter = new Putter(item, weight, rank, this.#putWithdrawn);
+        this.#putters.push(putter);
+        if (signal !== undefined) group = this.#signals.of(signal);
+        group?.add(putter);
+        return putter.promise;
+      }
+      case "reject":
+        return Promise.reject(this.#fullError(item));
+      case "drop-newest":
+        this.#putCount++;
+        this.#drop([item], "drop-newest");
+        return FULFILLED;
+      case "drop-oldest":
+        this.#replaceOldest(item, weight, rank);
+        return FULFILLED;
+    }
+  }
+
+  /**
+   * Puts one item in if that needs no waiting, and says whether it did.
+   *
+   * False while the queue is full or a put waits; under `"drop-newest"` false
+   * means that the item stays with you, unreported. Throws `QueueClosedError`
+   * after `close` or `fail`, the reason after `abort`, and whatever `size`
+   * throws. O(1).
+   *
+   * @example Shedding load
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<number>({ highWaterMark: 2 });
+   * assertEquals([1, 2, 3].map((item) => queue.tryPut(item)), [true, true, false]);
+   * ```
+   */
+  tryPut(item: T): boolean {
+    const rank = this.#buffer.rank(item, undefined);
+    const weight = this.#sizeOf === undefined ? 1 : this.#weigh(item);
+    if (this.#state !== "open") throw this.#refusal(item);
+    if (
+      this.#putters.first === undefined && this.#handOver(item, weight, rank)
+    ) return true;
+    if (this.#overflow !== "drop-oldest") return false;
+    this.#replaceOldest(item, weight, rank);
+    return true;
+  }
+
+  /**
+   * Puts the items in one after the other, as {@linkcode Queue.put} would.
+   *
+   * Fulfils when all are accepted. An item is asked of the iterable only after
+   * the one before was accepted, so a generator feels the backpressure. When one
+   * is refused, the promise rejects with the error of its put, which carries
+   * that item; those before it stay accepted, the iterable is closed, and none
+   * after it has been asked for.
+   *
+   * @example From a generator
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<number>();
+   * await queue.putMany(new Set([3, 5, 8]));
+   * assertEquals(await queue.getMany(10), [3, 5, 8]);
+   * ```
+   */
+  async putMany(items: Iterable<T>, options?: PutOptions): Promise<void> {
+    if (
+      typeof (items as Iterable<T> | null)?.[Symbol.iterator] !== "function"
+    ) {
+      throw new TypeError(
+        `Cannot put many: items must be iterable, received ${received(items)}`,
+      );
+    }
+    signalOf("put many", options);
+    if (this.#state === "errored") throw this.#reason();
+    for (const item of items) {
+      const accepted = this.put(item, options);
+      // Without a wait there is no reason to go through the event loop.
+      if (accepted !== FULFILLED) await accepted;
+    }
+  }
+
+  // -- Getting ----------------------------------------------------------------
+
+  /**
+   * Takes the next item, and waits for one while there is none.
+   *
+   * Waiting gets are served in the order of their arrival. Rejects with
+   * `QueueClosedError` when the queue is closed and empty, with the reason after
+   * `fail` (once empty) and `abort`, with the signal's reason when it fires; a
+   * get that rejects has taken nothing. Do not race a get against a timer: its
+   * item would go to nobody. Give it a signal. O(1).
+   *
+   * @example With a time limit
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertRejects } from "@std/assert";
+   *
+   * const queue = new Queue<string>();
+   * await assertRejects(
+   *   () => queue.get({ signal: AbortSignal.timeout(10) }),
+   *   DOMException,
+   * );
+   * ```
+   */
+  get(options?: GetOptions): Promise<T> {
+    let signal: AbortSignal | undefined;
+    if (options !== undefined) {
+      try {
+        signal = signalOf("get", options);
+      } catch (reason) {
+        return Promise.reject(reason);
+      }
+    }
+    if (this.#hasNext()) return Promise.resolve(this.#take());
+    return new Promise<T>((resolve, reject) => {
+      this.#wait(new Getter(resolve, reject), signal);
+    });
+  }
+
+  /**
+   * Takes the next item if there is one now; `undefined` if not, whatever the
+   * state. Where `undefined` may be an item, `length` tells the two apart. O(1).
+   *
+   * @example Taking what is there
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<string>();
+   * queue.tryPut("item");
+   * assertEquals(queue.tryGet(), "item");
+   * assertEquals(queue.tryGet(), undefined);
+   * ```
+   */
+  tryGet(): T | undefined {
+    return this.#hasNext() ? this.#take() : undefined;
+  }
+
+  /**
+   * Takes up to `max` items: what is there now, or, when there is nothing, what
+   * comes first. With `linger` it then waits that many milliseconds for the
+   * batch to fill.
+   *
+   * Fulfils with an empty array when the queue is closed and empty. Rejects like
+   * {@linkcode Queue.get}, and then has taken nothing: a signal, `fail` or
+   * `abort` that comes when it holds items already ends the lingering, and it
+   * fulfils with what it has. `RangeError` when `max` is not a whole number from
+   * 1 (or Infinity).
+   *
+   * @example Writing in batches
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<number>();
+   * await queue.putMany([1, 2, 3]);
+   * queue.close();
+   * assertEquals(await queue.getMany(2), [1, 2]);
+   * assertEquals(await queue.getMany(2), [3]);
+   * assertEquals(await queue.getMany(2), []);
+   * ```
+   */
+  getMany(max: number, options?: GetManyOptions): Promise<T[]> {
+    let signal: AbortSignal | undefined;
+    const linger = options?.linger ?? 0;
+    try {
+      signal = signalOf("get many", options);
+      checkMax(max);
+      checkLinger(linger);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    const items: T[] = [];
+    while (items.length < max && this.#hasNext()) items.push(this.#take());
+    if (items.length === max || (items.length > 0 && linger === 0)) {
+      return Promise.resolve(items);
+    }
+    return new Promise<T[]>((resolve, reject) => {
+      this.#wait(new BatchGetter(resolve, reject, items, max, linger), signal);
+    });
+  }
+
+  /**
+   * As {@linkcode Queue.get}, in the words of an iterator: `{ done: true }` when
+   * the queue is closed and empty. Rejects with the reason of `fail` or `abort`.
+   * O(1).
+   */
+  next(): Promise<IteratorResult<T, undefined>> {
+    return this.#next(undefined);
+  }
+
+  #next(group: WaiterGroup | undefined): Promise<IteratorResult<T, undefined>> {
+    if (this.#hasNext()) {
+      return Promise.resolve({ done: false, value: this.#take() });
+    }
+    return new Promise((resolve, reject) => {
+      const getter = new NextGetter<T>(resolve, reject);
+      this.#wait(getter, undefined);
+      if (group !== undefined && getter.line !== undefined) group.add(getter);
+    });
+  }
+
+  /**
+   * Iterates over the items as one of any number of competing consumers: each
+   * item goes to one of them. Ends when the queue is closed and empty, throws
+   * the reason of `fail` or `abort`. Breaking off leaves the queue open and loses
+   * nothing, also with a `next()` under way.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    return new QueueIterator<T>((group) => this.#next(group));
+  }
+
+  // -- Ending -----------------------------------------------------------------
+
+  /**
+   * Ends the queue gracefully: no new puts; those that wait already are let in
+   * as room comes, consumers take what is left and then see the end. Idempotent.
+   *
+   * @example The end for consumers
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<string>();
+   * await queue.put("last");
+   * queue.close();
+   * assertEquals(await queue.next(), { done: false, value: "last" });
+   * assertEquals(await queue.next(), { done: true, value: undefined });
+   * await queue.closed;
+   * ```
+   */
+  close(): void {
+    if (this.#state !== "open") return;
+    this.#state = "closing";
+    this.#ready?.resolve();
+    this.#ready = undefined;
+    for (const writable of [...this.#writables]) writable.endedByQueue();
+    this.#endIfDrained();
+  }
+
+  /**
+   * Ends the queue as {@linkcode Queue.close} does, but consumers that have taken
+   * everything see `reason` instead of the end. No effect once the queue is
+   * closed, failed or aborted.
+   *
+   * @example Nothing is lost before the error
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals, assertRejects } from "@std/assert";
+   *
+   * const queue = new Queue<number>();
+   * await queue.put(1);
+   * queue.fail(new Error("source broke"));
+   * assertEquals(await queue.get(), 1);
+   * await assertRejects(() => queue.get(), Error, "source broke");
+   * ```
+   */
+  fail(reason: unknown): void {
+    if (this.#state !== "open") return;
+    this.#state = "closing";
+    this.#failure = { reason };
+    this.#ready?.reject(reason);
+    for (const writable of [...this.#writables]) {
+      writable.erroredByQueue(reason);
+    }
+    this.#endIfDrained();
+  }
+
+  /**
+   * Ends the queue now: puts and gets that wait reject with `reason`, stored
+   * items go to `onUndelivered`. Also cuts a `close` or `fail` short. Without a
+   * reason it is an `AbortError`.
+   *
+   * @example What was still inside
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const left: string[] = [];
+   * const queue = new Queue<string>({ onUndelivered: (item) => left.push(item) });
+   * await queue.put("never taken");
+   * queue.abort(new Error("shutting down"));
+   * assertEquals(left, ["never taken"]);
+   * ```
+   */
+  abort(reason?: unknown): void {
+    this.#abort(
+      reason === undefined
+        ? new DOMException("The queue was aborted", "AbortError")
+        : reason,
+    );
+  }
+
+  #abort(reason: unknown): void {
+    if (this.#state === "closed" || this.#state === "errored") return;
+    this.#state = "errored";
+    this.#failure = { reason };
+    const items = this.#buffer.clear();
+    this.#undeliveredCount += items.length;
+    this.#doneCount += items.length;
+    this.#ready?.reject(reason);
+    this.#rejectAll(this.#putters, reason);
+    this.#rejectAll(this.#getters, reason);
+    for (const writable of [...this.#writables]) {
+      writable.erroredByQueue(reason);
+    }
+    this.#writables.clear();
+    this.#producerCount = 0;
+    for (const reader of [...this.#readers]) reader.errored(reason);
+    this.#closed?.reject(reason);
+    this.#settleJoin();
+    this.#report(items, "abort");
+  }
+
+  /**
+   * Takes all stored items out and returns them in the order of their turn; they
+   * are yours. Puts that wait are then let in. The items count as done for
+   * {@linkcode Queue.join}.
+   */
+  clear(): T[] {
+    const items = this.#buffer.clear();
+    this.#clearedCount += items.length;
+    this.#doneCount += items.length;
+    this.#admitWaitingPuts();
+    this.#signalRoom();
+    this.#settleJoin();
+    this.#endIfDrained();
+    return items;
+  }
+
+  /**
+   * Aborts the queue unless it has ended by itself. For `await using`: nobody can
+   * use the queue after the block, so nothing waits for a consumer.
+   */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#abort(new DOMException("The queue was disposed", "AbortError"));
+    return FULFILLED;
+  }
+
+  // -- Streams ----------------------------------------------------------------
+
+  /**
+   * The queue as a `ReadableStream`; the same object each time. It reads ahead by
+   * nothing. `cancel(reason)` aborts the queue, as that of a `TransformStream`
+   * would; a stream that leaves the queue alone is {@linkcode Queue.consumer}.
+   */
+  get readable(): ReadableStream<T> {
+    this.#readable ??= new QueueReadable<T>(
+      this.#takingEnd((reason) => this.#abort(reason)),
+    );
+    return this.#readable;
+  }
+
+  /**
+   * The queue as a `WritableStream`; the same object each time. `write` is `put`,
+   * `close` is `close`, `abort(reason)` is `abort(reason)`. A pipe waits for room
+   * under every overflow policy but the dropping ones. A chunk that cannot be
+   * put ends the pipe and fails the queue, as in a `TransformStream`. For several
+   * sources, see {@linkcode Queue.producer}.
+   */
+  get writable(): WritableStream<T> {
+    if (this.#writable === undefined) {
+      this.#writable = new QueueWritable<T>(this.#puttingEnd({
+        close: () => this.close(),
+        abort: (reason) => this.#abort(reason),
+        failed: (reason) => this.fail(reason),
+      }));
+      this.#follow(this.#writable);
+    }
+    return this.#writable;
+  }
+
+  /**
+   * Registers a producer and returns a `WritableStream` of its own. Closing it
+   * means that this producer is done; when the last registered one is done, the
+   * queue closes. Aborting it means that this producer failed, see
+   * {@linkcode ProducerOptions.onError}; what it has put in stays, what it waits
+   * to put is rejected.
+   *
+   * Throws `QueueClosedError` once the queue has ended. The queue counts the
+   * producer until its stream is closed or aborted.
+   *
+   * @example Many sources, one queue
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<number>();
+   * const sources = [[1, 2], [3, 4], [5]].map((part) =>
+   *   new ReadableStream<number>({
+   *     start(controller) {
+   *       for (const item of part) controller.enqueue(item);
+   *       controller.close();
+   *     },
+   *   })
+   * );
+   * const piping = Promise.all(sources.map((source) => source.pipeTo(queue.producer())));
+   * let sum = 0;
+   * for await (const item of queue) sum += item; // ends by itself
+   * await piping;
+   * assertEquals(sum, 15);
+   * ```
+   */
+  producer(options?: ProducerOptions): WritableStream<T> {
+    const onError = options?.onError ?? "collect";
+    if (onError !== "collect" && onError !== "abort" && onError !== "ignore") {
+      throw new TypeError(
+        `Cannot register a producer: onError must be "collect", "abort" or ` +
+          `"ignore", received ${received(onError)}`,
+      );
+    }
+    if (this.#state !== "open") {
+      throw new QueueClosedError(
+        `Cannot register a producer: ${this.#called()} must be open, ` +
+          `received one that is ${this.#state}`,
+        this.#failure === undefined ? {} : { cause: this.#failure.reason },
+      );
+    }
+    let done = false;
+    const finish = (): boolean => {
+      if (done) return false;
+      done = true;
+      this.#writables.delete(stream);
+      return this.#state === "open";
+    };
+    const failed = (reason: unknown): void => {
+      if (!finish()) return;
+      if (onError === "abort") return this.#abort(reason);
+      if (onError === "collect") this.#producerErrors.push(reason);
+      this.#producerDone();
+    };
+    const stream = new QueueWritable<T>(this.#puttingEnd({
+      close: () => {
+        if (finish()) this.#producerDone();
+      },
+      abort: failed,
+      failed,
+    }));
+    this.#producerCount++;
+    this.#follow(stream);
+    return stream;
+  }
+
+  /**
+   * A `ReadableStream` of its own for one of several competing consumers: each
+   * item goes to one of them. Cancelling it takes this consumer away and leaves
+   * the items and the others alone.
+   *
+   * @example Two consumers
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<number>();
+   * const [left, right] = [queue.consumer().getReader(), queue.consumer().getReader()];
+   * const reads = [left.read(), right.read()];
+   * await queue.putMany([1, 2, 3]);
+   * assertEquals((await Promise.all(reads)).map((read) => read.value), [1, 2]);
+   * await left.cancel();
+   * assertEquals((await right.read()).value, 3);
+   * ```
+   */
+  consumer(): ReadableStream<T> {
+    return new QueueReadable<T>(this.#takingEnd(() => {}));
+  }
+
+  // -- Work under way ---------------------------------------------------------
+
+  /**
+   * Marks one taken item as done, for {@linkcode Queue.join}. `RangeError` when
+   * all accepted items are marked already.
+   */
+  taskDone(): void {
+    if (this.#unfinished() <= 0) {
+      throw new RangeError(
+        "Cannot mark a task as done: taskDone() goes with one item each, " +
+          `received one call more than the ${this.#putCount} items put`,
+      );
+    }
+    this.#doneCount++;
+    this.#settleJoin();
+  }
+
+  /**
+   * Fulfils when every accepted item was marked by {@linkcode Queue.taskDone};
+   * dropped, aborted and cleared ones count as marked. After `abort` it waits
+   * for nobody: it fulfils when nothing is owed and rejects with the reason
+   * otherwise.
+   *
+   * @example Waiting for the work, not for the queue
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   *
+   * const queue = new Queue<string>();
+   * await queue.putMany(["a", "b"]);
+   * const worker = (async () => {
+   *   for await (const _task of queue) queue.taskDone(); // after the work
+   * })();
+   * await queue.join();
+   * queue.close();
+   * await worker;
+   * ```
+   */
+  join(): Promise<void> {
+    if (this.#unfinished() === 0) return FULFILLED;
+    if (this.#joined === undefined) {
+      this.#joined = deferred();
+      this.#settleJoin();
+    }
+    return this.#joined?.promise ?? Promise.reject(this.#reason());
+  }
+
+  /** A frozen snapshot of the counters. Costs nothing between calls. */
+  stats(): QueueStats {
+    return Object.freeze({
+      name: this.#strategy.name,
+      length: this.#buffer.length,
+      desiredSize: this.desiredSize,
+      highWaterMark: this.#highWaterMark,
+      peakLength: this.#peakLength,
+      put: this.#putCount,
+      taken: this.#takenCount,
+      dropped: this.#droppedCount,
+      undelivered: this.#undeliveredCount,
+      waitingPuts: this.#putters.length,
+      waitingGets: this.#getters.length,
+      unfinished: this.#unfinished(),
+      producers: this.#producerCount,
+      state: this.#state,
+    });
+  }
+
+  // -- The hand-off -----------------------------------------------------------
+
+  /**
+   * The one way for an item into the queue: to the oldest get that still waits,
+   * else into the buffer if there is room. Whoever calls has made sure that no
+   * put waits before this one.
+   */
+  #handOver(item: T, weight: number, rank: number): boolean {
+    if (this.#getters.first !== undefined) {
+      const getter = this.#oldestGetter();
+      if (getter !== undefined) {
+        this.#putCount++;
+        this.#takenCount++;
+        getter.accept(item);
+        return true;
+      }
+    }
+    if (!this.#hasRoom()) return false;
+    this.#putCount++;
+    this.#store(item, weight, rank);
+    return true;
+  }
+
+  #store(item: T, weight: number, rank: number): void {
+    const buffer = this.#buffer;
+    buffer.push(item, weight, rank);
+    if (buffer.length > this.#peakLength) this.#peakLength = buffer.length;
+  }
+
+  /** Passes over native reads that were given up, see `views/readable.ts`. */
+  #oldestGetter(): Taker<T> | undefined {
+    let getter = this.#getters.first;
+    while (getter !== undefined && !getter.isWaiting()) {
+      getter.leave();
+      getter.end();
+      getter = this.#getters.first;
+    }
+    return getter;
+  }
+
+  /** Room for one more, whatever its weight. */
+  #hasRoom(): boolean {
+    return this.#highWaterMark - this.#buffer.size > 0;
+  }
+
+  #admitWaitingPuts(): void {
+    for (
+      let putter = this.#putters.first;
+      putter !== undefined && this.#hasRoom();
+      putter = this.#putters.first
+    ) {
+      // It leaves first: an item's `then` may call back in here.
+      putter.leave();
+      this.#handOver(putter.item, putter.weight, putter.rank);
+      putter.accepted();
+    }
+  }
+
+  #hasNext(): boolean {
+    return this.#buffer.length > 0 || this.#putters.first !== undefined;
+  }
+
+  /** Takes the next item; there is one. */
+  #take(): T {
+    const item = this.#remove();
+    this.#afterRemoval();
+    return item;
+  }
+
+  #remove(): T {
+    this.#takenCount++;
+    if (this.#buffer.length > 0) return this.#buffer.shift();
+    // Nothing is stored, so there never is room: a rendezvous.
+    const putter = this.#putters.first!;
+    putter.leave();
+    this.#putCount++;
+    putter.accepted();
+    return putter.item;
+  }
+
+  #afterRemoval(): void {
+    if (this.#putters.first !== undefined) this.#admitWaitingPuts();
+    if (this.#ready !== undefined) this.#signalRoom();
+    if (this.#state !== "open") this.#endIfDrained();
+  }
+
+  #wait(taker: Taker<T>, signal: AbortSignal | undefined): void {
+    if (this.#state === "closed") return taker.end();
+    if (this.#state === "errored") return taker.reject(this.#reason());
+    this.#getters.push(taker);
+    if (signal !== undefined) this.#signals.of(signal).add(taker);
+  }
+
+  // -- Overflow ---------------------------------------------------------------
+
+  #replaceOldest(item: T, weight: number, rank: number): void {
+    const dropped: T[] = [];
+    while (!this.#hasRoom() && this.#buffer.yieldsTo(rank)) {
+      dropped.push(this.#buffer.evict());
+    }
+    this.#putCount++;
+    if (this.#hasRoom()) this.#store(item, weight, rank);
+    else dropped.push(item);
+    this.#drop(dropped, "drop-oldest");
+  }
+
+  #drop(items: T[], reason: UndeliveredReason): void {
+    this.#droppedCount += items.length;
+    this.#undeliveredCount += items.length;
+    this.#doneCount += items.length;
+    this.#settleJoin();
+    this.#report(items, reason);
+  }
+
+  /** The last thing an operation does: from here on user code runs. */
+  #report(items: T[], reason: UndeliveredReason): void {
+    const { onUndelivered } = this.#strategy;
+    if (onUndelivered === undefined) return;
+    for (const item of items) {
+      try {
+        onUndelivered(item, reason);
+      } catch (error) {
+        console.error(`onUndelivered of ${this.#called()} threw`, error);
+      }
+    }
+  }
+
+  #weigh(item: T): number {
+    const sizeOf = this.#sizeOf!;
+    return checkWeight(sizeOf(item));
+  }
+
+  // -- Endings ----------------------------------------------------------------
+
+  #endIfDrained(): void {
+    if (this.#state !== "closing" || this.#hasNext()) return;
+    const failure = this.#failure;
+    this.#state = failure === undefined ? "closed" : "errored";
+    for (
+      let getter = this.#getters.first;
+      getter !== undefined;
+      getter = this.#getters.first
+    ) {
+      getter.leave();
+      if (failure === undefined) getter.end();
+      else getter.reject(failure.reason);
+    }
+    this.#writables.clear();
+    this.#producerCount = 0;
+    for (const reader of [...this.#readers]) {
+      if (failure === undefined) reader.ended();
+      else reader.errored(failure.reason);
+    }
+    if (failure === undefined) this.#closed?.resolve();
+    else this.#closed?.reject(failure.reason);
+  }
+
+  #rejectAll(line: Line<Putter<T>> | Line<Taker<T>>, reason: unknown): void {
+    for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
+      waiter.leave();
+      waiter.reject(reason);
+    }
+  }
+
+  #signalRoom(): void {
+    if (this.#ready === undefined || this.#state !== "open") return;
+    if (!this.#hasRoom()) return;
+    this.#ready.resolve();
+    this.#ready = undefined;
+  }
+
+  #settleJoin(): void {
+    if (this.#joined === undefined) return;
+    if (this.#unfinished() === 0) this.#joined.resolve();
+    else if (this.#state === "errored") this.#joined.reject(this.#reason());
+    else return;
+    this.#joined = undefined;
+  }
+
+  #unfinished(): number {
+    return this.#putCount - this.#doneCount;
+  }
+
+  #reason(): unknown {
+    return this.#failure!.reason;
+  }
+
+  #refusal(item: T): unknown {
+    if (this.#state === "errored") return this.#reason();
+    return new QueueClosedError<T>(
+      `Cannot put: ${this.#called()} must be open, ` +
+        `received one that is ${this.#state}`,
+      this.#failure === undefined
+        ? { item }
+        : { item, cause: this.#failure.reason },
+    );
+  }
+
+  #fullError(item: T): QueueFullError<T> {
+    return new QueueFullError<T>(
+      `Cannot put: ${this.#called()} must have room, received ` +
+        `${this.#buffer.size} of ${this.#highWaterMark} in use`,
+      { item },
+    );
+  }
+
+  #called(): string {
+    const { name } = this.#strategy;
+    return name === "" ? "the queue" : `the queue ${JSON.stringify(name)}`;
+  }
+
+  // -- What the views see -----------------------------------------------------
+
+  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
+    return {
+      next: (group) => this.#next(group),
+      hasNext: () => this.#hasNext(),
+      take: () => this.#take(),
+      serve: (taker) => {
+        if (!this.#hasNext()) return this.#wait(taker, undefined);
+        // The item goes over before the queue may end because of it.
+        taker.accept(this.#remove());
+        this.#afterRemoval();
+      },
+      cancel,
+      watch: (view) => {
+        if (this.#state === "closed") view.ended();
+        else if (this.#state === "errored") view.errored(this.#reason());
+        else this.#readers.add(view);
+      },
+      unwatch: (view) => void this.#readers.delete(view),
+    };
+  }
+
+  #puttingEnd(
+    endings: Pick<PuttingEnd<T>, "close" | "abort" | "failed">,
+  ): PuttingEnd<T> {
+    const desiredSize = (): number | null => this.desiredSize;
+    const ready = (): Promise<void> => this.ready;
+    const open = (): boolean => this.#state === "open";
+    return {
+      put: (item, group) => this.#put(item, undefined, group),
+      refusesWhenFull: this.#overflow === "reject",
+      get desiredSize(): number | null {
+        return desiredSize();
+      },
+      get ready(): Promise<void> {
+        return ready();
+      },
+      get open(): boolean {
+        return open();
+      },
+      ...endings,
+    };
+  }
+
+  /** Lets a writing stream end with the queue, also if the queue has ended already. */
+  #follow(stream: QueueWritable<T>): void {
+    if (this.#state === "open") this.#writables.add(stream);
+    else if (this.#failure === undefined) stream.endedByQueue();
+    else stream.erroredByQueue(this.#failure.reason);
+  }
+
+  #producerDone(): void {
+    this.#producerCount--;
+    if (this.#producerCount > 0) return;
+    const errors = this.#producerErrors;
+    if (errors.length === 0) return this.close();
+    this.fail(
+      new AggregateError(
+        errors,
+        `${errors.length} of the producers of ${this.#called()} failed`,
+      ),
+    );
+  }
+
+  // -- Invariants -------------------------------------------------------------
+
+  #assertInvariants(): void {
+    const waitingGet = this.#oldestGetter() !== undefined;
+    const stored = this.#buffer.length;
+    expect(!(stored > 0 && waitingGet), "items stored, so no get waits");
+    expect(
+      !(this.#putters.length > 0 && waitingGet),
+      "a put waits, so no get does",
+    );
+    expect(
+      !(this.#hasRoom() && this.#putters.length > 0),
+      "there is room, so no put waits",
+    );
+    expect(
+      this.#putCount ===
+        this.#takenCount + stored + this.#undeliveredCount + this.#clearedCount,
+      "put = taken + stored + undelivered + cleared",
+    );
+    expect(this.#unfinished() >= 0, "no more is done than was put");
+    expect(
+      this.#getters.length === count(this.#getters) &&
+        this.#putters.length === count(this.#putters),
+      "a line is as long as it says",
+    );
+    const ended = this.#state === "closed" || this.#state === "errored";
+    expect(
+      !ended ||
+        (stored === 0 && this.#putters.length === 0 && !waitingGet),
+      "an ended queue holds nothing and nobody",
+    );
+    expect(
+      this.#state !== "closing" || this.#hasNext(),
+      "a closing queue has something left",
+    );
+    const rank = RANKS.indexOf(this.#state);
+    expect(rank >= this.#stateRank, "the state only moves forward");
+    this.#stateRank = rank;
+  }
+
+  #stateRank = 0;
+
+  static {
+    assertInvariants = (queue) => queue.#assertInvariants();
+  }
+}
+
+const RANKS: readonly QueueState[] = ["open", "closing", "closed", "errored"];
+
+function expect(holds: boolean, invariant: string): void {
+  if (!holds) throw new Error(`Invariant broken: ${invariant}`);
+}
+
+function count(line: Line<Putter<unknown>> | Line<Taker<never>>): number {
+  let length = 0;
+  for (let at: unknown = line.first; at !== undefined; length++) {
+    at = (at as Taker<unknown>).next;
+  }
+  return length;
+}
+
+// -- Who waits for an item ------------------------------------------------------
+
+class Getter<T> extends Taker<T> {
+  readonly #resolve: (item: T) => void;
+  readonly #reject: (reason: unknown) => void;
+
+  constructor(resolve: (item: T) => void, reject: (reason: unknown) => void) {
+    super();
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  accept(item: T): void {
+    this.leave();
+    this.#resolve(item);
+  }
+
+  end(): void {
+    this.#reject(
+      new QueueClosedError(
+        "Cannot get: the queue must be open or hold items, " +
+          "received one that is closed and empty",
+      ),
+    );
+  }
+
+  reject(reason: unknown): void {
+    this.#reject(reason);
+  }
+}
+
+class NextGetter<T> extends Taker<T> {
+  readonly #resolve: (result: IteratorResult<T, undefined>) => void;
+  readonly #reject: (reason: unknown) => void;
+
+  constructor(
+    resolve: (result: IteratorResult<T, undefined>) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    super();
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  accept(value: T): void {
+    this.leave();
+    this.#resolve({ done: false, value });
+  }
+
+  end(): void {
+    this.#resolve({ done: true, value: undefined });
+  }
+
+  reject(reason: unknown): void {
+    this.#reject(reason);
+  }
+}
+
+/** Collects a batch. From its first item on it lingers, and no longer fails. */
+class BatchGetter<T> extends Taker<T> {
+  readonly #resolve: (items: T[]) => void;
+  readonly #reject: (reason: unknown) => void;
+  readonly #items: T[];
+  readonly #max: number;
+  readonly #linger: number;
+  #timer: ReturnType<typeof setTimeout> | undefined = undefined;
+
+  constructor(
+    resolve: (items: T[]) => void,
+    reject: (reason: unknown) => void,
+    items: T[],
+    max: number,
+    linger: number,
+  ) {
+    super();
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#items = items;
+    this.#max = max;
+    this.#linger = linger;
+    if (items.length > 0) this.#startLingering();
+  }
+
+  accept(item: T): void {
+    this.#items.push(item);
+    if (this.#items.length === this.#max || this.#linger === 0) {
+      this.leave();
+      this.end();
+    } else if (this.#items.length === 1) this.#startLingering();
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#resolve(this.#items);
+  }
+
+  reject(reason: unknown): void {
+    if (this.#items.length > 0) this.end();
+    else this.#reject(reason);
+  }
+
+  #startLingering(): void {
+    this.#timer = setTimeout(() => {
+      this.leave();
+      this.end();
+    }, this.#linger);
+  }
+}
+
+/** One consumer's iteration. Written by hand: a generator costs four times as much, and its return() waits behind a pending next(). */
+class QueueIterator<T> implements AsyncIterableIterator<T> {
+  readonly #next: (
+    group: WaiterGroup,
+  ) => Promise<IteratorResult<T, undefined>>;
+  readonly #pending: WaiterGroup = new WaiterGroup();
+  #done = false;
+
+  constructor(
+    next: (group: WaiterGroup) => Promise<IteratorResult<T, undefined>>,
+  ) {
+    this.#next = next;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#done) return Promise.resolve({ done: true, value: undefined });
+    return this.#next(this.#pending);
+  }
+
+  return(value?: unknown): Promise<IteratorResult<T, undefined>> {
+    this.#done = true;
+    this.#pending.endAll();
+    return Promise.resolve({ done: true, value: value as undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function checkMax(max: unknown): void {
+  if (typeof max !== "number") {
+    throw new TypeError(
+      `Cannot get many: max must be a number, received ${received(max)}`,
+    );
+  }
+  if (!(max >= 1) || (max !== Infinity && !Number.isInteger(max))) {
+    throw new RangeError(
+      `Cannot get many: max must be a whole number of 1 or more, received ${max}`,
+    );
+  }
+}
+
+function checkLinger(linger: unknown): void {
+  if (typeof linger !== "number") {
+    throw new TypeError(
+      `Cannot get many: linger must be a number of milliseconds, received ${
+        received(linger)
+      }`,
+    );
+  }
+  if (!(linger >= 0 && linger < Infinity)) {
+    throw new RangeError(
+      `Cannot get many: linger must be 0 milliseconds or more, received ${linger}`,
+    );
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * The options of a queue, read and checked once.
+ *
+ * @module
+ */
+
+import { received } from "./errors.ts";
+
+/**
+ * What a full queue does with one more item:
+ *
+ * - `"wait"`: `put` waits for room (the default);
+ * - `"drop-oldest"`: the oldest item stored makes way;
+ * - `"drop-newest"`: the *arriving* item is dropped;
+ * - `"reject"`: `put` rejects with `QueueFullError`.
+ */
+export type Overflow = "wait" | "drop-oldest" | "drop-newest" | "reject";
+
+/** Why an accepted item reaches no consumer: the policy that dropped it, or `abort()`. */
+export type UndeliveredReason = "drop-oldest" | "drop-newest" | "abort";
+
+/**
+ * How a queue is bounded and what it reports. Any `QueuingStrategy` fits:
+ * `new Queue(new ByteLengthQueuingStrategy({ highWaterMark: 65536 }))`.
+ */
+export interface QueueOptions<T> extends QueuingStrategy<T> {
+  /**
+   * How much the queue holds before a put waits, in the unit of `size`;
+   * 16 unless told. 0 is a rendezvous, `Infinity` is unbounded.
+   */
+  highWaterMark?: number;
+  /**
+   * The weight of one item, a finite number of at least 0; 1 for every item
+   * unless told. Called once per put, before anything has changed.
+   */
+  size?: (item: T) => number;
+  /** What a full queue does; `"wait"` unless told. */
+  overflow?: Overflow;
+  /**
+   * Receives each accepted item that will reach no consumer, once, after the
+   * queue is consistent again. What it throws is printed and goes no further.
+   */
+  onUndelivered?: (item: T, reason: UndeliveredReason) => void;
+  /** A name for messages and `stats()`. */
+  name?: string;
+}
+
+/** {@linkcode QueueOptions} after the check, defaults filled in. */
+export interface Strategy<T> {
+  readonly highWaterMark: number;
+  /** Undefined: every item weighs 1. */
+  readonly size: ((item: T) => number) | undefined;
+  readonly overflow: Overflow;
+  readonly onUndelivered:
+    | ((item: T, reason: UndeliveredReason) => void)
+    | undefined;
+  readonly name: string;
+}
+
+/** Reads each option once, through its getter where it has one. */
+export function readStrategy<T>(
+  options: QueueOptions<T> | undefined,
+): Strategy<T> {
+  if (options === undefined) options = {};
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot make a queue: options must be an object, received ${
+        received(options)
+      }`,
+    );
+  }
+  const { highWaterMark = 16, size, overflow = "wait", onUndelivered } =
+    options;
+  const name = options.name ?? "";
+  checkHighWaterMark("make a queue", highWaterMark);
+  checkFunction("size", size);
+  checkFunction("onUndelivered", onUndelivered);
+  if (
+    overflow !== "wait" && overflow !== "drop-oldest" &&
+    overflow !== "drop-newest" && overflow !== "reject"
+  ) {
+    throw new TypeError(
+      `Cannot make a queue: overflow must be "wait", "drop-oldest", ` +
+        `"drop-newest" or "reject", received ${received(overflow)}`,
+    );
+  }
+  if (typeof name !== "string") {
+    throw new TypeError(
+      `Cannot make a queue: name must be a string, received ${received(name)}`,
+    );
+  }
+  return { highWaterMark, size, overflow, onUndelivered, name };
+}
+
+/** Any number from 0 to Infinity. */
+export function checkHighWaterMark(action: string, value: unknown): void {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot ${action}: highWaterMark must be a number, received ${
+        received(value)
+      }`,
+    );
+  }
+  if (!(value >= 0)) {
+    throw new RangeError(
+      `Cannot ${action}: highWaterMark must be 0 or more, received ${value}`,
+    );
+  }
+}
+
+function checkFunction(name: string, value: unknown): void {
+  if (value === undefined || typeof value === "function") return;
+  throw new TypeError(
+    `Cannot make a queue: ${name} must be a function, received ${
+      received(value)
+    }`,
+  );
+}
+
+/** The weight of an item as `size` gave it, or an error that says what is wrong with it. */
+export function checkWeight(weight: unknown): number {
+  if (typeof weight === "number" && weight >= 0 && weight < Infinity) {
+    return weight;
+  }
+  throw new RangeError(
+    `Cannot put: size(item) must be a finite number of 0 or more, received ${
+      received(weight)
+    }`,
+  );
+}

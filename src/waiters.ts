@@ -1,0 +1,258 @@
+/**
+ * Who waits, in what order, and how a waiter is withdrawn.
+ *
+ * @module
+ */
+
+import { received } from "./errors.ts";
+
+/** The one fulfilled promise that every operation without a wait hands out. */
+export const FULFILLED: Promise<void> = Promise.resolve();
+
+/** A promise together with its ends. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(reason: unknown): void;
+}
+
+/** Makes a {@linkcode Deferred}. Node 20 has no `Promise.withResolvers`. */
+export function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<T>((onFulfilled, onRejected) => {
+    resolve = onFulfilled;
+    reject = onRejected;
+  });
+  return { promise, resolve, reject };
+}
+
+/** Keeps a rejection that nobody may ever look at from being reported. */
+export function markHandled(promise: Promise<unknown>): void {
+  promise.then(undefined, ignore);
+}
+
+function ignore(): void {}
+
+/**
+ * A place in a line, and perhaps in a group. Both lists run through the waiter
+ * itself, so that leaving them is O(1) and leaves nothing behind.
+ */
+export abstract class Waiter {
+  line: Line<Waiter> | undefined = undefined;
+  previous: Waiter | undefined = undefined;
+  next: Waiter | undefined = undefined;
+  group: WaiterGroup | undefined = undefined;
+  previousInGroup: Waiter | undefined = undefined;
+  nextInGroup: Waiter | undefined = undefined;
+  /** What it adds to the weight of its line. */
+  weight = 0;
+
+  /** Settles what waits with an error. The waiter has left already. */
+  abstract reject(reason: unknown): void;
+
+  /** Leaves line and group. */
+  leave(): void {
+    this.line?.remove(this);
+    this.group?.remove(this);
+  }
+
+  /** Gives up waiting. */
+  withdraw(reason: unknown): void {
+    this.leave();
+    this.reject(reason);
+  }
+}
+
+/** Someone who waits for room. */
+export class Putter<T> extends Waiter {
+  readonly item: T;
+  readonly rank: number;
+  /** What the one who waits holds. */
+  readonly promise: Promise<void>;
+  #settle!: Deferred<void>;
+  readonly #withdrawn: () => void;
+
+  constructor(item: T, weight: number, rank: number, withdrawn: () => void) {
+    super();
+    this.item = item;
+    this.weight = weight;
+    this.rank = rank;
+    this.#withdrawn = withdrawn;
+    this.#settle = deferred();
+    this.promise = this.#settle.promise;
+  }
+
+  /** The item has been taken over; the putter has left already. */
+  accepted(): void {
+    this.#settle.resolve();
+  }
+
+  override reject(reason: unknown): void {
+    this.#settle.reject(reason);
+  }
+
+  override withdraw(reason: unknown): void {
+    super.withdraw(reason);
+    // A closing queue may have been waiting for just this put.
+    this.#withdrawn();
+  }
+}
+
+/** Someone who waits for an item. */
+export abstract class Taker<T> extends Waiter {
+  /** Takes an item and leaves, unless it wants more. */
+  abstract accept(item: T): void;
+  /** Learns that no item will come. It has left already. */
+  abstract end(): void;
+
+  /** False when nobody is behind this waiter any more. */
+  isWaiting(): boolean {
+    return true;
+  }
+}
+
+/** Waiters in order of arrival. */
+export class Line<W extends Waiter> {
+  first: W | undefined = undefined;
+  length = 0;
+  weight = 0;
+  #last: W | undefined = undefined;
+
+  push(waiter: W): void {
+    waiter.line = this as unknown as Line<Waiter>;
+    waiter.previous = this.#last;
+    if (this.#last === undefined) this.first = waiter;
+    else this.#last.next = waiter;
+    this.#last = waiter;
+    this.length++;
+    this.weight += waiter.weight;
+  }
+
+  remove(waiter: W): void {
+    const { previous, next } = waiter;
+    if (previous === undefined) this.first = next as W | undefined;
+    else previous.next = next;
+    if (next === undefined) this.#last = previous as W | undefined;
+    else next.previous = previous;
+    waiter.line = undefined;
+    waiter.previous = undefined;
+    waiter.next = undefined;
+    this.length--;
+    this.weight = this.length === 0 ? 0 : this.weight - waiter.weight;
+  }
+}
+
+/** Waiters that are withdrawn together: those of one signal, one reader, one writer. */
+export class WaiterGroup {
+  first: Waiter | undefined = undefined;
+  last: Waiter | undefined = undefined;
+
+  add(waiter: Waiter): void {
+    waiter.group = this;
+    waiter.previousInGroup = this.last;
+    if (this.last === undefined) this.first = waiter;
+    else this.last.nextInGroup = waiter;
+    this.last = waiter;
+  }
+
+  remove(waiter: Waiter): void {
+    const { previousInGroup, nextInGroup } = waiter;
+    if (previousInGroup === undefined) this.first = nextInGroup;
+    else previousInGroup.nextInGroup = nextInGroup;
+    if (nextInGroup === undefined) this.last = previousInGroup;
+    else nextInGroup.previousInGroup = previousInGroup;
+    waiter.group = undefined;
+    waiter.previousInGroup = undefined;
+    waiter.nextInGroup = undefined;
+  }
+
+  /** Withdraws all, oldest first. */
+  withdrawAll(reason: unknown): void {
+    while (this.first !== undefined) this.first.withdraw(reason);
+  }
+
+  /** Settles with the youngest of the puts that wait; lines are in order, so all have settled then. */
+  settled(): Promise<void> | undefined {
+    return (this.last as Putter<unknown> | undefined)?.promise;
+  }
+
+  /** Tells all takers, oldest first, that no item will come to them. */
+  endAll(): void {
+    while (this.first !== undefined) {
+      const taker = this.first as Taker<unknown>;
+      taker.leave();
+      taker.end();
+    }
+  }
+}
+
+/**
+ * The groups of the signals that somebody waits with. One listener per signal,
+ * however many wait: a listener costs more than a whole put, and the 40,000th
+ * on one signal a thousand times more. It goes with the last waiter, because
+ * `{ once: true }` stays for ever on a signal that never fires.
+ */
+export class SignalGroups {
+  readonly #groups: Map<AbortSignal, SignalGroup> = new Map();
+
+  /** The group of that signal; put a waiter into it at once. */
+  of(signal: AbortSignal): WaiterGroup {
+    let group = this.#groups.get(signal);
+    if (group === undefined) {
+      group = new SignalGroup(signal, this.#groups);
+      this.#groups.set(signal, group);
+    }
+    return group;
+  }
+}
+
+class SignalGroup extends WaiterGroup {
+  readonly #signal: AbortSignal;
+  readonly #groups: Map<AbortSignal, SignalGroup>;
+  readonly #listener: () => void;
+
+  constructor(signal: AbortSignal, groups: Map<AbortSignal, SignalGroup>) {
+    super();
+    this.#signal = signal;
+    this.#groups = groups;
+    this.#listener = () => this.withdrawAll(signal.reason);
+    signal.addEventListener("abort", this.#listener);
+  }
+
+  override remove(waiter: Waiter): void {
+    super.remove(waiter);
+    if (this.first !== undefined) return;
+    this.#signal.removeEventListener("abort", this.#listener);
+    this.#groups.delete(this.#signal);
+  }
+}
+
+/** The signal among the options, checked by its shape: edge runtimes have classes of their own. */
+export function signalOf(
+  action: string,
+  options: { signal?: AbortSignal | undefined } | undefined,
+): AbortSignal | undefined {
+  if (options === undefined) return undefined;
+  if (options === null || typeof options !== "object") {
+    throw new TypeError(
+      `Cannot ${action}: options must be an object, received ${
+        received(options)
+      }`,
+    );
+  }
+  const signal = options.signal;
+  if (signal === undefined) return undefined;
+  if (
+    typeof signal?.aborted !== "boolean" ||
+    typeof signal.addEventListener !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot ${action}: signal must be an AbortSignal, received ${
+        received(signal)
+      }`,
+    );
+  }
+  if (signal.aborted) throw signal.reason;
+  return signal;
+}
