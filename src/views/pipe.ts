@@ -8,12 +8,14 @@
  * @module
  */
 
-import { FULFILLED, markHandled } from "../waiters.ts";
+import { FULFILLED, markHandled, Taker } from "../waiters.ts";
 
 /** A reader that can be asked what is there without a promise. */
 export interface DirectReader<T> extends ReadableStreamDefaultReader<T> {
   hasNext(): boolean;
   take(): T;
+  /** Gives the next item to the taker when it comes. */
+  serve(taker: Taker<T>): void;
   /** Ends the reads that wait; nothing is taken by them. */
   endPending(): void;
 }
@@ -32,9 +34,9 @@ class Pipe<T> {
   readonly #reader: DirectReader<T>;
   readonly #writer: WritableStreamDefaultWriter<T>;
   #lastWrite: Promise<unknown> = FULFILLED;
-  #reading: Promise<void> = FULFILLED;
   #stopped = false;
-  #dry = false;
+  readonly #taker: PipeTaker<T>;
+  readonly #resume: () => void = () => this.#flow();
   #finish!: () => void;
   #fail!: (reason: unknown) => void;
 
@@ -46,6 +48,10 @@ class Pipe<T> {
     this.#reader = reader;
     this.#writer = writer;
     this.#options = options;
+    this.#taker = new PipeTaker(writer, (item) => {
+      this.#write(item);
+      this.#flow();
+    });
   }
 
   run(): Promise<void> {
@@ -104,38 +110,30 @@ class Pipe<T> {
         });
       },
     );
-    void this.#flow();
+    this.#flow();
     return piped;
   }
 
-  async #flow(): Promise<void> {
+  /** Moves what can be moved now, then waits for whichever side is behind. */
+  #flow(): void {
     const reader = this.#reader;
     const writer = this.#writer;
-    while (!this.#stopped && !this.#dry) {
+    while (!this.#stopped) {
       const room = writer.desiredSize;
+      // An error of the destination reaches the pipe through writer.closed.
       if (room === null) return;
       if (room <= 0) {
-        // A rejection of ready is one of closed as well, and handled there.
-        await writer.ready.catch(ignore);
-      } else if (reader.hasNext()) {
-        this.#write(reader.take());
-      } else {
-        this.#reading = this.#writeNext();
-        await this.#reading;
+        writer.ready.then(this.#resume, ignore);
+        return;
       }
+      if (!reader.hasNext()) return reader.serve(this.#taker);
+      this.#write(reader.take());
     }
-  }
-
-  async #writeNext(): Promise<void> {
-    // Done or failed: reader.closed tells the pipe so.
-    const result = await this.#reader.read().catch(ignore);
-    if (result === undefined || result.done) this.#dry = true;
-    else this.#write(result.value);
   }
 
   #write(chunk: T): void {
     const written = this.#writer.write(chunk);
-    markHandled(written);
+    if (written !== FULFILLED) markHandled(written);
     this.#lastWrite = written;
   }
 
@@ -155,8 +153,6 @@ class Pipe<T> {
     failure: { reason: unknown } | undefined,
   ): Promise<void> {
     try {
-      // What has been read is written, whatever stops the pipe.
-      await this.#reading;
       await this.#lastWrite.catch(ignore);
       await action?.();
     } catch (reason) {
@@ -167,6 +163,35 @@ class Pipe<T> {
     if (failure === undefined) this.#finish();
     else this.#fail(failure.reason);
   }
+}
+
+/** Writes an item in the moment it is handed over, so that none is ever between the two streams. */
+class PipeTaker<T> extends Taker<T> {
+  readonly #writer: WritableStreamDefaultWriter<T>;
+  readonly #write: (item: T) => void;
+
+  constructor(
+    writer: WritableStreamDefaultWriter<T>,
+    write: (item: T) => void,
+  ) {
+    super();
+    this.#writer = writer;
+    this.#write = write;
+  }
+
+  /** A destination that has failed takes nothing from the queue. */
+  override isWaiting(): boolean {
+    return this.#writer.desiredSize !== null;
+  }
+
+  accept(item: T): void {
+    this.leave();
+    this.#write(item);
+  }
+
+  /** The end and the failure of the queue reach the pipe through reader.closed. */
+  end(): void {}
+  reject(): void {}
 }
 
 function closeUnlessClosing<T>(

@@ -237,6 +237,11 @@ class QueueReader<T> extends ReadableStreamDefaultReader<T> {
     return this.#source.end.take();
   }
 
+  serve(taker: Taker<T>): void {
+    this.#source.end.serve(taker);
+    if (taker.line !== undefined) this.pending.add(taker);
+  }
+
   /** Ends the reads that wait, as if the stream had. */
   endPending(): void {
     this.pending.endAll();
