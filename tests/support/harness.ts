@@ -1,0 +1,217 @@
+/**
+ * One `test()` for every runtime: `Deno.test` on Deno, `bun:test` on Bun,
+ * `node:test` on Node.
+ *
+ * - Every test has a time limit; a hang fails with the name of its test.
+ * - A skip says why, and is a failure where `CI=true`.
+ * - On Deno the op and resource sanitizers are on, here and in `deno.json`.
+ *
+ * @module
+ */
+
+import { appendFileSync } from "node:fs";
+import process from "node:process";
+
+/** A runtime that runs the tests under `tests/`. */
+export type Runtime = "deno" | "bun" | "node";
+
+/** What a single test may ask for. */
+export interface TestOptions {
+  /** Time limit in milliseconds. The default is {@linkcode DEFAULT_TIMEOUT}. */
+  timeout?: number;
+  /**
+   * Why the test cannot run here, best with the line that installs what is
+   * missing. A failure where `CI=true`. `undefined` and `""` run the test.
+   */
+  skip?: string | undefined;
+  /** `false` switches Deno's op and resource sanitizers off for this test. */
+  sanitize?: boolean;
+}
+
+/** The time limit of a test that asks for none, in milliseconds. */
+export const DEFAULT_TIMEOUT = 20_000;
+
+/** The runtime that the tests run on. */
+export const runtime: Runtime = detectRuntime();
+
+/** True where `CI=true`: whatever cannot run is then a failure. */
+export const isCI: boolean = process.env["CI"] === "true";
+
+/** The file for the names of tests, by which the runner knows what hangs. */
+const journal: string = process.env["HIGHWATER_TEST_JOURNAL"] ?? "";
+
+/** The time within which a runtime's own limit should not be reached. */
+const GRACE = 5_000;
+
+type Body = () => void | Promise<void>;
+type Register = (name: string, body: Body, options: TestOptions) => void;
+
+interface DenoTests {
+  test(definition: {
+    name: string;
+    fn: Body;
+    ignore: boolean;
+    sanitizeOps: boolean;
+    sanitizeResources: boolean;
+  }): void;
+}
+
+interface BunTests {
+  test: {
+    (name: string, body: Body, options: { timeout: number }): void;
+    skip(name: string, body: Body): void;
+  };
+}
+
+interface NodeTests {
+  test(
+    name: string,
+    options: { timeout: number; skip: string | false },
+    body: Body,
+  ): unknown;
+}
+
+const register: Register = await registrar();
+
+/**
+ * Registers a test with the runtime's own runner.
+ *
+ * @example A test
+ * ```ts ignore
+ * test("get() takes what put() gave", async function () {
+ *   const queue = new Queue<number>();
+ *   await queue.put(1);
+ *   assertEquals(await queue.get(), 1);
+ * });
+ * ```
+ */
+export function test(
+  name: string,
+  fn: () => void | Promise<void>,
+  options: TestOptions = {},
+): void {
+  if (options.skip && isCI) {
+    const reason = options.skip;
+    register(name, function () {
+      throw new Error(`Skipped, which CI=true forbids: ${reason}`);
+    }, {});
+    return;
+  }
+  if (options.skip) {
+    register(`${name} (skipped: ${options.skip})`, fn, options);
+    return;
+  }
+  const limit = options.timeout ?? DEFAULT_TIMEOUT;
+  note({ event: "registered", name });
+  register(name, async function () {
+    note({ event: "started", name, limit, at: Date.now() });
+    try {
+      await withinLimit(name, fn, limit);
+    } finally {
+      note({ event: "ended", name });
+    }
+  }, options);
+}
+
+/** True where {@linkcode collectGarbage} does something. */
+export function canCollectGarbage(): boolean {
+  return collector() !== undefined;
+}
+
+/** Runs the garbage collector a few times, with turns of the loop between. */
+export async function collectGarbage(): Promise<void> {
+  const collect = collector();
+  if (collect === undefined) {
+    throw new Error("Cannot collect garbage: run with --expose-gc");
+  }
+  for (let round = 0; round < 4; round++) {
+    collect();
+    await new Promise<void>(function (resolve) {
+      setTimeout(resolve, 1);
+    });
+  }
+}
+
+function collector(): (() => void) | undefined {
+  const scope = globalThis as {
+    gc?: () => void;
+    Bun?: { gc(force: boolean): void };
+  };
+  const { Bun, gc } = scope;
+  if (Bun !== undefined) {
+    return function (): void {
+      Bun.gc(true);
+    };
+  }
+  return gc;
+}
+
+function detectRuntime(): Runtime {
+  if ("Deno" in globalThis) return "deno";
+  if ("Bun" in globalThis) return "bun";
+  return "node";
+}
+
+function note(entry: Record<string, unknown>): void {
+  if (journal !== "") appendFileSync(journal, JSON.stringify(entry) + "\n");
+}
+
+async function withinLimit(
+  name: string,
+  fn: Body,
+  limit: number,
+): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>(function (_resolve, reject) {
+    timer = setTimeout(function () {
+      reject(new Error(`"${name}" did not end within ${limit} ms`));
+    }, limit);
+  });
+  try {
+    await Promise.race([fn(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function registrar(): Promise<Register> {
+  if (runtime === "deno") return registerWithDeno;
+  // A name in a variable: no other runtime tries to resolve it beforehand.
+  const runner: string = runtime === "bun" ? "bun:test" : "node:test";
+  const tests = await import(runner);
+  return runtime === "bun" ? registrarOfBun(tests) : registrarOfNode(tests);
+}
+
+function registerWithDeno(
+  name: string,
+  body: Body,
+  options: TestOptions,
+): void {
+  const { Deno } = globalThis as unknown as { Deno: DenoTests };
+  const sanitize = options.sanitize ?? true;
+  Deno.test({
+    name,
+    fn: body,
+    ignore: Boolean(options.skip),
+    sanitizeOps: sanitize,
+    sanitizeResources: sanitize,
+  });
+}
+
+function registrarOfBun(bun: BunTests): Register {
+  return function (name, body, options): void {
+    if (options.skip) {
+      bun.test.skip(name, body);
+      return;
+    }
+    const timeout = (options.timeout ?? DEFAULT_TIMEOUT) + GRACE;
+    bun.test(name, body, { timeout });
+  };
+}
+
+function registrarOfNode(node: NodeTests): Register {
+  return function (name, body, options): void {
+    const timeout = (options.timeout ?? DEFAULT_TIMEOUT) + GRACE;
+    node.test(name, { timeout, skip: options.skip || false }, body);
+  };
+}
