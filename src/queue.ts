@@ -173,6 +173,7 @@ export class Queue<T>
   #state: QueueState = "open";
   /** Set by fail() and abort(). */
   #failure: { reason: unknown } | undefined = undefined;
+  #aborted = false;
 
   readonly #getters: Line<Taker<T>> = new Line();
   readonly #putters: Line<Putter<T>> = new Line();
@@ -412,7 +413,6 @@ export class Queue<T>
       );
     }
     signalOf("put many", options);
-    if (this.#state === "errored") throw this.#reason();
     for (const item of items) {
       const accepted = this.put(item, options);
       // Without a wait there is no reason to go through the event loop.
@@ -575,7 +575,7 @@ export class Queue<T>
     this.#state = "closing";
     this.#ready?.resolve();
     this.#ready = undefined;
-    for (const writable of [...this.#writables]) writable.endedByQueue();
+    for (const writable of this.#leavingWritables()) writable.endedByQueue();
     this.#endIfDrained();
   }
 
@@ -601,7 +601,7 @@ export class Queue<T>
     this.#state = "closing";
     this.#failure = { reason };
     this.#ready?.reject(reason);
-    for (const writable of [...this.#writables]) {
+    for (const writable of this.#leavingWritables()) {
       writable.erroredByQueue(reason);
     }
     this.#endIfDrained();
@@ -635,6 +635,7 @@ export class Queue<T>
   #abort(reason: unknown): void {
     if (this.#state === "closed" || this.#state === "errored") return;
     this.#state = "errored";
+    this.#aborted = true;
     this.#failure = { reason };
     const items = this.#buffer.clear();
     this.#undeliveredCount += items.length;
@@ -642,11 +643,9 @@ export class Queue<T>
     this.#ready?.reject(reason);
     this.#rejectAll(this.#putters, reason);
     this.#rejectAll(this.#getters, reason);
-    for (const writable of [...this.#writables]) {
+    for (const writable of this.#leavingWritables()) {
       writable.erroredByQueue(reason);
     }
-    this.#writables.clear();
-    this.#producerCount = 0;
     for (const reader of [...this.#readers]) reader.errored(reason);
     this.#closed?.reject(reason);
     this.#settleJoin();
@@ -844,11 +843,10 @@ export class Queue<T>
    */
   join(): Promise<void> {
     if (this.#unfinished() === 0) return FULFILLED;
-    if (this.#joined === undefined) {
-      this.#joined = deferred();
-      this.#settleJoin();
-    }
-    return this.#joined?.promise ?? Promise.reject(this.#reason());
+    // An aborted queue has no consumers left to wait for.
+    if (this.#aborted) return Promise.reject(this.#reason());
+    this.#joined ??= deferred();
+    return this.#joined.promise;
   }
 
   /** A frozen snapshot of the counters. Costs nothing between calls. */
@@ -1018,14 +1016,20 @@ export class Queue<T>
       if (failure === undefined) getter.end();
       else getter.reject(failure.reason);
     }
-    this.#writables.clear();
-    this.#producerCount = 0;
     for (const reader of [...this.#readers]) {
       if (failure === undefined) reader.ended();
       else reader.errored(failure.reason);
     }
     if (failure === undefined) this.#closed?.resolve();
     else this.#closed?.reject(failure.reason);
+  }
+
+  /** The writing streams, for the last time: no producer outlives the open state. */
+  #leavingWritables(): QueueWritable<T>[] {
+    const writables = [...this.#writables];
+    this.#writables.clear();
+    this.#producerCount = 0;
+    return writables;
   }
 
   #rejectAll(line: Line<Putter<T>> | Line<Taker<T>>, reason: unknown): void {
@@ -1045,7 +1049,7 @@ export class Queue<T>
   #settleJoin(): void {
     if (this.#joined === undefined) return;
     if (this.#unfinished() === 0) this.#joined.resolve();
-    else if (this.#state === "errored") this.#joined.reject(this.#reason());
+    else if (this.#aborted) this.#joined.reject(this.#reason());
     else return;
     this.#joined = undefined;
   }
@@ -1108,8 +1112,14 @@ export class Queue<T>
   #puttingEnd(
     endings: Pick<PuttingEnd<T>, "close" | "abort" | "failed">,
   ): PuttingEnd<T> {
-    const desiredSize = (): number | null => this.desiredSize;
-    const ready = (): Promise<void> => this.ready;
+    // A rendezvous never has room, and a writer that waits for room would wait
+    // for ever: to a stream it looks like a highWaterMark of 1.
+    const isRendezvous = (): boolean =>
+      this.#highWaterMark === 0 && this.#state === "open";
+    const desiredSize = (): number | null =>
+      isRendezvous() ? 1 - this.#putters.length : this.desiredSize;
+    const ready = (): Promise<void> =>
+      isRendezvous() ? this.#nobodyPuts() : this.ready;
     const open = (): boolean => this.#state === "open";
     return {
       put: (item, group) => this.#put(item, undefined, group),
@@ -1125,6 +1135,17 @@ export class Queue<T>
       },
       ...endings,
     };
+  }
+
+  async #nobodyPuts(): Promise<void> {
+    for (
+      let putter = this.#putters.last;
+      putter !== undefined;
+      putter = this.#putters.last
+    ) {
+      await putter.promise.catch(() => {});
+    }
+    return this.#failure === undefined ? undefined : this.ready;
   }
 
   /** Lets a writing stream end with the queue, also if the queue has ended already. */

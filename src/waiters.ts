@@ -115,16 +115,16 @@ export abstract class Taker<T> extends Waiter {
 /** Waiters in order of arrival. */
 export class Line<W extends Waiter> {
   first: W | undefined = undefined;
+  last: W | undefined = undefined;
   length = 0;
   weight = 0;
-  #last: W | undefined = undefined;
 
   push(waiter: W): void {
     waiter.line = this as unknown as Line<Waiter>;
-    waiter.previous = this.#last;
-    if (this.#last === undefined) this.first = waiter;
-    else this.#last.next = waiter;
-    this.#last = waiter;
+    waiter.previous = this.last;
+    if (this.last === undefined) this.first = waiter;
+    else this.last.next = waiter;
+    this.last = waiter;
     this.length++;
     this.weight += waiter.weight;
   }
@@ -133,7 +133,7 @@ export class Line<W extends Waiter> {
     const { previous, next } = waiter;
     if (previous === undefined) this.first = next as W | undefined;
     else previous.next = next;
-    if (next === undefined) this.#last = previous as W | undefined;
+    if (next === undefined) this.last = previous as W | undefined;
     else next.previous = previous;
     waiter.line = undefined;
     waiter.previous = undefined;

@@ -85,7 +85,10 @@ class Pipe<T> {
     reader.closed.then(
       () => {
         this.#stop(
-          preventClose ? undefined : () => closeUnlessClosing(writer),
+          preventClose
+            ? undefined
+            // Refused when it is closed already, which is just as well.
+            : () => writer.close().catch(() => writer.closed),
           undefined,
         );
       },
@@ -192,13 +195,6 @@ class PipeTaker<T> extends Taker<T> {
   /** The end and the failure of the queue reach the pipe through reader.closed. */
   end(): void {}
   reject(): void {}
-}
-
-function closeUnlessClosing<T>(
-  writer: WritableStreamDefaultWriter<T>,
-): Promise<void> {
-  return writer.desiredSize === null ? writer.closed.then(ignore) : writer
-    .close();
 }
 
 function ignore(): undefined {}

@@ -115,6 +115,7 @@ class Source<T> implements EndingView {
   reader: QueueReader<T> | undefined = undefined;
   cancelled = false;
   #controller!: ReadableStreamDefaultController<T>;
+  #pulling: PullTaker<T> | undefined = undefined;
   #finished = false;
 
   constructor(end: TakingEnd<T>) {
@@ -127,13 +128,15 @@ class Source<T> implements EndingView {
 
   pull(): Promise<void> {
     return new Promise((resolve) => {
-      this.end.serve(new PullTaker(this, resolve));
+      this.#pulling = new PullTaker(this, resolve);
+      this.end.serve(this.#pulling);
     });
   }
 
   cancel(reason: unknown): void {
     this.cancelled = true;
     this.#finished = true;
+    this.#pulling?.leave();
     this.reader?.pending.endAll();
     this.end.cancel(reason);
   }

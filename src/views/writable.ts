@@ -141,8 +141,9 @@ class Sink<T> {
 
   abort(reason: unknown): void {
     this.finished = true;
-    this.end.abort(reason);
+    // Before the queue may close because of it, which lets waiting puts in.
     this.pending.withdrawAll(reason);
+    this.end.abort(reason);
   }
 }
 
