@@ -102,13 +102,15 @@ export function test(
     return;
   }
   const limit = options.timeout ?? DEFAULT_TIMEOUT;
-  note({ event: "registered", name });
+  note("registered", name);
   register(name, async function () {
-    note({ event: "started", name, limit, at: Date.now() });
+    note("started", name, limit);
+    let end = "failed";
     try {
       await withinLimit(name, fn, limit);
+      end = "passed";
     } finally {
-      note({ event: "ended", name });
+      note(end, name);
     }
   }, options);
 }
@@ -152,8 +154,10 @@ function detectRuntime(): Runtime {
   return "node";
 }
 
-function note(entry: Record<string, unknown>): void {
-  if (journal !== "") appendFileSync(journal, JSON.stringify(entry) + "\n");
+function note(event: string, name: string, limit?: number): void {
+  if (journal === "") return;
+  const entry = { event, name, process: process.pid, at: Date.now(), limit };
+  appendFileSync(journal, JSON.stringify(entry) + "\n");
 }
 
 async function withinLimit(

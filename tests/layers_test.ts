@@ -1,0 +1,76 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { test } from "./support/harness.ts";
+
+/** From the ground up: a file imports only from the lines above its own, or files of its own line that do not import it back. */
+const LAYERS: readonly string[][] = [
+  ["src/errors.ts"],
+  ["src/strategy.ts", "src/waiters.ts"],
+  ["src/buffers/buffer.ts"],
+  ["src/buffers/ring.ts"],
+  ["src/views/pipe.ts"],
+  ["src/views/readable.ts", "src/views/writable.ts"],
+  ["src/queue.ts"],
+  ["src/lifo_queue.ts"],
+  ["mod.ts"],
+];
+
+const root = new URL("../", import.meta.url);
+
+function sources(folder: string): string[] {
+  const found: string[] = [];
+  for (
+    const entry of readdirSync(new URL(folder, root), { withFileTypes: true })
+  ) {
+    if (entry.isDirectory()) found.push(...sources(`${folder}${entry.name}/`));
+    else if (entry.name.endsWith(".ts")) found.push(`${folder}${entry.name}`);
+  }
+  return found;
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(new URL(file, root), "utf8");
+  // Types count: a cycle of types is a cycle for the reader.
+  const found = text.matchAll(/^(?:import|export)\b[^;]*?from "([^"]+)";/gm);
+  return [...found].map((match) => {
+    const specifier = match[1]!;
+    if (!specifier.startsWith(".")) return specifier;
+    const at = new URL(specifier, new URL(file, root));
+    return decodeURIComponent(at.href.slice(root.href.length));
+  });
+}
+
+/** What is wrong with an import, or undefined. */
+function fault(file: string, imported: string): string | undefined {
+  const level = (name: string): number =>
+    LAYERS.findIndex((layer) => layer.includes(name));
+  if (level(imported) === -1) return `${file} imports ${imported}`;
+  if (level(imported) < level(file)) return undefined;
+  return `${file} imports ${imported}, which is not below it`;
+}
+
+test("layers: every file has its layer", () => {
+  assertEquals([...sources("src/"), "mod.ts"].sort(), LAYERS.flat().sort());
+});
+
+test("layers: imports only point down, and only into the project", () => {
+  const files = LAYERS.flat();
+  const imports = files.flatMap((file) =>
+    importsOf(file).map((imported) => [file, imported] as const)
+  );
+  assert(imports.length > files.length, "the imports were found");
+  assertEquals(
+    imports.map(([file, imported]) => fault(file, imported))
+      .filter((found) => found !== undefined),
+    [],
+  );
+});
+
+test("layers: an upward arrow and a foreign package would be found", () => {
+  assertStringIncludes(
+    fault("src/buffers/ring.ts", "src/queue.ts") ?? "",
+    "not below",
+  );
+  assertStringIncludes(fault("src/queue.ts", "npm:left-pad") ?? "", "left-pad");
+  assertEquals(fault("src/queue.ts", "src/buffers/ring.ts"), undefined);
+});

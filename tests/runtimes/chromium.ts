@@ -1,0 +1,73 @@
+/**
+ * Runs the conformance suite in a page of headless Chromium.
+ *
+ * @module
+ */
+
+import type { TestResult } from "../support/junit.ts";
+import {
+  exists,
+  nodePath,
+  pathOf,
+  run,
+  scratchPath,
+} from "../support/tools.ts";
+
+const CANDIDATES = [
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+
+/** Serves a page on loopback and lets it run the script. */
+export async function runInChromium(script: string): Promise<TestResult[]> {
+  const chromium = CANDIDATES.find(exists);
+  if (chromium === undefined) {
+    return [{
+      name: "Chromium is missing:",
+      status: "skipped",
+      detail: "apt-get install chromium",
+    }];
+  }
+  const host = scratchPath("chromium_host.mjs");
+  // playwright-core is made for Node; Deno serves the page.
+  Deno.writeTextFileSync(
+    host,
+    `import { createRequire } from "node:module";
+const require = createRequire(${JSON.stringify(pathOf("package.json"))});
+const { chromium } = require("playwright-core");
+const browser = await chromium.launch({
+  executablePath: ${JSON.stringify(chromium)},
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+try {
+  const page = await browser.newPage();
+  await page.goto(process.argv[2]);
+  process.stdout.write(JSON.stringify(await page.evaluate(() => runConformance())));
+} finally {
+  await browser.close();
+}
+`,
+  );
+  const server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    (request) =>
+      new URL(request.url).pathname === "/script.js"
+        ? new Response(script, {
+          headers: { "content-type": "text/javascript" },
+        })
+        : new Response("<!doctype html><script src=script.js></script>", {
+          headers: { "content-type": "text/html; charset=utf-8" },
+        }),
+  );
+  try {
+    const address = `http://127.0.0.1:${server.addr.port}/`;
+    const outcome = await run(nodePath(24), ["--no-warnings", host, address]);
+    if (!outcome.success) throw new Error(outcome.stderr.slice(-2000));
+    return JSON.parse(outcome.stdout) as TestResult[];
+  } finally {
+    await server.shutdown();
+  }
+}

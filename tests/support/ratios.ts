@@ -1,0 +1,281 @@
+/**
+ * The budget of the queue as ratios, each measured in alternating rounds in one
+ * process: the median of the rounds' ratios. Runs on Deno, Bun and Node.
+ *
+ * @module
+ */
+
+import { Queue } from "../../mod.ts";
+
+const ITEMS = 30_000;
+const ROUNDS = 15;
+
+type Work = () => Promise<void> | void;
+
+const resolved = Promise.resolve();
+
+function expect(count: number, wanted: number = ITEMS): void {
+  if (count !== wanted) throw new Error(`${count} items instead of ${wanted}`);
+}
+
+async function bare(): Promise<void> {
+  let count = 0;
+  for (; count < ITEMS; count++) {
+    await resolved;
+    await resolved;
+  }
+  expect(count);
+}
+
+async function putGet(): Promise<void> {
+  const queue = new Queue<number>();
+  let count = 0;
+  for (let item = 0; item < ITEMS; item++) {
+    await queue.put(item);
+    if (await queue.get() === item) count++;
+  }
+  expect(count);
+}
+
+async function forAwait(): Promise<void> {
+  const queue = new Queue<number>({ highWaterMark: 1000 });
+  let count = 0;
+  let put = 0;
+  const refill = (): void => {
+    while (put < ITEMS && queue.tryPut(put)) put++;
+    if (put === ITEMS) queue.close();
+  };
+  refill();
+  for await (const _item of queue) {
+    count++;
+    if (queue.length === 0) refill();
+  }
+  expect(count);
+}
+
+async function writeAndRead(
+  pair: ReadableWritablePair<number, number>,
+): Promise<void> {
+  const writer = pair.writable.getWriter();
+  const reader = pair.readable.getReader();
+  const writing = (async () => {
+    for (let item = 0; item < ITEMS; item++) {
+      await writer.ready;
+      writer.write(item).catch(() => {});
+    }
+    await writer.close();
+  })();
+  let count = 0;
+  while (!(await reader.read()).done) count++;
+  await writing;
+  expect(count);
+}
+
+async function pipeThrough(
+  pair: ReadableWritablePair<number, number>,
+): Promise<void> {
+  let item = 0;
+  let count = 0;
+  const source = new ReadableStream<number>({
+    pull(controller) {
+      if (item < ITEMS) controller.enqueue(item++);
+      else controller.close();
+    },
+  });
+  await source.pipeThrough(pair).pipeTo(
+    new WritableStream<number>({ write: () => void count++ }),
+  );
+  expect(count);
+}
+
+function transform(): TransformStream<number, number> {
+  return new TransformStream({}, { highWaterMark: 16 }, { highWaterMark: 0 });
+}
+
+function standing(depth: number): Queue<number> {
+  const queue = new Queue<number>({ highWaterMark: Infinity });
+  for (let item = 0; item < depth; item++) queue.tryPut(item);
+  return queue;
+}
+
+function turnOver(queue: Queue<number>): Work {
+  return () => {
+    let count = 0;
+    for (let item = 0; item < ITEMS * 10; item++) {
+      queue.tryPut(item);
+      queue.tryGet();
+      count++;
+    }
+    expect(count, ITEMS * 10);
+  };
+}
+
+async function time(work: Work): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1]!;
+}
+
+async function ratio(ours: Work, theirs: Work): Promise<number> {
+  for (let warm = 0; warm < 4; warm++) {
+    await theirs();
+    await ours();
+  }
+  const ratios: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const limit = await time(theirs);
+    ratios.push(await time(ours) / limit);
+  }
+  return median(ratios);
+}
+
+async function nanoseconds(work: Work, items: number): Promise<number> {
+  for (let warm = 0; warm < 4; warm++) await work();
+  const times: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) times.push(await time(work));
+  return median(times) / items * 1e6;
+}
+
+/** Takes batches out of a queue that was filled before; only the taking is timed. */
+async function getManyTime(): Promise<number> {
+  const times: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const queue = standing(ITEMS);
+    let count = 0;
+    const start = performance.now();
+    while (count < ITEMS) count += (await queue.getMany(100)).length;
+    times.push(performance.now() - start);
+    expect(count);
+  }
+  return median(times) / ITEMS * 1e6;
+}
+
+function bytesPerItem(): number | undefined {
+  const collect = (globalThis as { gc?: () => void }).gc;
+  const memory = (globalThis as {
+    process?: { memoryUsage(): { heapUsed: number } };
+  }).process;
+  if (collect === undefined || memory === undefined) return undefined;
+  const items = 1_500_000;
+  collect();
+  const before = memory.memoryUsage().heapUsed;
+  const queue = standing(items); // small integers: no object of their own
+  collect();
+  const used = memory.memoryUsage().heapUsed - before;
+  expect(queue.length, items);
+  return used / items;
+}
+
+async function cancels(shared: boolean): Promise<[number, number]> {
+  const reason = new Error("cancelled");
+  const ours: number[] = [];
+  const platform: number[] = [];
+  for (let round = 0; round < 7; round++) {
+    const controllers = Array.from(
+      { length: 20_000 },
+      () => new AbortController(),
+    );
+    const one = new AbortController();
+    const queue = new Queue<number>();
+    let count = 0;
+    const gets = controllers.map(({ signal }) =>
+      queue.get({ signal: shared ? one.signal : signal })
+        .catch(() => void count++)
+    );
+    const start = performance.now();
+    if (shared) one.abort(reason);
+    else for (const controller of controllers) controller.abort(reason);
+    ours.push(performance.now() - start);
+    await Promise.all(gets);
+    expect(count, 20_000);
+    const others = Array.from({ length: 20_000 }, () => new AbortController());
+    let fired = 0;
+    for (const { signal } of others) {
+      signal.addEventListener("abort", () => void fired++);
+    }
+    const began = performance.now();
+    for (const controller of others) controller.abort(reason);
+    platform.push(performance.now() - began);
+    expect(fired, 20_000);
+  }
+  return [median(ours), median(platform)];
+}
+
+function report(
+  name: string,
+  value: number | undefined,
+  unit: string,
+  must: number,
+  aim: number,
+): void {
+  if (value === undefined) {
+    return console.log(`| ${name} | not measurable here |`);
+  }
+  const verdict = value <= aim ? "aim" : value <= must ? "met" : "MISSED";
+  console.log(
+    `| ${name} | ${
+      value.toFixed(2)
+    }${unit} | ≤ ${must}${unit} | ${aim}${unit} | ${verdict} |`,
+  );
+}
+
+console.log("| case | measured | must | aim | |\n|---|---|---|---|---|");
+report("put + get / two bare awaits", await ratio(putGet, bare), "×", 1.5, 1.2);
+report(
+  "tryPut + tryGet, an item",
+  await nanoseconds(turnOver(standing(10)), ITEMS * 10),
+  " ns",
+  20,
+  10,
+);
+report("getMany, an item", await getManyTime(), " ns", 20, 10);
+report(
+  "for await / two bare awaits",
+  await ratio(forAwait, bare),
+  "×",
+  1.8,
+  1.3,
+);
+report(
+  "writer + reader / TransformStream",
+  await ratio(
+    () => writeAndRead(new Queue<number>()),
+    () => writeAndRead(transform()),
+  ),
+  "×",
+  0.5,
+  0.25,
+);
+report(
+  "pipeThrough + pipeTo / TransformStream",
+  await ratio(
+    () => pipeThrough(new Queue<number>()),
+    () => pipeThrough(transform()),
+  ),
+  "×",
+  "Deno" in globalThis ? 1.5 : 1,
+  1,
+);
+report(
+  "depth 1,000,000 / depth 10",
+  await ratio(turnOver(standing(1_000_000)), turnOver(standing(10))),
+  "×",
+  1.5,
+  1.1,
+);
+report("bytes an item, beyond the item", bytesPerItem(), " B", 24, 10);
+for (const shared of [false, true]) {
+  const [ours, platform] = await cancels(shared);
+  report(
+    `20,000 cancels, ${shared ? "one shared signal" : "a signal each"} ` +
+      `(the platform's abort alone: ${platform.toFixed(1)} ms)`,
+    ours,
+    " ms",
+    30,
+    30,
+  );
+}

@@ -1,0 +1,52 @@
+/**
+ * `deno task check`: everything that can be known without running the code,
+ * and the import layers.
+ *
+ * @module
+ */
+
+import {
+  binPath,
+  filesBelow,
+  installTools,
+  type Outcome,
+  run,
+  runDeno,
+  standardLibraryFlags,
+} from "./tools.ts";
+
+await installTools();
+const flags = await standardLibraryFlags();
+const typed = [
+  "mod.ts",
+  "bench.ts",
+  ...filesBelow("src", ".ts"),
+  ...filesBelow("tests", ".ts"),
+  ...filesBelow("examples", ".ts"),
+];
+
+const checks: [string, () => Promise<Outcome>][] = [
+  ["deno check", () => runDeno(["check", ...flags, ...typed])],
+  ["tsc", () => run(binPath("tsc"), ["-p", "."])],
+  ["deno lint", () => runDeno(["lint"])],
+  ["deno fmt --check", () => runDeno(["fmt", "--check"])],
+  ["deno doc --lint", () => runDeno(["doc", "--lint", "mod.ts"])],
+  [
+    "deno publish --dry-run",
+    () => runDeno(["publish", "--dry-run", "--allow-dirty"]),
+  ],
+  [
+    "import layers",
+    () => runDeno(["test", "-A", ...flags, "tests/layers_test.ts"]),
+  ],
+];
+
+let failed = 0;
+for (const [name, check] of checks) {
+  const outcome = await check();
+  console.log(`${outcome.success ? "ok  " : "FAIL"} ${name}`);
+  if (outcome.success) continue;
+  failed++;
+  console.log((outcome.stdout + outcome.stderr).replace(/^/gm, "     "));
+}
+Deno.exit(failed === 0 ? 0 : 1);

@@ -1,0 +1,216 @@
+/**
+ * `deno task test [deno|bun|node|edge|browser|docs ...]`: runs the tests on
+ * each runtime, a line each, failures in full, and the sum as the last line.
+ *
+ * @module
+ */
+
+import { bundleForRuntimes } from "../runtimes/bundle.ts";
+import { runInChromium } from "../runtimes/chromium.ts";
+import { runInEdgeRuntime } from "../runtimes/edge_runtime.ts";
+import { runInWorkerd } from "../runtimes/workerd.ts";
+import { Journal } from "./journal.ts";
+import { parseJUnit, type TestResult } from "./junit.ts";
+import {
+  binPath,
+  exists,
+  filesBelow,
+  installTools,
+  isCI,
+  nodePath,
+  nodeVersions,
+  type Outcome,
+  run,
+  scratchPath,
+  standardLibraryFlags,
+} from "./tools.ts";
+
+/** After this long a runtime is killed, whatever it does. */
+const WATCHDOG = 600_000;
+
+/** One line of the report. */
+interface Suite {
+  name: string;
+  group: string;
+  run(): Promise<TestResult[]>;
+}
+
+const wanted = new Set(Deno.args);
+await installTools();
+const libraryFlags = await standardLibraryFlags();
+const testFiles = filesBelow("tests", "_test.ts");
+
+const suites: Suite[] = [
+  {
+    name: "Deno",
+    group: "deno",
+    run: () =>
+      runJUnit("deno", Deno.execPath(), (report) => [
+        "test",
+        "-A",
+        "--no-check",
+        "--quiet",
+        "--v8-flags=--expose-gc",
+        `--junit-path=${report}`,
+        ...libraryFlags,
+        ...testFiles,
+      ]),
+  },
+  {
+    name: "Examples in README and doc comments",
+    group: "docs",
+    run: () =>
+      runJUnit("docs", Deno.execPath(), (report) => [
+        "test",
+        "-A",
+        "--quiet",
+        "--doc",
+        `--junit-path=${report}`,
+        ...libraryFlags,
+        "README.md",
+        "mod.ts",
+        ...filesBelow("src", ".ts"),
+      ]),
+  },
+  {
+    name: "Bun",
+    group: "bun",
+    run: () =>
+      runJUnit("bun", binPath("bun"), (report) => [
+        "test",
+        "--reporter=junit",
+        `--reporter-outfile=${report}`,
+        ...testFiles.map((file) => `./${file}`),
+      ]),
+  },
+  ...nodeVersions.map((major): Suite => ({
+    name: `Node ${major}`,
+    group: "node",
+    run: () =>
+      runJUnit(`node${major}`, nodePath(major), (report) => [
+        "--expose-gc",
+        "--no-warnings",
+        "--import",
+        "tsx",
+        "--test",
+        "--test-timeout=120000",
+        "--test-reporter=junit",
+        `--test-reporter-destination=${report}`,
+        ...testFiles,
+      ]),
+  })),
+  { name: "workerd", group: "edge", run: () => bundled(runInWorkerd) },
+  { name: "edge-runtime", group: "edge", run: () => bundled(runInEdgeRuntime) },
+  { name: "Chromium", group: "browser", run: () => bundled(runInChromium) },
+];
+
+let passed = 0;
+const failures: string[] = [];
+for (const suite of suites) {
+  if (wanted.size > 0 && !wanted.has(suite.group)) continue;
+  const started = Date.now();
+  const results = await suite.run().catch((error): TestResult[] => [
+    { name: "runs at all", status: "failed", detail: String(error) },
+  ]);
+  const of = (status: TestResult["status"]): TestResult[] =>
+    results.filter((result) => result.status === status);
+  passed += of("passed").length;
+  const seconds = Math.round((Date.now() - started) / 1000);
+  console.log(
+    `${suite.name}: ${of("passed").length} passed, ` +
+      `${of("failed").length} failed` +
+      (of("skipped").length > 0 ? `, ${of("skipped").length} skipped` : "") +
+      ` (${seconds} s)`,
+  );
+  for (const { name, detail } of of("skipped")) {
+    console.log(`  skipped: ${name} ${detail}`);
+    if (isCI) failures.push(`${suite.name}: ${name}: a skip, which CI forbids`);
+  }
+  for (const { name, detail } of of("failed")) {
+    failures.push(`${suite.name}: ${name}\n${detail}`);
+    console.log(`  FAILED: ${name}\n${detail.replace(/^/gm, "    ")}`);
+  }
+}
+if (failures.length > 0) {
+  console.log(`\nFailed:\n${failures.map(firstLine).join("\n")}`);
+}
+console.log(`${passed} passed, ${failures.length} failed`);
+Deno.exit(failures.length === 0 ? 0 : 1);
+
+/**
+ * Runs a test runner that writes a JUnit file, kills what hangs, and adds what
+ * a runner that was killed or died did not get to say.
+ */
+async function runJUnit(
+  name: string,
+  program: string,
+  args: (report: string) => string[],
+): Promise<TestResult[]> {
+  const report = scratchPath(`${name}.xml`);
+  if (exists(report)) Deno.removeSync(report);
+  const journalPath = scratchPath(`${name}.journal`);
+  const journal = new Journal(journalPath);
+  const killed: string[] = [];
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const outcome = await run(program, args(report), {
+    env: { HIGHWATER_TEST_JOURNAL: journalPath },
+    onStart(child) {
+      const begun = Date.now();
+      timer = setInterval(() => {
+        const stuck = Date.now() < begun + WATCHDOG
+          ? journal.stuck(Date.now())
+          : { process: child.pid, reason: `Not done after ${WATCHDOG} ms` };
+        if (stuck === undefined) return;
+        killed.push(`${stuck.reason}: killed`);
+        kill(stuck.process ?? child.pid);
+        // Node goes on with the next file; what does not has to go as well.
+        if (killed.length > 10) kill(child.pid);
+      }, 1_000);
+    },
+  });
+  clearInterval(timer);
+  const text = exists(report) ? Deno.readTextFileSync(report) : "";
+  const results = parseJUnit(text).filter(isTest);
+  results.push(...journal.missingIn(results, results.length === 0));
+  const reasons = killed.join("\n");
+  const uncaught = results.find(({ detail }) => detail === "Cancelled");
+  if (uncaught !== undefined) uncaught.detail = tail(outcome);
+  const failed = results.some((result) => result.status === "failed");
+  if (reasons !== "") {
+    results.push({ name: "no hang", status: "failed", detail: reasons });
+  } else if (results.length === 0 || (!outcome.success && !failed)) {
+    results.push({
+      name: `${name} runs to its end`,
+      status: "failed",
+      detail: `exit code ${outcome.code}\n${tail(outcome)}`,
+    });
+  }
+  return results;
+}
+
+function kill(process: number): void {
+  try {
+    Deno.kill(process, "SIGKILL");
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** Node reports a file that has no failing test of its own as a test, too. */
+function isTest(result: TestResult): boolean {
+  return !(result.status === "passed" && /_test\.ts$/.test(result.name));
+}
+
+function tail(outcome: Outcome): string {
+  return (outcome.stdout + outcome.stderr).split("\n").slice(-40).join("\n");
+}
+
+async function bundled(
+  runIt: (script: string) => Promise<TestResult[]>,
+): Promise<TestResult[]> {
+  return await runIt(await bundleForRuntimes());
+}
+
+function firstLine(text: string): string {
+  return text.split("\n")[0]!;
+}
