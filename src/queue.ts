@@ -168,6 +168,8 @@ export class Queue<T>
   readonly #buffer: Buffer<T>;
   readonly #strategy: Strategy<T>;
   readonly #sizeOf: ((item: T) => number) | undefined;
+  /** Neither weight nor rank of an item has to be asked for. */
+  readonly #plain: boolean;
   readonly #overflow: Overflow;
   #highWaterMark: number;
   #state: QueueState = "open";
@@ -211,6 +213,7 @@ export class Queue<T>
     this.#sizeOf = this.#strategy.size;
     this.#overflow = this.#strategy.overflow;
     this.#buffer = bufferOf(options) ?? new Ring<T>();
+    this.#plain = this.#sizeOf === undefined && this.#buffer.rank === undefined;
   }
 
   // -- State ------------------------------------------------------------------
@@ -313,6 +316,16 @@ export class Queue<T>
    * ```
    */
   put(item: T, options?: PutOptions): Promise<void> {
+    // Most puts: no user code to ask, nobody waits, and there is room.
+    if (
+      options === undefined && this.#plain && this.#state === "open" &&
+      this.#getters.first === undefined && this.#putters.first === undefined &&
+      this.#hasRoom()
+    ) {
+      this.#putCount++;
+      this.#store(item, 1, 0);
+      return FULFILLED;
+    }
     return this.#put(item, options, undefined);
   }
 
@@ -326,8 +339,8 @@ export class Queue<T>
     let signal: AbortSignal | undefined;
     try {
       if (options !== undefined) signal = signalOf("put", options);
-      rank = this.#buffer.rank(item, options);
       // User code, so before anything is read: it may close or fill the queue.
+      rank = this.#buffer.rank?.(item, options) ?? 0;
       if (this.#sizeOf !== undefined) weight = this.#weigh(item);
     } catch (reason) {
       return Promise.reject(reason);
@@ -374,7 +387,7 @@ export class Queue<T>
    * ```
    */
   tryPut(item: T): boolean {
-    const rank = this.#buffer.rank(item, undefined);
+    const rank = this.#buffer.rank?.(item, undefined) ?? 0;
     const weight = this.#sizeOf === undefined ? 1 : this.#weigh(item);
     if (this.#state !== "open") throw this.#refusal(item);
     if (
@@ -911,7 +924,7 @@ export class Queue<T>
 
   /** Room for one more, whatever its weight. */
   #hasRoom(): boolean {
-    return this.#highWaterMark - this.#buffer.size > 0;
+    return this.#buffer.size < this.#highWaterMark;
   }
 
   #admitWaitingPuts(): void {

@@ -16,9 +16,10 @@ export interface Buffer<T> {
   readonly size: number;
   /**
    * The place an arriving item asks for, from the item and the options of its
-   * put: a number that only this buffer understands. May throw on bad options.
+   * put: a number that only this buffer understands, else 0. May throw on bad
+   * options. Left out where the order of arrival is all there is.
    */
-  rank(item: T, options: object | undefined): number;
+  rank?(item: T, options: object | undefined): number;
   /** Stores an item. */
   push(item: T, weight: number, rank: number): void;
   /** Removes the item whose turn it is. Only called when there is one. */

@@ -25,14 +25,12 @@ export class Ring<T> implements Buffer<T> {
   #head = 0;
   /** Always the capacity − 1. Wraps an index by `& #mask`. */
   #mask: number = SMALLEST - 1;
+  /** Below this many items the ring shrinks to half. */
+  #fewest = 0;
   readonly #newestFirst: boolean;
 
   constructor(options: { newestFirst?: boolean } = {}) {
     this.#newestFirst = options.newestFirst === true;
-  }
-
-  rank(): number {
-    return 0;
   }
 
   push(item: T, weight: number): void {
@@ -70,6 +68,7 @@ export class Ring<T> implements Buffer<T> {
     this.#head = 0;
     this.#slots = emptySlots(SMALLEST);
     this.#mask = SMALLEST - 1;
+    this.#fewest = 0;
     this.#weights = undefined;
     return items;
   }
@@ -81,15 +80,14 @@ export class Ring<T> implements Buffer<T> {
   }
 
   #remove(index: number): T {
-    const item = this.#slots[index] as T;
-    this.#slots[index] = undefined;
-    this.length--;
-    if (this.#weights === undefined) this.size--;
+    const slots = this.#slots;
+    const item = slots[index] as T;
+    slots[index] = undefined;
+    const length = --this.length;
+    if (this.#weights === undefined) this.size = length;
     // Fractions added and taken off again drift; an empty ring weighs nothing.
-    else this.size = this.length === 0 ? 0 : this.size - this.#weights[index]!;
-    if (this.length * 4 < this.#mask && this.#mask >= SMALLEST * 4) {
-      this.#resize((this.#mask + 1) / 2);
-    }
+    else this.size = length === 0 ? 0 : this.size - this.#weights[index]!;
+    if (length < this.#fewest) this.#resize((this.#mask + 1) / 2);
     return item;
   }
 
@@ -105,6 +103,7 @@ export class Ring<T> implements Buffer<T> {
     }
     this.#head = 0;
     this.#mask = capacity - 1;
+    this.#fewest = capacity > SMALLEST * 2 ? capacity / 4 : 0;
   }
 
   #keepWeights(index: number, weight: number): void {
