@@ -1,0 +1,290 @@
+/**
+ * Finds files with the same contents below a folder.
+ *
+ * One walk fills a bounded queue, several workers hash what is in it, and their
+ * results come together in a second queue with one reader. Whichever side is
+ * slow, the others wait for it, and memory stays flat.
+ *
+ * @module
+ */
+
+import { Queue } from "@highwater/queue";
+import { SingleBar } from "cli-progress";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { lstat, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+
+const HELP = `Usage: find_duplicates [options] [folder]
+
+Finds files with the same contents below a folder (default: the current one).
+Links are not followed. Ctrl-C stops the walk and reports what was found.
+
+  --concurrency <n>      files hashed at the same time (default: 8)
+  --high-water-mark <n>  files that may wait to be hashed (default: 64)
+  --min-size <bytes>     ignore smaller files (default: 0)
+  --json                 one JSON document on standard output
+  --help                 this text`;
+
+interface Found {
+  path: string;
+  size: number;
+}
+
+interface Hashed extends Found {
+  hash: string;
+}
+
+interface Group {
+  size: number;
+  hash: string;
+  paths: string[];
+}
+
+interface Settings {
+  folder: string;
+  concurrency: number;
+  highWaterMark: number;
+  minSize: number;
+  json: boolean;
+}
+
+const settings = readSettings();
+await checkFolder(settings.folder);
+
+const files = new Queue<Found>({ highWaterMark: settings.highWaterMark });
+const results = new Queue<Hashed>();
+const counters = { found: 0, hashed: 0, bytes: 0, unreadable: 0 };
+const complaints: string[] = [];
+const interruption = new AbortController();
+const started = performance.now();
+const bar = new SingleBar({
+  format: progress,
+  clearOnComplete: true,
+  gracefulExit: false,
+  noTTYOutput: true,
+});
+
+process.on("SIGINT", interrupt);
+bar.start(1, 0);
+let groups: Group[];
+try {
+  const hashers = Array.from({ length: settings.concurrency }, hashFiles);
+  [groups] = await Promise.all([collect(), findFiles(), ...hashers]);
+} finally {
+  bar.stop();
+  process.off("SIGINT", interrupt);
+}
+// Only now: a line in between would tear the live line apart.
+for (const complaint of complaints) console.error(printable(complaint));
+if (settings.json) printJSON(groups);
+else print(groups);
+if (interruption.signal.aborted) process.exitCode = 130;
+
+/** The producer: waits whenever `highWaterMark` files are ahead of the hashers. */
+async function findFiles(): Promise<void> {
+  const { signal } = interruption;
+  try {
+    for await (const file of walk(settings.folder)) {
+      await files.put(file, { signal });
+    }
+  } catch (error) {
+    if (!signal.aborted) files.fail(error);
+  }
+  files.close(); // the hashers finish what is in the queue, then end
+}
+
+async function* walk(root: string): AsyncGenerator<Found> {
+  const folders = [root];
+  for (
+    let folder = folders.pop();
+    folder !== undefined;
+    folder = folders.pop()
+  ) {
+    const entries = await readdir(folder, { withFileTypes: true })
+      .catch(complain) ?? [];
+    for (const entry of entries) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) folders.push(path);
+      if (!entry.isFile()) continue;
+      const size = (await lstat(path).catch(complain))?.size ?? -1;
+      if (size < settings.minSize) continue;
+      counters.found++;
+      yield { path, size };
+    }
+  }
+}
+
+/** One of several consumers: each takes the next file as soon as it is free. */
+async function hashFiles(): Promise<void> {
+  // A registered producer: the last one to close closes `results`.
+  const output = results.producer({ onError: "abort" }).getWriter();
+  try {
+    for await (const file of files) {
+      const hashed = await hash(file.path).catch(complain);
+      if (hashed !== undefined) await output.write(hashed);
+    }
+    await output.close();
+  } catch (error) {
+    await output.abort(error);
+  }
+}
+
+async function hash(path: string): Promise<Hashed> {
+  const digest = createHash("sha256");
+  let size = 0;
+  for await (const chunk of createReadStream(path)) {
+    digest.update(chunk);
+    size += chunk.length;
+    counters.bytes += chunk.length;
+  }
+  counters.hashed++;
+  return { path, size, hash: digest.digest("hex") };
+}
+
+/** The reporter: the only reader of all results. */
+async function collect(): Promise<Group[]> {
+  const byHash = new Map<string, Group>();
+  for await (const { path, size, hash } of results) {
+    const group = byHash.get(hash);
+    if (group === undefined) byHash.set(hash, { size, hash, paths: [path] });
+    else group.paths.push(path);
+  }
+  const groups = [...byHash.values()].filter(({ paths }) => paths.length > 1);
+  for (const { paths } of groups) paths.sort();
+  return groups.sort((one, other) =>
+    wasted(other) - wasted(one) || (one.hash < other.hash ? -1 : 1)
+  );
+}
+
+function wasted({ size, paths }: Group): number {
+  return size * (paths.length - 1);
+}
+
+/** The live line: everything in it is a counter that exists anyway. */
+function progress(): string {
+  const { length, highWaterMark, waitingPuts, waitingGets } = files.stats();
+  const seconds = (performance.now() - started) / 1000;
+  const waiting = waitingPuts > 0
+    ? "the walk"
+    : waitingGets > 0
+    ? `${waitingGets} of ${settings.concurrency} hashers`
+    : "nobody";
+  return `${counters.found} found, ${counters.hashed} hashed, ` +
+    `${bytes(counters.bytes / Math.max(seconds, 0.001))}/s, ` +
+    `queue ${length}/${highWaterMark}, waiting: ${waiting}`;
+}
+
+function printJSON(groups: Group[]): void {
+  const interrupted = interruption.signal.aborted;
+  const { folder } = settings;
+  console.log(
+    JSON.stringify({ folder, interrupted, ...counters, groups }, null, 2),
+  );
+}
+
+function print(groups: Group[]): void {
+  let spare = 0;
+  let total = 0;
+  for (const group of groups) {
+    const { size, paths } = group;
+    spare += paths.length - 1;
+    total += wasted(group);
+    console.log(`${bytes(wasted(group))} wasted: ${paths.length} × ${size} B`);
+    for (const path of paths) console.log(`  ${printable(path)}`);
+  }
+  const { found, hashed, unreadable } = counters;
+  console.log(
+    `${interruption.signal.aborted ? "Interrupted: " : ""}` +
+      `${spare} spare copies in ${groups.length} groups, ` +
+      `${bytes(total)} wasted; ${found} files found, ${hashed} hashed, ` +
+      `${unreadable} unreadable`,
+  );
+}
+
+function bytes(count: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let unit = 0;
+  for (; count >= 1000 && unit < units.length - 1; unit++) count /= 1000;
+  return `${count.toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
+}
+
+/** A file name may hold anything, and could otherwise steer the terminal. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
+    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
+  );
+}
+
+function complain(error: Error): undefined {
+  counters.unreadable++;
+  complaints.push(`Cannot read: ${error.message}`);
+}
+
+function interrupt(): void {
+  if (interruption.signal.aborted) {
+    bar.stop();
+    process.exit(130);
+  }
+  interruption.abort();
+}
+
+async function checkFolder(folder: string): Promise<void> {
+  try {
+    if ((await stat(folder)).isDirectory()) return;
+  } catch (error) {
+    refuse(`Cannot open the folder: ${(error as Error).message}`);
+  }
+  refuse(`Not a folder: ${folder}`);
+}
+
+function readSettings(): Settings {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        "concurrency": { type: "string", default: "8" },
+        "high-water-mark": { type: "string", default: "64" },
+        "min-size": { type: "string", default: "0" },
+        "json": { type: "boolean", default: false },
+        "help": { type: "boolean", default: false },
+      },
+    });
+    if (values.help) {
+      console.log(HELP);
+      process.exit(0);
+    }
+    if (positionals.length > 1) throw new Error("Give one folder only");
+    return {
+      folder: positionals[0] ?? ".",
+      concurrency: wholeNumber("concurrency", values.concurrency, 1),
+      highWaterMark: wholeNumber(
+        "high-water-mark",
+        values["high-water-mark"],
+        0,
+      ),
+      minSize: wholeNumber("min-size", values["min-size"], 0),
+      json: values.json,
+    };
+  } catch (error) {
+    refuse((error as Error).message);
+  }
+}
+
+function wholeNumber(option: string, text: string, least: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) {
+    return value;
+  }
+  throw new Error(
+    `--${option} takes a whole number from ${least} on, not "${text}"`,
+  );
+}
+
+function refuse(message: string): never {
+  console.error(printable(message.split("\n", 1)[0] ?? ""));
+  process.exit(2);
+}
