@@ -5,13 +5,7 @@
  */
 
 import type { TestResult } from "../support/junit.ts";
-import {
-  exists,
-  nodePath,
-  pathOf,
-  run,
-  scratchPath,
-} from "../support/tools.ts";
+import { exists, nodePath, pathOf, run } from "../support/tools.ts";
 
 const CANDIDATES = [
   "/usr/bin/chromium",
@@ -20,7 +14,7 @@ const CANDIDATES = [
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/** Serves a page on loopback and lets it run the script. */
+/** Serves a page on loopback and lets Chromium run the script in it. */
 export async function runInChromium(script: string): Promise<TestResult[]> {
   const chromium = CANDIDATES.find(exists);
   if (chromium === undefined) {
@@ -30,27 +24,6 @@ export async function runInChromium(script: string): Promise<TestResult[]> {
       detail: "apt-get install chromium",
     }];
   }
-  const host = scratchPath("chromium_host.mjs");
-  // playwright-core is made for Node; Deno serves the page.
-  Deno.writeTextFileSync(
-    host,
-    `import { createRequire } from "node:module";
-const require = createRequire(${JSON.stringify(pathOf("package.json"))});
-const { chromium } = require("playwright-core");
-const browser = await chromium.launch({
-  executablePath: ${JSON.stringify(chromium)},
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-try {
-  const page = await browser.newPage();
-  await page.goto(process.argv[2]);
-  process.stdout.write(JSON.stringify(await page.evaluate(() => runConformance())));
-} finally {
-  await browser.close();
-}
-`,
-  );
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     (request) =>
@@ -64,7 +37,12 @@ try {
   );
   try {
     const address = `http://127.0.0.1:${server.addr.port}/`;
-    const outcome = await run(nodePath(24), ["--no-warnings", host, address]);
+    const host = pathOf("tests/runtimes/chromium_host.mjs");
+    const outcome = await run(
+      nodePath(24),
+      ["--no-warnings", host, chromium, address],
+      { timeout: 180_000 },
+    );
     if (!outcome.success) throw new Error(outcome.stderr.slice(-2000));
     return JSON.parse(outcome.stdout) as TestResult[];
   } finally {

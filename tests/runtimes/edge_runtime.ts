@@ -1,5 +1,5 @@
 /**
- * Runs the conformance suite inside edge-runtime, by its own server.
+ * Runs the conformance suite inside edge-runtime.
  *
  * @module
  */
@@ -9,29 +9,12 @@ import { nodePath, pathOf, run, scratchPath } from "../support/tools.ts";
 
 /** Runs the script in a fresh edge context of a Node process. */
 export async function runInEdgeRuntime(script: string): Promise<TestResult[]> {
-  const host = scratchPath("edge_host.mjs");
-  Deno.writeTextFileSync(scratchPath("edge_script.js"), script);
-  Deno.writeTextFileSync(
-    host,
-    `import { EdgeRuntime } from ${
-      JSON.stringify(
-        "file://" + pathOf("node_modules/edge-runtime/dist/index.js"),
-      )
-    };
-import { readFileSync } from "node:fs";
-const runtime = new EdgeRuntime({
-  initialCode: readFileSync(new URL("edge_script.js", import.meta.url), "utf8") + \`
-addEventListener("fetch", (event) => {
-  event.respondWith(runConformance().then((results) => new Response(JSON.stringify(results))));
-});\`,
-});
-const keepAlive = setInterval(() => {}, 1000);
-const response = await runtime.dispatchFetch("http://edge.test/");
-process.stdout.write(await response.text());
-clearInterval(keepAlive);
-`,
-  );
-  const outcome = await run(nodePath(20), ["--no-warnings", host]);
+  const path = scratchPath("edge_script.js");
+  Deno.writeTextFileSync(path, script);
+  const host = pathOf("tests/runtimes/edge_host.mjs");
+  const outcome = await run(nodePath(24), ["--no-warnings", host, path], {
+    timeout: 180_000,
+  });
   if (!outcome.success) throw new Error(outcome.stderr.slice(-2000));
   return JSON.parse(outcome.stdout) as TestResult[];
 }

@@ -4,59 +4,124 @@
  * @module
  */
 
-import { LifoQueue, Queue } from "../../mod.ts";
+import { LifoQueue, Queue, type QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
-import { cases, type Kind } from "../conformance/suite.ts";
+import { type Case, cases, type Kind } from "../conformance/suite.ts";
 
 /** How one case ended. */
 interface CaseResult {
   name: string;
-  status: "passed" | "failed";
+  status: "passed" | "failed" | "excluded";
   detail: string;
 }
 
 const TIME_LIMIT = 5_000;
 
+/** What nobody handled since the case began. */
+let unhandled: unknown[] = [];
+
+/** Cases that ask what the native streams of a runtime may not give. */
+const NATIVE_PIPE = [
+  "abort() of the queue cancels the source of a pipe",
+  "close() of the queue stops a pipe into it before its next item",
+];
+
+/** Runs every case over every kind, one after the other. */
 async function runConformance(): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
+  const pipeTells = await nativePipeTells();
   for (const kind of ["Queue", "LifoQueue"] as const) {
     for (const item of cases) {
-      const created: Queue<never>[] = [];
-      const recording: Kind = {
-        name: kind,
-        order: kind === "Queue" ? "fifo" : "lifo",
-        create<T>(options?: ConstructorParameters<typeof Queue<T>>[0]) {
-          const queue = kind === "Queue"
-            ? new Queue<T>(options)
-            : new LifoQueue<T>(options);
-          created.push(queue as unknown as Queue<never>);
-          return queue;
-        },
-      };
-      const name = `${kind}: ${item.group}: ${item.name}`;
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      try {
-        await Promise.race([
-          (async () => await item.run(recording))(),
-          new Promise((_resolve, reject) => {
-            timer = setTimeout(
-              () => reject(new Error("did not end in time")),
-              TIME_LIMIT,
-            );
-          }),
-        ]);
-        for (const queue of created) assertInvariants(queue);
-        results.push({ name, status: "passed", detail: "" });
-      } catch (error) {
-        const detail = error instanceof Error
-          ? `${error.name}: ${error.message}\n${error.stack}`
-          : String(error);
-        results.push({ name, status: "failed", detail });
-      }
-      clearTimeout(timer);
+      results.push(
+        !pipeTells && NATIVE_PIPE.includes(item.name)
+          ? {
+            name: `${kind}: ${item.group}: ${item.name}`,
+            status: "excluded",
+            detail: "a native pipeTo() fulfils here when its destination fails",
+          }
+          : await runCase(kind, item),
+      );
     }
   }
   return results;
 }
+
+async function runCase(
+  kind: "Queue" | "LifoQueue",
+  item: Case,
+): Promise<CaseResult> {
+  const name = `${kind}: ${item.group}: ${item.name}`;
+  const created: Queue<never>[] = [];
+  const recording: Kind = {
+    name: kind,
+    order: kind === "Queue" ? "fifo" : "lifo",
+    create<T>(options?: QueueOptions<T>): Queue<T> {
+      const queue = kind === "Queue"
+        ? new Queue<T>(options)
+        : new LifoQueue<T>(options);
+      created.push(queue as unknown as Queue<never>);
+      return queue;
+    },
+  };
+  unhandled = [];
+  try {
+    await withinLimit(item.run(recording));
+    for (const queue of created) assertInvariants(queue);
+    // Time for the runtime to find out what nobody handles.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    if (unhandled.length > 0) {
+      throw new Error("unhandled rejection", { cause: unhandled[0] });
+    }
+    return { name, status: "passed", detail: "" };
+  } catch (error) {
+    return { name, status: "failed", detail: describe(error) };
+  }
+}
+
+/** False where `pipeTo()` fulfils though its destination failed: workerd. */
+async function nativePipeTells(): Promise<boolean> {
+  let controller: WritableStreamDefaultController | undefined;
+  const destination = new WritableStream({
+    start(given): void {
+      controller = given;
+    },
+  });
+  const piping = new ReadableStream({ cancel(): void {} }).pipeTo(destination);
+  const told = piping.then(() => false, () => true);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  controller?.error(new Error("failed"));
+  return await told;
+}
+
+async function withinLimit(running: Promise<void> | void): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`did not end within ${TIME_LIMIT} ms`));
+    }, TIME_LIMIT);
+  });
+  try {
+    await Promise.race([running, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = error.stack ?? "";
+  const said = text.includes(error.message)
+    ? text
+    : `${error.name}: ${error.message}\n${text}`;
+  return error.cause === undefined
+    ? said
+    : `${said}\ncaused by: ${describe(error.cause)}`;
+}
+
+addEventListener("unhandledrejection", (event) => {
+  // edge-runtime has events of its own, with nothing to prevent.
+  event.preventDefault?.();
+  unhandled.push(event.reason);
+});
 
 Object.assign(globalThis, { runConformance });

@@ -11,6 +11,7 @@
 
 import { appendFileSync } from "node:fs";
 import process from "node:process";
+import { delay } from "@std/async";
 
 /** A runtime that runs the tests under `tests/`. */
 export type Runtime = "deno" | "bun" | "node";
@@ -128,9 +129,7 @@ export async function collectGarbage(): Promise<void> {
   }
   for (let round = 0; round < 4; round++) {
     collect();
-    await new Promise<void>(function (resolve) {
-      setTimeout(resolve, 1);
-    });
+    await delay(1);
   }
 }
 
@@ -195,11 +194,36 @@ function registerWithDeno(
   const sanitize = options.sanitize ?? true;
   Deno.test({
     name,
-    fn: body,
+    fn: () => failingOnUnhandled(body),
     ignore: Boolean(options.skip),
     sanitizeOps: sanitize,
     sanitizeResources: sanitize,
   });
+}
+
+/**
+ * Makes an unhandled rejection a failure of its test, as it is one on Bun and
+ * Node. Deno by itself would leave out all tests that follow in the file.
+ */
+async function failingOnUnhandled(body: Body): Promise<void> {
+  const reasons: unknown[] = [];
+  function note(event: PromiseRejectionEvent): void {
+    event.preventDefault();
+    reasons.push(event.reason);
+  }
+  addEventListener("unhandledrejection", note);
+  try {
+    await body();
+  } finally {
+    // Deno tells in the next turn of its loop.
+    await delay(0);
+    removeEventListener("unhandledrejection", note);
+  }
+  if (reasons.length > 0) {
+    throw new Error("A promise was rejected, and nobody handled it", {
+      cause: reasons[0],
+    });
+  }
 }
 
 function registrarOfBun(bun: BunTests): Register {

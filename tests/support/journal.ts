@@ -11,7 +11,10 @@ import { exists } from "./tools.ts";
 /** Beyond its own limit a test that still runs blocks its thread. */
 const GRACE = 15_000;
 /** The longest that nothing may happen between two tests. */
-const SILENCE = 120_000;
+const SILENCE = 60_000;
+
+/** What is said of a test that did not begin. */
+export const NOT_RUN = "It did not run.";
 
 /** A line of the journal. */
 interface Entry {
@@ -89,9 +92,11 @@ export class Journal {
         if (open-- > 0) missing.push({ name, status: "passed", detail: "" });
       }
       for (; open > 0; open--) {
-        const detail = count(events, "started") > 0
+        const detail = count(events, "failed") > 0
+          ? "It failed, and the runner ended before it said why."
+          : count(events, "started") > 0
           ? "It began, and its end was not reported."
-          : "It did not run.";
+          : NOT_RUN;
         missing.push({ name, status: "failed", detail });
       }
     }

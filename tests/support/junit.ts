@@ -9,8 +9,11 @@ export interface TestResult {
   /** The test's name. */
   name: string;
   /** How it ended. */
-  status: "passed" | "failed" | "skipped";
-  /** What a failed test said, or why it was skipped. */
+  status: "passed" | "failed" | "skipped" | "excluded";
+  /**
+   * What a failed test said, why it was skipped, or why what it asks for is
+   * not to be had on the runtime.
+   */
   detail: string;
 }
 

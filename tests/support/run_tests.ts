@@ -1,6 +1,7 @@
 /**
- * `deno task test [deno|bun|node|edge|browser|docs ...]`: runs the tests on
- * each runtime, a line each, failures in full, and the sum as the last line.
+ * `deno task test [deno|bun|node|edge|browser|docs ...] [part of a path ...]`:
+ * runs the tests on each runtime, a line each, failures in full, and the sum
+ * as the last line.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import { bundleForRuntimes } from "../runtimes/bundle.ts";
 import { runInChromium } from "../runtimes/chromium.ts";
 import { runInEdgeRuntime } from "../runtimes/edge_runtime.ts";
 import { runInWorkerd } from "../runtimes/workerd.ts";
-import { Journal } from "./journal.ts";
+import { Journal, NOT_RUN } from "./journal.ts";
 import { parseJUnit, type TestResult } from "./junit.ts";
 import {
   binPath,
@@ -35,10 +36,15 @@ interface Suite {
   run(): Promise<TestResult[]>;
 }
 
-const wanted = new Set(Deno.args);
+const GROUPS = ["deno", "docs", "bun", "node", "edge", "browser"];
+
+const wanted = new Set(Deno.args.filter((given) => GROUPS.includes(given)));
+const filters = Deno.args.filter((given) => !GROUPS.includes(given));
 await installTools();
 const libraryFlags = await standardLibraryFlags();
-const testFiles = filesBelow("tests", "_test.ts");
+const testFiles = filesBelow("tests", "_test.ts").filter((file) =>
+  filters.length === 0 || filters.some((filter) => file.includes(filter))
+);
 
 const suites: Suite[] = [
   {
@@ -122,17 +128,28 @@ for (const suite of suites) {
       (of("skipped").length > 0 ? `, ${of("skipped").length} skipped` : "") +
       ` (${seconds} s)`,
   );
+  for (const { name, detail } of of("excluded")) {
+    console.log(`  not applicable: ${name} (${detail})`);
+  }
   for (const { name, detail } of of("skipped")) {
     console.log(`  skipped: ${name} ${detail}`);
     if (isCI) failures.push(`${suite.name}: ${name}: a skip, which CI forbids`);
   }
+  let notRun = 0;
   for (const { name, detail } of of("failed")) {
-    failures.push(`${suite.name}: ${name}\n${detail}`);
-    console.log(`  FAILED: ${name}\n${detail.replace(/^/gm, "    ")}`);
+    failures.push(`${suite.name}: ${name}`);
+    // One that stops a runner may leave out hundreds.
+    if (detail === NOT_RUN || detail === "Cancelled") notRun++;
+    else console.log(`  FAILED: ${name}\n${indented(detail)}`);
   }
+  if (notRun > 0) console.log(`  FAILED: ${notRun} tests did not run`);
 }
 if (failures.length > 0) {
-  console.log(`\nFailed:\n${failures.map(firstLine).join("\n")}`);
+  const shown = failures.slice(0, 40);
+  if (failures.length > shown.length) {
+    shown.push(`and ${failures.length - shown.length} more`);
+  }
+  console.log(`\nFailed:\n${shown.join("\n")}`);
 }
 console.log(`${passed} passed, ${failures.length} failed`);
 Deno.exit(failures.length === 0 ? 0 : 1);
@@ -177,7 +194,11 @@ async function runJUnit(
   if (uncaught !== undefined) uncaught.detail = tail(outcome);
   const failed = results.some((result) => result.status === "failed");
   if (reasons !== "") {
-    results.push({ name: "no hang", status: "failed", detail: reasons });
+    results.push({
+      name: "no hang",
+      status: "failed",
+      detail: `${reasons}\n${tail(outcome)}`,
+    });
   } else if (results.length === 0 || (!outcome.success && !failed)) {
     results.push({
       name: `${name} runs to its end`,
@@ -211,6 +232,9 @@ async function bundled(
   return await runIt(await bundleForRuntimes());
 }
 
-function firstLine(text: string): string {
-  return text.split("\n")[0]!;
+/** Without the frames of the runtime itself. */
+function indented(detail: string): string {
+  return detail
+    .replace(/^ *(?:at|async) .*node:internal.*\n?/gm, "")
+    .replace(/^/gm, "    ");
 }

@@ -35,6 +35,8 @@ export interface RunOptions {
   env?: Record<string, string>;
   /** Sees the process once it runs. */
   onStart?: (child: Deno.ChildProcess) => void;
+  /** After so many milliseconds the process is killed. The default: never. */
+  timeout?: number;
 }
 
 /** The path of a file of the repository. */
@@ -58,13 +60,20 @@ export async function run(
   const child = new Deno.Command(program, {
     args,
     cwd: pathOf("."),
-    env: { NO_COLOR: "1", FORCE_COLOR: "0", ...options.env },
+    env: { NO_COLOR: "1", ...options.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
   }).spawn();
   options.onStart?.(child);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  if (options.timeout !== undefined) {
+    timer = setTimeout(function () {
+      child.kill("SIGKILL");
+    }, options.timeout);
+  }
   const { success, code, stdout, stderr } = await child.output();
+  clearTimeout(timer);
   const decoder = new TextDecoder();
   return {
     success,
@@ -178,15 +187,9 @@ export async function standardLibraryFlags(): Promise<string[]> {
 
 /** Asks Deno itself: it knows the registry, its proxy and its cache. */
 async function canLoad(specifiers: string[]): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
   const outcome = await runDeno(["cache", "--no-config", ...specifiers], {
-    onStart(child) {
-      timer = setTimeout(function () {
-        child.kill("SIGKILL");
-      }, 20_000);
-    },
+    timeout: 20_000,
   });
-  clearTimeout(timer);
   return outcome.success;
 }
 

@@ -331,10 +331,19 @@ function equal(
   }
   if (seen.get(left) === right) return true;
   seen.set(left, right);
-  if (Object.getPrototypeOf(left) !== Object.getPrototypeOf(right)) {
-    return false;
-  }
+  if (!sameClass(left, right)) return false;
   return equalByKind(left, right, seen);
+}
+
+/** A plain object of another realm, as edge-runtime has one, is plain too. */
+function sameClass(left: object, right: object): boolean {
+  const [one, other] = [left, right].map(function (value): object | null {
+    return Object.getPrototypeOf(value);
+  });
+  if (one === other) return true;
+  if (!one || !other) return false;
+  return Object.getPrototypeOf(one) === null &&
+    Object.getPrototypeOf(other) === null;
 }
 
 function equalByKind(

@@ -1,0 +1,28 @@
+// Runs on Node: `node chromium_host.mjs CHROMIUM ADDRESS` opens the page in a
+// headless Chromium and prints the results of its runConformance() as JSON.
+
+import process from "node:process";
+import { chromium } from "playwright-core";
+
+const [, , executablePath, address] = process.argv;
+
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+try {
+  const page = await browser.newPage();
+  await page.goto(address);
+  const results = await page.evaluate("runConformance()");
+  process.stdout.write(JSON.stringify(results));
+} finally {
+  await browser.close();
+}
