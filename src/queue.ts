@@ -652,8 +652,9 @@ export class Queue<T>
     this.#failure = { reason };
     const items = this.#buffer.clear();
     this.#undeliveredCount += items.length;
-    this.#doneCount += items.length;
+    this.#markDone(items.length);
     this.#ready?.reject(reason);
+    this.#ready = undefined; // the next one rejects with this reason, not with that of fail()
     this.#rejectAll(this.#putters, reason);
     this.#rejectAll(this.#getters, reason);
     for (const writable of this.#leavingWritables()) {
@@ -673,7 +674,7 @@ export class Queue<T>
   clear(): T[] {
     const items = this.#buffer.clear();
     this.#clearedCount += items.length;
-    this.#doneCount += items.length;
+    this.#markDone(items.length);
     this.#admitWaitingPuts();
     this.#signalRoom();
     this.#settleJoin();
@@ -786,7 +787,11 @@ export class Queue<T>
       close: () => {
         if (finish()) this.#producerDone();
       },
-      abort: failed,
+      abort: (reason, pending) => {
+        // Before the queue may close because of it, which lets waiting puts in.
+        pending.withdrawAll(reason);
+        failed(reason);
+      },
       failed,
     }));
     this.#producerCount++;
@@ -830,7 +835,7 @@ export class Queue<T>
           `received one call more than the ${this.#putCount} items put`,
       );
     }
-    this.#doneCount++;
+    this.#markDone(1);
     this.#settleJoin();
   }
 
@@ -985,13 +990,14 @@ export class Queue<T>
     this.#putCount++;
     if (this.#hasRoom()) this.#store(item, weight, rank);
     else dropped.push(item);
+    this.#signalRoom();
     this.#drop(dropped, "drop-oldest");
   }
 
   #drop(items: T[], reason: UndeliveredReason): void {
     this.#droppedCount += items.length;
     this.#undeliveredCount += items.length;
-    this.#doneCount += items.length;
+    this.#markDone(items.length);
     this.#settleJoin();
     this.#report(items, reason);
   }
@@ -1065,6 +1071,11 @@ export class Queue<T>
     else if (this.#aborted) this.#joined.reject(this.#reason());
     else return;
     this.#joined = undefined;
+  }
+
+  /** No more than was put: an item may have been marked before it was taken. */
+  #markDone(count: number): void {
+    this.#doneCount = Math.min(this.#doneCount + count, this.#putCount);
   }
 
   #unfinished(): number {

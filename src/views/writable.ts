@@ -21,8 +21,8 @@ export interface PuttingEnd<T> {
   readonly open: boolean;
   /** The writer is done. */
   close(): void;
-  /** The writer gives up. */
-  abort(reason: unknown): void;
+  /** The writer gives up; `pending` is what it still waits to put. */
+  abort(reason: unknown, pending: WaiterGroup): void;
   /** A write of a pipe failed, and the pipe with it. */
   failed(reason: unknown): void;
 }
@@ -73,8 +73,10 @@ export class QueueWritable<T> extends WritableStream<T> {
 
   /** The queue has failed or was aborted; the stream follows. */
   erroredByQueue(reason: unknown): void {
-    this.#sink.finished = true;
-    this.#sink.controller.error(reason);
+    const sink = this.#sink;
+    sink.finished = true;
+    // Its own abort() errors the stream; Node 20 and 22 do not stand a second error within it.
+    if (!sink.aborted) sink.controller.error(reason);
   }
 }
 
@@ -87,6 +89,7 @@ class Sink<T> {
   writer: QueueWriter<T> | undefined = undefined;
   /** Closed or aborted through this stream, or failed. */
   finished = false;
+  aborted = false;
   closedByQueue = false;
 
   constructor(end: PuttingEnd<T>) {
@@ -141,9 +144,8 @@ class Sink<T> {
 
   abort(reason: unknown): void {
     this.finished = true;
-    // Before the queue may close because of it, which lets waiting puts in.
-    this.pending.withdrawAll(reason);
-    this.end.abort(reason);
+    this.aborted = true;
+    this.end.abort(reason, this.pending);
   }
 }
 
@@ -158,8 +160,16 @@ class QueueWriter<T> extends WritableStreamDefaultWriter<T> {
   }
 
   override write(chunk: T): Promise<void> {
-    if (this.#released || this.#sink.finished) return super.write(chunk);
-    return this.#sink.end.put(chunk, this.#sink.pending);
+    if (!this.#released && !this.#sink.finished) {
+      return this.#sink.end.put(chunk, this.#sink.pending);
+    }
+    if (this.#released || super.desiredSize === null) return super.write(chunk);
+    // Not the native words: Node 20 and 22 throw an internal error here.
+    return Promise.reject(
+      new TypeError(
+        "Cannot write: the stream must be open, received one that is closed",
+      ),
+    );
   }
 
   override get desiredSize(): number | null {

@@ -226,7 +226,7 @@ export class ReferenceQueue {
   #drop(items: Item[], reason: string): void {
     this.counts.dropped += items.length;
     this.counts.undelivered += items.length;
-    this.counts.done += items.length;
+    this.#markDone(items.length);
     this.#settleAll();
     for (const item of items) this.options.onUndelivered(item, reason);
   }
@@ -302,7 +302,7 @@ export class ReferenceQueue {
     const items = this.stored;
     if (this.options.newestFirst) items.reverse();
     this.stored = [];
-    this.counts.done += items.length;
+    this.#markDone(items.length);
     this.#changed();
     return items;
   }
@@ -377,7 +377,7 @@ export class ReferenceQueue {
     this.puts = [];
     this.gets = [];
     this.counts.undelivered += items.length;
-    this.counts.done += items.length;
+    this.#markDone(items.length);
     for (const put of puts) put.settle(`rejects ${reason}`);
     for (const get of gets) refuse(get, `rejects ${reason}`);
     this.#endWriters(reason);
@@ -404,9 +404,13 @@ export class ReferenceQueue {
 
   taskDone(): string {
     if (this.unfinished === 0) return "rejects RangeError";
-    this.counts.done++;
+    this.#markDone(1);
     this.#settleAll();
     return "ok";
+  }
+
+  #markDone(count: number): void {
+    this.counts.done = Math.min(this.counts.done + count, this.counts.put);
   }
 
   #settleAll(): void {
@@ -449,15 +453,17 @@ export class ReferenceQueue {
       this.offered.push(item.id);
       return settled(writer.refusal);
     }
+    let waited = false;
     this.put(item, (outcome) => {
       // A stream that is closing fails with the write it waits for.
-      if (outcome !== "ok" && writer.stream === "closing") {
+      if (waited && outcome !== "ok" && writer.stream === "closing") {
         writer.stream = "errored";
         writer.failure = outcome;
         settle(writer.closers, outcome);
       }
       settled(outcome);
     }, writer);
+    waited = true;
   }
 
   closeWriter(writer: ReferenceWriter, settled: Settle): void {
