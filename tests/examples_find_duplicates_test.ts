@@ -351,11 +351,11 @@ function generator(seed: number): () => number {
 
 function start(args: string[], cwd = ROOT): ChildProcess {
   const flags = {
-    deno: ["run", "-A", "--quiet", "--no-check"],
-    bun: [],
-    node: ["--import", import.meta.resolve("tsx")],
+    deno: () => ["run", "-A", "--quiet", "--no-check"],
+    bun: () => [],
+    node: () => ["--import", import.meta.resolve("tsx")],
   };
-  return spawn(process.execPath, [...flags[runtime], EXAMPLE, ...args], {
+  return spawn(process.execPath, [...flags[runtime](), EXAMPLE, ...args], {
     cwd,
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json") },

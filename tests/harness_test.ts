@@ -9,10 +9,15 @@ const FIXTURE = "./tests/fixtures/failing.ts";
 
 /** The command line by which each runtime tests a file. */
 const COMMANDS: Record<typeof runtime, string[]> = {
-  deno: ["test", "-A", "--no-check", FIXTURE],
+  deno: ["test", "-A", "--no-check", ...flagsOfDeno(), FIXTURE],
   bun: ["test", FIXTURE],
   node: ["--import", "tsx", "--test", FIXTURE],
 };
+
+/** Where the runner found `@std/assert` and `@std/async` for Deno. */
+function flagsOfDeno(): string[] {
+  return JSON.parse(process.env["HIGHWATER_DENO_FLAGS"] ?? "[]");
+}
 
 /** Runs the tests of the fixture in a process of their own. */
 function runFixture(

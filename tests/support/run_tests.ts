@@ -170,7 +170,10 @@ async function runJUnit(
   const killed: string[] = [];
   let timer: ReturnType<typeof setInterval> | undefined;
   const outcome = await run(program, args(report), {
-    env: { HIGHWATER_TEST_JOURNAL: journalPath },
+    env: {
+      HIGHWATER_TEST_JOURNAL: journalPath,
+      HIGHWATER_DENO_FLAGS: JSON.stringify(libraryFlags),
+    },
     onStart(child) {
       const begun = Date.now();
       timer = setInterval(() => {

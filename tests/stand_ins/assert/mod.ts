@@ -9,7 +9,7 @@
 type Class<T> = abstract new (...values: any[]) => T;
 
 /** What a failed assertion throws. */
-export class AssertionError extends Error {
+class AssertionError extends Error {
   override readonly name: string = "AssertionError";
 }
 
@@ -36,18 +36,6 @@ export function assertEquals<T>(
   throw new AssertionError(
     `Values are not equal${suffix(message)}\n` +
       `  actual:   ${show(actual)}\n  expected: ${show(expected)}`,
-  );
-}
-
-/** Fails if both are deeply equal. */
-export function assertNotEquals<T>(
-  actual: T,
-  expected: T,
-  message?: string,
-): void {
-  if (!equal(actual, expected)) return;
-  throw new AssertionError(
-    `Values are equal${suffix(message)}\n  both: ${show(actual)}`,
   );
 }
 
@@ -117,16 +105,6 @@ export function assertLess<T>(
 ): void {
   if (actual < expected) return;
   throw compared(actual, "<", expected, message);
-}
-
-/** Fails unless `actual <= expected`. */
-export function assertLessOrEqual<T>(
-  actual: T,
-  expected: T,
-  message?: string,
-): void {
-  if (actual <= expected) return;
-  throw compared(actual, "<=", expected, message);
 }
 
 /** Fails unless `actual` matches `expected`. */
