@@ -1,7 +1,6 @@
 import { assert, assertEquals, fail } from "@std/assert";
 import fc from "fast-check";
 import process from "node:process";
-import { setImmediate } from "node:timers";
 import {
   LifoQueue,
   Queue,
@@ -20,6 +19,7 @@ import {
   type Settle,
 } from "./model/reference.ts";
 import { test } from "./support/harness.ts";
+import { parameters, turn } from "./support/properties.ts";
 
 /** What a run is made of. */
 interface Configuration {
@@ -726,21 +726,6 @@ function attempt(act: () => string): string {
   } catch (reason) {
     return `rejects ${shownReason(reason)}`;
   }
-}
-
-/** Everything that is due in microtasks, and the platform's own ticks. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}
-
-/** `HIGHWATER_SEED=<seed>[/<path>]` repeats what a failure printed. */
-function parameters(numRuns: number): fc.Parameters<unknown> {
-  const [seed, path] = (process.env["HIGHWATER_SEED"] ?? "").split("/");
-  if (!seed) return { numRuns };
-  if (path === undefined) return { numRuns, seed: Number(seed) };
-  return { numRuns, seed: Number(seed), path };
 }
 
 async function compare(
