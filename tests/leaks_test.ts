@@ -210,6 +210,25 @@ for (const Kind of [Queue, LifoQueue]) {
   });
 }
 
+test("a consumer that was cancelled and dropped is let go", async () => {
+  const queue = new Queue<number>();
+  const references = await referencesTo(60, async (index) => {
+    const consumer = queue.consumer();
+    if (index % 3 === 0) {
+      await consumer.cancel();
+      return consumer;
+    }
+    const reader = consumer.getReader();
+    const read = reader.read();
+    await reader.cancel();
+    await read;
+    if (index % 3 === 1) reader.releaseLock();
+    return consumer;
+  });
+  await assertCollected(references);
+  assertEquals(queue.stats().waitingGets, 0);
+});
+
 test("a producer that is done and dropped is let go", async () => {
   const queue = new Queue<number>();
   const stays = queue.producer();

@@ -138,6 +138,8 @@ class Source<T> implements EndingView {
     this.#finished = true;
     this.#pulling?.leave();
     this.reader?.pending.endAll();
+    // Or the queue would hold a consumer that left without releasing its lock.
+    this.end.unwatch(this);
     this.end.cancel(reason);
   }
 
