@@ -28,7 +28,7 @@ const tests = await runDeno([
   `--coverage=${folder}`,
   ...flags,
   ...filesBelow("tests", "_test.ts"),
-]);
+], { env: { HIGHWATER_DENO_FLAGS: JSON.stringify(flags) } });
 if (!tests.success) {
   console.log(tests.stdout + tests.stderr);
   Deno.exit(1);
