@@ -94,6 +94,12 @@ function drain<T>(queue: Queue<T>): T[] {
   return items;
 }
 
+async function collectFrom<T>(stream: ReadableStream<T>): Promise<T[]> {
+  const items: T[] = [];
+  await stream.pipeTo(sinkInto(items));
+  return items;
+}
+
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);
@@ -2708,4 +2714,336 @@ promise("a QueueFullError says what the room was", async (kind) => {
   const error = await assertRejects(() => queue.put(3), QueueFullError);
   assertMatch(error.message, /^Cannot put: .*"mail".*, received 2 of 2 /);
   assertEquals([error.name, error.item], ["QueueFullError", 3]);
+});
+
+// -- Iterating ------------------------------------------------------------------
+
+group = "iteration";
+
+promise("a loop takes what is left after close(), and ends", async (kind) => {
+  const queue = full(kind, [1, 2, 3]);
+  queue.close();
+  assertEquals(await collect(queue), inOrder(kind, [1, 2, 3]));
+  await queue.closed;
+});
+
+promise(
+  "breaking off leaves the queue open and loses nothing",
+  async (kind) => {
+    const queue = full(kind, [1, 2, 3]);
+    const taken: number[] = [];
+    for await (const item of queue) {
+      taken.push(item);
+      if (taken.length === 2) break;
+    }
+    assertEquals([...taken, ...queue.clear()], inOrder(kind, [1, 2, 3]));
+    assertEquals(queue.stats().state, "open");
+    await queue.put(4);
+  },
+);
+
+promise("return() does not stand behind a pending next()", async (kind) => {
+  const queue = kind.create<number>();
+  const iterator = queue[Symbol.asyncIterator]();
+  const nexts = [iterator.next(), iterator.next()];
+  const other = queue.next();
+  assertEquals(await iterator.return!(), { done: true, value: undefined });
+  for (const next of nexts) {
+    assertEquals(await next, { done: true, value: undefined });
+  }
+  // Nobody is left in line before the other one.
+  await queue.put(1);
+  assertEquals(await other, { done: false, value: 1 });
+  assertEquals(await iterator.next(), { done: true, value: undefined });
+});
+
+promise("abort() ends a loop with its reason", async (kind) => {
+  const queue = kind.create<number>();
+  const looping = collect(queue);
+  await turns();
+  queue.abort(boom);
+  assertStrictEquals(await reasonOf(looping), boom);
+});
+
+promise(
+  "fail() ends a loop with its reason after the last item",
+  async (kind) => {
+    const queue = full(kind, [1, 2]);
+    queue.fail(boom);
+    const taken: number[] = [];
+    async function loop(): Promise<void> {
+      for await (const item of queue) taken.push(item);
+    }
+    assertStrictEquals(await reasonOf(loop()), boom);
+    assertEquals(taken, inOrder(kind, [1, 2]));
+  },
+);
+
+// -- Against what went wrong elsewhere --------------------------------------------
+
+group = "P4 every promise settles";
+
+for (const end of ["close", "fail"] as const) {
+  promise(`${end}() lets puts in that wait, in order`, async (kind) => {
+    const queue = full(kind, [0]);
+    const accepted: number[] = [];
+    const puts = [1, 2, 3].map((item) =>
+      queue.put(item).then(() => accepted.push(item))
+    );
+    queue[end](boom);
+    await turns();
+    assertEquals(accepted, []);
+    // One at a time, so that the order is that of the waiting puts.
+    for (const item of [0, 1, 2, 3]) assertEquals(await queue.get(), item);
+    await Promise.all(puts);
+    assertEquals(accepted, [1, 2, 3]);
+    assertEquals(
+      await settled(queue.closed),
+      end === "close" ? "fulfilled" : "rejected",
+    );
+  });
+}
+
+group = "P6 waiting";
+
+promise("40,000 are cancelled at once by a signal they share", async (kind) => {
+  const empty = kind.create<number>();
+  const none = kind.create<number>({ highWaterMark: 0 });
+  const cancel = new AbortController();
+  const count = new Map<unknown, number>();
+  const note = (reason: unknown): void =>
+    void count.set(reason, (count.get(reason) ?? 0) + 1);
+  const waiting: Promise<unknown>[] = [];
+  for (let item = 0; item < 20_000; item++) {
+    waiting.push(empty.get(cancel).catch(note));
+    waiting.push(none.put(item, cancel).catch(note));
+  }
+  cancel.abort(boom);
+  await Promise.all(waiting);
+  assertEquals([...count], [[boom, 40_000]]);
+  assertEquals(empty.stats().waitingGets + none.stats().waitingPuts, 0);
+});
+
+promise("40,000 are cancelled one by one, youngest first", async (kind) => {
+  const empty = kind.create<number>();
+  const none = kind.create<number>({ highWaterMark: 0 });
+  let cancelled = 0;
+  const note = (): void => void cancelled++;
+  const controllers: AbortController[] = [];
+  const waiting: Promise<unknown>[] = [];
+  for (let item = 0; item < 20_000; item++) {
+    const cancel = new AbortController();
+    controllers.push(cancel);
+    waiting.push(empty.get(cancel).catch(note));
+    waiting.push(none.put(item, cancel).catch(note));
+  }
+  for (const cancel of controllers.reverse()) cancel.abort(boom);
+  await Promise.all(waiting);
+  assertEquals(cancelled, 40_000);
+  assertEquals(empty.stats().waitingGets + none.stats().waitingPuts, 0);
+});
+
+// -- More of pipes ----------------------------------------------------------------
+
+group = "pipes";
+
+promise(
+  "a pipe into a full queue waits, whatever a put would do",
+  async (kind) => {
+    const queue = kind.create<number>({ highWaterMark: 1, overflow: "reject" });
+    const piping = sourceOf([1, 2, 3, 4]).pipeTo(queue.writable);
+    await rounds();
+    assertEquals(queue.length, 1);
+    assertEquals(await collect(queue), [1, 2, 3, 4]);
+    await piping;
+  },
+);
+
+promise("a pipe that waits for room learns of abort()", async (kind) => {
+  const queue = kind.create<number>({ highWaterMark: 1, overflow: "reject" });
+  const piping = sourceOf([1, 2, 3, 4]).pipeTo(queue.writable);
+  await rounds();
+  queue.abort(boom);
+  assertStrictEquals(await reasonOf(piping), boom);
+});
+
+promise("a queue is piped through a transform", async (kind) => {
+  const queue = full(kind, [1, 2, 3]);
+  queue.close();
+  const doubling = new TransformStream<number, number>({
+    transform: (item, controller) => controller.enqueue(item * 2),
+  });
+  assertEquals(
+    await collectFrom(queue.readable.pipeThrough(doubling)),
+    inOrder(kind, [2, 4, 6]),
+  );
+});
+
+promise("pipeThrough() refuses what is locked or no pair", (kind) => {
+  const queue = full(kind, [1]);
+  const pair = new TransformStream<number, number>();
+  const writer = pair.writable.getWriter();
+  assertThrows(() => queue.readable.pipeThrough(pair), TypeError);
+  writer.releaseLock();
+  assertThrows(
+    () => queue.readable.pipeThrough({} as TransformStream<number, number>),
+    TypeError,
+  );
+  assertEquals(queue.length, 1);
+});
+
+promise("a pipe whose signal has fired already moves nothing", async (kind) => {
+  const queue = full(kind, [1, 2]);
+  const items: number[] = [];
+  const sink = sinkInto(items);
+  const reason = await reasonOf(
+    queue.consumer().pipeTo(sink, {
+      signal: AbortSignal.abort(boom),
+      preventAbort: true,
+    }),
+  );
+  assertStrictEquals(reason, boom);
+  assert(!sink.locked);
+  assertEquals([items, queue.length], [[], 2]);
+});
+
+promise("a pipe into a sink that has failed takes nothing", async (kind) => {
+  const queue = full(kind, [1, 2]);
+  const sink = new WritableStream<number>({
+    start: (controller) => controller.error(boom),
+  });
+  const reason = await reasonOf(
+    queue.readable.pipeTo(sink, { preventCancel: true }),
+  );
+  assertStrictEquals(reason, boom);
+  assert(!queue.readable.locked);
+  assertEquals(queue.length, 2);
+});
+
+promise("a pipe rejects with what the end of its sink throws", async (kind) => {
+  const queue = full(kind, [1]);
+  queue.close();
+  const sink = new WritableStream<number>({
+    close() {
+      throw boom;
+    },
+  });
+  assertStrictEquals(await reasonOf(queue.readable.pipeTo(sink)), boom);
+  assert(!sink.locked);
+});
+
+group = "readable";
+
+promise(
+  "disposing of a loop over a consumer cancels that one",
+  async (kind) => {
+    const queue = full(kind, [1, 2]);
+    const consumer = queue.consumer();
+    const iterator = consumer[Symbol.asyncIterator]() as
+      & AsyncIterableIterator<number>
+      & AsyncDisposable;
+    await iterator.next();
+    await iterator[Symbol.asyncDispose]();
+    assertEquals((await iterator.next()).done, true);
+    assert(!consumer.locked);
+    assertEquals(queue.length, 1);
+  },
+);
+
+// -- Arguments ----------------------------------------------------------------------
+
+group = "arguments";
+
+for (
+  const [name, max, type] of [
+    ["0", 0, RangeError],
+    ["a fraction", 1.5, RangeError],
+    ["NaN", NaN, RangeError],
+    ["-1", -1, RangeError],
+    ["a string", "2" as unknown as number, TypeError],
+    ["nothing", undefined as unknown as number, TypeError],
+  ] as const
+) {
+  promise(
+    `getMany(${name}) is a ${type.name} and takes nothing`,
+    async (kind) => {
+      const queue = full(kind, [1]);
+      await assertRejects(
+        () => queue.getMany(max),
+        type,
+        "Cannot get many: max",
+      );
+      assertEquals(queue.length, 1);
+    },
+  );
+}
+
+promise("getMany(Infinity) takes all that is there", async (kind) => {
+  const queue = full(kind, [1, 2, 3]);
+  assertEquals(await queue.getMany(Infinity), inOrder(kind, [1, 2, 3]));
+});
+
+for (
+  const [name, linger, type] of [
+    ["below 0", -1, RangeError],
+    ["without end", Infinity, RangeError],
+    ["NaN", NaN, RangeError],
+    ["of no number", "1" as unknown as number, TypeError],
+  ] as const
+) {
+  promise(
+    `a linger ${name} is a ${type.name} and takes nothing`,
+    async (kind) => {
+      const queue = full(kind, [1]);
+      await assertRejects(() => queue.getMany(2, { linger }), type, "linger");
+      assertEquals(queue.length, 1);
+    },
+  );
+}
+
+promise("putMany() refuses what is not iterable", async (kind) => {
+  const queue = kind.create<number>();
+  for (const items of [undefined, null, 1, {}]) {
+    await assertRejects(
+      () => queue.putMany(items as unknown as number[]),
+      TypeError,
+      "Cannot put many: items must be iterable",
+    );
+  }
+  assertEquals(queue.stats().put, 0);
+});
+
+promise(
+  "options that are no object are a TypeError, nothing moves",
+  async (kind) => {
+    const queue = full(kind, [1], { highWaterMark: 9 });
+    for (const options of [null, 1, "signal"]) {
+      const wrong = options as unknown as { signal: AbortSignal };
+      for (
+        const act of [
+          () => queue.put(2, wrong),
+          () => queue.putMany([2], wrong),
+          () => queue.get(wrong),
+          () => queue.getMany(1, wrong),
+        ]
+      ) await assertRejects(act, TypeError, "options must be an object");
+    }
+    assertEquals(queue.clear(), [1]);
+  },
+);
+
+promise("a signal that is none is a TypeError, nothing moves", async (kind) => {
+  const queue = full(kind, [1], { highWaterMark: 9 });
+  for (const signal of [null, 1, {}, new AbortController()]) {
+    const wrong = { signal: signal as unknown as AbortSignal };
+    for (
+      const act of [
+        () => queue.put(2, wrong),
+        () => queue.putMany([2], wrong),
+        () => queue.get(wrong),
+        () => queue.getMany(1, wrong),
+      ]
+    ) await assertRejects(act, TypeError, "signal must be an AbortSignal");
+  }
+  assertEquals(queue.clear(), [1]);
 });
