@@ -26,6 +26,11 @@
 export { QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
+export { PriorityQueue } from "./src/priority_queue.ts";
+export type {
+  PriorityPutOptions,
+  PriorityQueueOptions,
+} from "./src/priority_queue.ts";
 export { Queue } from "./src/queue.ts";
 export type {
   GetManyOptions,

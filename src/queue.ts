@@ -32,7 +32,7 @@ import {
   Taker,
   WaiterGroup,
 } from "./waiters.ts";
-import type { Deferred } from "./waiters.ts";
+import type { Deferred, WaitingLine } from "./waiters.ts";
 
 /** Options of {@linkcode Queue.put} and {@linkcode Queue.putMany}. */
 export interface PutOptions {
@@ -100,6 +100,9 @@ export interface QueueStats {
   /** Where the queue stands. */
   readonly state: QueueState;
 }
+
+/** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
+export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
@@ -178,7 +181,7 @@ export class Queue<T>
   #aborted = false;
 
   readonly #getters: Line<Taker<T>> = new Line();
-  readonly #putters: Line<Putter<T>> = new Line();
+  readonly #putters: WaitingLine<Putter<T>>;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#endIfDrained();
 
@@ -213,6 +216,7 @@ export class Queue<T>
     this.#sizeOf = this.#strategy.size;
     this.#overflow = this.#strategy.overflow;
     this.#buffer = bufferOf(options) ?? new Ring<T>();
+    this.#putters = this.#buffer.line<T>?.() ?? new Line<Putter<T>>();
     this.#plain = this.#sizeOf === undefined && this.#buffer.rank === undefined;
   }
 
@@ -323,7 +327,7 @@ export class Queue<T>
       this.#hasRoom()
     ) {
       this.#putCount++;
-      this.#store(item, 1, 0);
+      this.#store(item, 1, undefined);
       return FULFILLED;
     }
     return this.#put(item, options, undefined);
@@ -334,13 +338,13 @@ export class Queue<T>
     options: PutOptions | undefined,
     group: WaiterGroup | undefined,
   ): Promise<void> {
-    let rank: number;
+    let rank: unknown;
     let weight = 1;
     let signal: AbortSignal | undefined;
     try {
       if (options !== undefined) signal = signalOf("put", options);
       // User code, so before anything is read: it may close or fill the queue.
-      rank = this.#buffer.rank?.(item, options) ?? 0;
+      rank = this.#buffer.rank?.(item, options);
       if (this.#sizeOf !== undefined) weight = this.#weigh(item);
     } catch (reason) {
       return Promise.reject(reason);
@@ -375,7 +379,7 @@ export class Queue<T>
    * False while the queue is full or a put waits; under `"drop-newest"` false
    * means that the item stays with you, unreported. Throws `QueueClosedError`
    * after `close` or `fail`, the reason after `abort`, and whatever `size`
-   * throws. O(1).
+   * throws. `options` are for kinds of queue that have some. O(1).
    *
    * @example Shedding load
    * ```ts
@@ -386,8 +390,8 @@ export class Queue<T>
    * assertEquals([1, 2, 3].map((item) => queue.tryPut(item)), [true, true, false]);
    * ```
    */
-  tryPut(item: T): boolean {
-    const rank = this.#buffer.rank?.(item, undefined) ?? 0;
+  tryPut(item: T, options?: object): boolean {
+    const rank = this.#buffer.rank?.(item, options);
     const weight = this.#sizeOf === undefined ? 1 : this.#weigh(item);
     if (this.#state !== "open") throw this.#refusal(item);
     if (
@@ -672,7 +676,11 @@ export class Queue<T>
    * {@linkcode Queue.join}.
    */
   clear(): T[] {
-    const items = this.#buffer.clear();
+    return this.#takeBack(this.#buffer.clear());
+  }
+
+  /** What follows when items were taken out of the buffer for no consumer. */
+  #takeBack(items: T[]): T[] {
     this.#clearedCount += items.length;
     this.#markDone(items.length);
     this.#admitWaitingPuts();
@@ -894,7 +902,7 @@ export class Queue<T>
    * else into the buffer if there is room. Whoever calls has made sure that no
    * put waits before this one.
    */
-  #handOver(item: T, weight: number, rank: number): boolean {
+  #handOver(item: T, weight: number, rank: unknown): boolean {
     if (this.#getters.first !== undefined) {
       const getter = this.#oldestGetter();
       if (getter !== undefined) {
@@ -910,7 +918,7 @@ export class Queue<T>
     return true;
   }
 
-  #store(item: T, weight: number, rank: number): void {
+  #store(item: T, weight: number, rank: unknown): void {
     const buffer = this.#buffer;
     buffer.push(item, weight, rank);
     if (buffer.length > this.#peakLength) this.#peakLength = buffer.length;
@@ -982,7 +990,7 @@ export class Queue<T>
 
   // -- Overflow ---------------------------------------------------------------
 
-  #replaceOldest(item: T, weight: number, rank: number): void {
+  #replaceOldest(item: T, weight: number, rank: unknown): void {
     const dropped: T[] = [];
     while (!this.#hasRoom() && this.#buffer.yieldsTo(rank)) {
       dropped.push(this.#buffer.evict());
@@ -1051,7 +1059,10 @@ export class Queue<T>
     return writables;
   }
 
-  #rejectAll(line: Line<Putter<T>> | Line<Taker<T>>, reason: unknown): void {
+  #rejectAll(
+    line: WaitingLine<Putter<T>> | WaitingLine<Taker<T>>,
+    reason: unknown,
+  ): void {
     for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
       waiter.leave();
       waiter.reject(reason);
@@ -1163,9 +1174,9 @@ export class Queue<T>
 
   async #nobodyPuts(): Promise<void> {
     for (
-      let putter = this.#putters.last;
+      let putter = this.#putters.first;
       putter !== undefined;
-      putter = this.#putters.last
+      putter = this.#putters.first
     ) {
       await putter.promise.catch(() => {});
     }
@@ -1213,8 +1224,8 @@ export class Queue<T>
     );
     expect(this.#unfinished() >= 0, "no more is done than was put");
     expect(
-      this.#getters.length === count(this.#getters) &&
-        this.#putters.length === count(this.#putters),
+      (this.#putters.length === 0) === (this.#putters.first === undefined) &&
+        this.#getters.length === count(this.#getters),
       "a line is as long as it says",
     );
     const ended = this.#state === "closed" || this.#state === "errored";
@@ -1236,6 +1247,7 @@ export class Queue<T>
 
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
+    takeBack = (queue, items) => queue.#takeBack(items);
   }
 }
 
@@ -1245,7 +1257,7 @@ function expect(holds: boolean, invariant: string): void {
   if (!holds) throw new Error(`Invariant broken: ${invariant}`);
 }
 
-function count(line: Line<Putter<unknown>> | Line<Taker<never>>): number {
+function count(line: Line<Taker<never>>): number {
   let length = 0;
   for (let at: unknown = line.first; at !== undefined; length++) {
     at = (at as Taker<unknown>).next;

@@ -39,7 +39,7 @@ function ignore(): void {}
  * itself, so that leaving them is O(1) and leaves nothing behind.
  */
 export abstract class Waiter {
-  line: Line<Waiter> | undefined = undefined;
+  line: WaitingLine<Waiter> | undefined = undefined;
   previous: Waiter | undefined = undefined;
   next: Waiter | undefined = undefined;
   group: WaiterGroup | undefined = undefined;
@@ -67,13 +67,14 @@ export abstract class Waiter {
 /** Someone who waits for room. */
 export class Putter<T> extends Waiter {
   readonly item: T;
-  readonly rank: number;
+  /** The place it asks for, as the buffer understands it. */
+  readonly rank: unknown;
   /** What the one who waits holds. */
   readonly promise: Promise<void>;
   #settle!: Deferred<void>;
   readonly #withdrawn: () => void;
 
-  constructor(item: T, weight: number, rank: number, withdrawn: () => void) {
+  constructor(item: T, weight: number, rank: unknown, withdrawn: () => void) {
     super();
     this.item = item;
     this.weight = weight;
@@ -112,15 +113,26 @@ export abstract class Taker<T> extends Waiter {
   }
 }
 
+/** Waiters in some order. */
+export interface WaitingLine<W extends Waiter> {
+  /** Whose turn it is. */
+  readonly first: W | undefined;
+  readonly length: number;
+  /** The sum of their weights. */
+  readonly weight: number;
+  push(waiter: W): void;
+  remove(waiter: W): void;
+}
+
 /** Waiters in order of arrival. */
-export class Line<W extends Waiter> {
+export class Line<W extends Waiter> implements WaitingLine<W> {
   first: W | undefined = undefined;
   last: W | undefined = undefined;
   length = 0;
   weight = 0;
 
   push(waiter: W): void {
-    waiter.line = this as unknown as Line<Waiter>;
+    waiter.line = this as unknown as WaitingLine<Waiter>;
     waiter.previous = this.last;
     if (this.last === undefined) this.first = waiter;
     else this.last.next = waiter;
@@ -172,9 +184,11 @@ export class WaiterGroup {
     while (this.first !== undefined) this.first.withdraw(reason);
   }
 
-  /** Settles with the youngest of the puts that wait; lines are in order, so all have settled then. */
-  settled(): Promise<void> | undefined {
-    return (this.last as Putter<unknown> | undefined)?.promise;
+  /** Settles when the puts that wait have all been accepted, or with the first that was not. */
+  async settled(): Promise<void> {
+    while (this.last !== undefined) {
+      await (this.last as Putter<unknown>).promise;
+    }
   }
 
   /** Tells all takers, oldest first, that no item will come to them. */

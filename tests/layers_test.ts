@@ -7,11 +7,11 @@ const LAYERS: readonly string[][] = [
   ["src/errors.ts"],
   ["src/strategy.ts", "src/waiters.ts"],
   ["src/buffers/buffer.ts"],
-  ["src/buffers/ring.ts"],
+  ["src/buffers/ring.ts", "src/buffers/heap.ts"],
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
-  ["src/lifo_queue.ts"],
+  ["src/lifo_queue.ts", "src/priority_queue.ts"],
   ["mod.ts"],
 ];
 

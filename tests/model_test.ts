@@ -3,6 +3,8 @@ import fc from "fast-check";
 import process from "node:process";
 import {
   LifoQueue,
+  PriorityQueue,
+  type PriorityQueueOptions,
   Queue,
   QueueClosedError,
   QueueFullError,
@@ -13,6 +15,7 @@ import {
   ANY_REJECTION,
   type Item,
   nameOf,
+  type Order,
   ReferenceQueue,
   type ReferenceReader,
   type ReferenceWriter,
@@ -132,6 +135,7 @@ const VIEWS: readonly [Verb, number][] = [
 ];
 
 const WEIGHTS: readonly number[] = [1, 1, 1, 2, 0.5, 0, 1, NaN];
+const PRIORITIES: readonly number[] = [0, 3, 0, -1, 0.5, 3, -7, -1];
 const BOUNDS: readonly number[] = [1, 2, 0, 3.5, Infinity];
 const POLICIES = ["collect", "abort", "ignore"] as const;
 
@@ -172,6 +176,12 @@ function operationsOf(
   );
 }
 
+/** The kinds; those without priorities do not look at them. */
+const KINDS: Record<
+  Order,
+  new (options: PriorityQueueOptions<Item>) => Queue<Item>
+> = { fifo: Queue, lifo: LifoQueue, priority: PriorityQueue };
+
 /** A signal on both sides: real and, as an owner, in the model. */
 class Signal {
   readonly controller = new AbortController();
@@ -187,7 +197,7 @@ class Session {
   readonly #queue: Queue<Item>;
   readonly #model: ReferenceQueue;
   readonly #configuration: Configuration;
-  readonly #newestFirst: boolean;
+  readonly #order: Order;
   /** How each operation ended, by its number. */
   readonly #real: string[] = [];
   readonly #expected: string[] = [];
@@ -225,23 +235,23 @@ class Session {
 
   constructor(
     configuration: Configuration,
-    newestFirst: boolean,
+    order: Order,
     views: boolean,
   ) {
     const { highWaterMark, overflow } = configuration;
     this.#configuration = configuration;
-    this.#newestFirst = newestFirst;
-    const Kind = newestFirst ? LifoQueue<Item> : Queue<Item>;
-    this.#queue = new Kind({
+    this.#order = order;
+    this.#queue = new KINDS[order]({
       highWaterMark,
       overflow,
       size: (item) => item.weight,
+      priority: (item) => item.priority!,
       onUndelivered: (item, reason) => this.#undelivered(item, reason),
     });
     this.#model = new ReferenceQueue({
       highWaterMark,
       overflow,
-      newestFirst,
+      order,
       onUndelivered: (item, reason) => this.#expectUndelivered(item, reason),
     });
     this.#iterators = [0, 1].map(() => this.#queue[Symbol.asyncIterator]());
@@ -273,7 +283,11 @@ class Session {
       if (taken !== undefined) this.#took([taken], true);
       this.#realReports.push(taken === undefined ? "nothing" : nameOf(taken));
     } else if (callback === "tryPut") {
-      const extra = this.#remember({ id: this.#realExtra++, weight: 1 });
+      const extra = this.#remember({
+        id: this.#realExtra++,
+        weight: 1,
+        priority: 0,
+      });
       this.#realReports.push(this.#tryPut(extra));
     }
   }
@@ -297,7 +311,8 @@ class Session {
 
   #item(choice: number): Item {
     const id = this.#itemCount++;
-    return this.#remember({ id, weight: WEIGHTS[choice]! });
+    const priority = PRIORITIES[id % PRIORITIES.length]!;
+    return this.#remember({ id, weight: WEIGHTS[choice]!, priority });
   }
 
   #remember(item: Item): Item {
@@ -662,7 +677,7 @@ class Session {
       [...this.#accepted].sort(byNumber),
       "P1: what was accepted is not what left",
     );
-    if (this.#newestFirst) return;
+    if (this.#order !== "fifo") return;
     const places = new Map(
       this.#realOffered.map((id, place) => [id, place] as const),
     );
@@ -730,7 +745,7 @@ function attempt(act: () => string): string {
 
 async function compare(
   verbs: readonly [Verb, number][],
-  newestFirst: boolean,
+  order: Order,
   numRuns: number,
 ): Promise<void> {
   const unhandled: unknown[] = [];
@@ -746,7 +761,7 @@ async function compare(
         async (configuration, operations) => {
           const session = new Session(
             configuration,
-            newestFirst,
+            order,
             verbs === VIEWS,
           );
           await turn();
@@ -767,17 +782,17 @@ async function compare(
 }
 
 test("a queue does what the model does, step by step", async function () {
-  await compare(CORE, false, 900);
+  await compare(CORE, "fifo", 900);
 }, { timeout: 60_000 });
 
 test("a LifoQueue does what the model does, step by step", async function () {
-  await compare(CORE, true, 500);
+  await compare(CORE, "lifo", 500);
 }, { timeout: 60_000 });
 
 test(
   "streams on a queue do what the model does, step by step",
   async function () {
-    await compare(VIEWS, false, 700);
+    await compare(VIEWS, "fifo", 700);
   },
   { timeout: 60_000 },
 );
@@ -785,7 +800,23 @@ test(
 test(
   "streams on a LifoQueue do what the model does, step by step",
   async function () {
-    await compare(VIEWS, true, 300);
+    await compare(VIEWS, "lifo", 300);
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  "a PriorityQueue does what the model does, step by step",
+  async function () {
+    await compare(CORE, "priority", 700);
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  "streams on a PriorityQueue do what the model does, step by step",
+  async function () {
+    await compare(VIEWS, "priority", 400);
   },
   { timeout: 60_000 },
 );

@@ -7,25 +7,28 @@
  */
 
 import type { QueueOptions } from "../strategy.ts";
+import type { Putter, WaitingLine } from "../waiters.ts";
 
 /** Items in some order. Nothing here calls user code except {@linkcode Buffer.rank}. */
-export interface Buffer<T> {
+export interface Buffer<T, R = unknown> {
   /** How many items are stored. */
   readonly length: number;
   /** The sum of their weights. */
   readonly size: number;
   /**
    * The place an arriving item asks for, from the item and the options of its
-   * put: a number that only this buffer understands, else 0. May throw on bad
-   * options. Left out where the order of arrival is all there is.
+   * put: a value that only this buffer understands. May throw on bad options.
+   * Left out where the order of arrival is all there is.
    */
-  rank?(item: T, options: object | undefined): number;
+  rank?(item: T, options: object | undefined): R;
+  /** The line in which puts wait for room; left out where they wait in the order of arrival. */
+  line?<P>(): WaitingLine<Putter<P>>;
   /** Stores an item. */
-  push(item: T, weight: number, rank: number): void;
+  push(item: T, weight: number, rank: R): void;
   /** Removes the item whose turn it is. Only called when there is one. */
   shift(): T;
   /** Whether a stored item should make way for an arriving one of that rank. */
-  yieldsTo(rank: number): boolean;
+  yieldsTo(rank: R): boolean;
   /** Removes the item that makes way. Only called after {@linkcode yieldsTo}. */
   evict(): T;
   /** Empties the buffer; the items come in the order of their turn. */

@@ -26,6 +26,8 @@ export interface Kind {
   name: string;
   /** Which of several stored items comes first. */
   order: "fifo" | "lifo";
+  /** Cases whose promise this kind gives in another form, which its own tests check. */
+  differs?: readonly string[];
   /** Makes a queue of that kind. */
   create<T>(options?: QueueOptions<T>): Queue<T>;
 }
@@ -42,6 +44,11 @@ export interface Case {
 
 /** All cases. */
 export const cases: Case[] = [];
+
+/** Those that a kind has to pass. */
+export function casesFor(kind: Kind): Case[] {
+  return cases.filter(({ name }) => !kind.differs?.includes(name));
+}
 
 let group = "";
 

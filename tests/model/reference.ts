@@ -9,7 +9,12 @@
 export interface Item {
   readonly id: number;
   readonly weight: number;
+  /** Smaller is earlier, where the order is by priority. */
+  readonly priority?: number;
 }
+
+/** Which stored item comes next. */
+export type Order = "fifo" | "lifo" | "priority";
 
 /** What the model is told of a settled operation. */
 export type Settle = (outcome: string) => void;
@@ -21,7 +26,7 @@ export type Owner = object;
 export interface ReferenceOptions {
   highWaterMark: number;
   overflow: "wait" | "reject" | "drop-oldest" | "drop-newest";
-  newestFirst: boolean;
+  order: Order;
   onUndelivered: (item: Item, reason: string) => void;
 }
 
@@ -67,6 +72,10 @@ export const ANY_REJECTION = "rejects whatever";
 /** How an item reads in an outcome. */
 export function nameOf(item: Item): string {
   return `#${item.id}`;
+}
+
+function rank({ priority = 0 }: Item): number {
+  return priority;
 }
 
 /** The model. */
@@ -212,8 +221,8 @@ export class ReferenceQueue {
 
   #replaceOldest(item: Item): void {
     const dropped: Item[] = [];
-    while (!this.#hasRoom() && this.stored.length > 0) {
-      dropped.push(this.stored.shift()!);
+    while (!this.#hasRoom() && this.#yieldsTo(item)) {
+      dropped.push(this.#evict());
     }
     this.counts.put++;
     if (this.#hasRoom()) {
@@ -221,6 +230,30 @@ export class ReferenceQueue {
       this.counts.peak = Math.max(this.counts.peak, this.stored.length);
     } else dropped.push(item);
     this.#drop(dropped, "drop-oldest");
+  }
+
+  /** The stored items in the order of their turn. */
+  #ordered(): Item[] {
+    if (this.options.order === "priority") {
+      return this.stored.toSorted((left, right) => rank(left) - rank(right));
+    }
+    return this.options.order === "lifo"
+      ? this.stored.toReversed()
+      : [...this.stored];
+  }
+
+  #yieldsTo(item: Item): boolean {
+    if (this.stored.length === 0) return false;
+    if (this.options.order !== "priority") return true;
+    return rank(this.#ordered().at(-1)!) > rank(item);
+  }
+
+  #evict(): Item {
+    const item = this.options.order === "priority"
+      ? this.#ordered().at(-1)!
+      : this.stored[0]!;
+    this.stored = this.stored.filter((other) => other !== item);
+    return item;
   }
 
   #drop(items: Item[], reason: string): void {
@@ -285,11 +318,10 @@ export class ReferenceQueue {
     this.counts.taken++;
     let item: Item;
     if (this.stored.length > 0) {
-      item = this.options.newestFirst
-        ? this.stored.pop()!
-        : this.stored.shift()!;
+      item = this.#ordered()[0]!;
+      this.stored = this.stored.filter((other) => other !== item);
     } else {
-      const put = this.puts.shift()!;
+      const put = this.#nextPut();
       this.counts.put++;
       item = put.item;
       put.settle("ok");
@@ -299,8 +331,7 @@ export class ReferenceQueue {
   }
 
   clear(): Item[] {
-    const items = this.stored;
-    if (this.options.newestFirst) items.reverse();
+    const items = this.#ordered();
     this.stored = [];
     this.#markDone(items.length);
     this.#changed();
@@ -312,10 +343,20 @@ export class ReferenceQueue {
     this.#changed();
   }
 
+  /** Takes the put whose turn it is out of those that wait. */
+  #nextPut(): WaitingPut {
+    const put = this.options.order === "priority"
+      ? this.puts.toSorted((left, right) => rank(left.item) - rank(right.item))
+        .at(0)!
+      : this.puts[0]!;
+    this.puts = this.puts.filter((other) => other !== put);
+    return put;
+  }
+
   /** Lets waiting puts in, tells who waits for something to come true. */
   #changed(): void {
     while (this.puts.length > 0 && this.#hasRoom()) {
-      const put = this.puts.shift()!;
+      const put = this.#nextPut();
       this.#accept(put.item);
       put.settle("ok");
     }
@@ -367,8 +408,7 @@ export class ReferenceQueue {
 
   abort(reason: string): void {
     if (this.state === "closed" || this.state === "errored") return;
-    const items = this.stored;
-    if (this.options.newestFirst) items.reverse();
+    const items = this.#ordered();
     const { puts, gets } = this;
     this.state = "errored";
     this.failure = reason;

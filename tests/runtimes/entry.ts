@@ -4,9 +4,10 @@
  * @module
  */
 
-import { LifoQueue, Queue, type QueueOptions } from "../../mod.ts";
+import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
-import { type Case, cases, type Kind } from "../conformance/suite.ts";
+import { kinds } from "../conformance/kinds.ts";
+import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
 /** How one case ended. */
 interface CaseResult {
@@ -51,10 +52,10 @@ async function runConformance(): Promise<CaseResult[]> {
     if (!(await applies())) continue;
     for (const name of names) excluded.set(name, detail);
   }
-  for (const kind of ["Queue", "LifoQueue"] as const) {
-    for (const item of cases) {
+  for (const kind of kinds) {
+    for (const item of casesFor(kind)) {
       const detail = excluded.get(item.name);
-      const name = `${kind}: ${item.group}: ${item.name}`;
+      const name = `${kind.name}: ${item.group}: ${item.name}`;
       results.push(
         detail === undefined
           ? await runCase(kind, name, item)
@@ -66,18 +67,15 @@ async function runConformance(): Promise<CaseResult[]> {
 }
 
 async function runCase(
-  kind: "Queue" | "LifoQueue",
+  kind: Kind,
   name: string,
   item: Case,
 ): Promise<CaseResult> {
   const created: Queue<never>[] = [];
   const recording: Kind = {
-    name: kind,
-    order: kind === "Queue" ? "fifo" : "lifo",
+    ...kind,
     create<T>(options?: QueueOptions<T>): Queue<T> {
-      const queue = kind === "Queue"
-        ? new Queue<T>(options)
-        : new LifoQueue<T>(options);
+      const queue = kind.create<T>(options);
       created.push(queue as unknown as Queue<never>);
       return queue;
     },
