@@ -15,8 +15,9 @@ import async from "async";
 import { Effect, Queue as EffectQueue } from "effect";
 import fastq from "fastq";
 import { pushable } from "it-pushable";
+import process from "node:process";
 import PQueue from "p-queue";
-import { LifoQueue, Queue } from "./mod.ts";
+import { LifoQueue, PriorityQueue, Queue } from "./mod.ts";
 
 const ITEMS = 10_000;
 
@@ -34,16 +35,35 @@ interface Channel {
   close(): void;
 }
 
-/** `Channel` of `@std/async`, where JSR can be reached. */
+/** `Channel` of `@std/async`, where JSR answers within three seconds. */
 async function findChannel(): Promise<
   (new (capacity?: number) => Channel) | undefined
 > {
   const specifier = "jsr:@std/async@^1.5/channel";
   try {
-    return (await import(specifier)).Channel;
+    return (await within(3_000, import(specifier), specifier)).Channel;
   } catch {
-    console.log("@std/async Channel is left out: JSR cannot be reached.");
+    console.error("@std/async Channel is left out: JSR cannot be reached.");
     return undefined;
+  }
+}
+
+/** The same promise, but an error naming it if it takes longer. */
+async function within<T>(
+  milliseconds: number,
+  promise: T | Promise<T>,
+  name: string,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`${name}: not settled after ${milliseconds} ms`));
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -191,6 +211,41 @@ function effectQueue(capacity: number): EffectQueue.Queue<number> {
   return Effect.runSync(EffectQueue.bounded<number>(capacity));
 }
 
+function effectTogether(many: number, capacity: number): Promise<number> {
+  const queue = effectQueue(capacity);
+  const share = ITEMS / many;
+  const puts = Effect.gen(function* () {
+    for (let item = 0; item < share; item++) {
+      yield* EffectQueue.offer(queue, item);
+    }
+    return 0;
+  });
+  const gets = Effect.gen(function* () {
+    let count = 0;
+    for (; count < share; count++) yield* EffectQueue.take(queue);
+    return count;
+  });
+  const all = Array.from({ length: many }, () => [puts, gets]).flat();
+  return Effect.runPromise(Effect.all(all, { concurrency: "unbounded" }))
+    .then((counts) => counts.reduce((sum, count) => sum + count, 0));
+}
+
+/** A stream without a queue around it: its controller puts, its reader gets. */
+function nativeStream(): {
+  put: (item: number) => void;
+  get: () => Promise<unknown>;
+} {
+  let controller: ReadableStreamDefaultController<number> | undefined;
+  const stream = new ReadableStream<number>({
+    start: (own) => void (controller = own),
+  }, { highWaterMark: 16 });
+  const reader = stream.getReader();
+  return {
+    put: (item) => controller!.enqueue(item),
+    get: () => reader.read(),
+  };
+}
+
 const batch = Array.from({ length: 100 }, (_, item) => item);
 const depths = new Map(
   [10, 1_000, 1_000_000].map((depth) => [depth, filled(depth)]),
@@ -222,12 +277,36 @@ const rows: Row[] = [
   },
   {
     group: "put, then get",
+    name: "PriorityQueue",
+    run() {
+      const queue = new PriorityQueue<number>();
+      return alternate((item) => queue.put(item), () => queue.get());
+    },
+  },
+  {
+    group: "put, then get",
     name: "tutorial array queue, unbounded",
     run() {
       const queue = new TutorialQueue<number>();
       return alternate((item) => queue.put(item), () => queue.get());
     },
   },
+  {
+    group: "put, then get",
+    name: "native ReadableStream, enqueue and read",
+    run() {
+      const { put, get } = nativeStream();
+      return alternate(put, get);
+    },
+  },
+  ...(Channel === undefined ? [] : [{
+    group: "put, then get",
+    name: "@std/async Channel",
+    run() {
+      const channel = new Channel(16);
+      return alternate((item) => channel.send(item), () => channel.receive());
+    },
+  }]),
   {
     group: "put, then get",
     name: "effect Queue",
@@ -278,24 +357,7 @@ const rows: Row[] = [
       group: `${many}:${many} at once, room for 64`,
       name: "effect Queue",
       run() {
-        const queue = effectQueue(64);
-        const share = ITEMS / many;
-        const puts = Effect.gen(function* () {
-          for (let item = 0; item < share; item++) {
-            yield* EffectQueue.offer(queue, item);
-          }
-          return 0;
-        });
-        const gets = Effect.gen(function* () {
-          for (let item = 0; item < share; item++) {
-            yield* EffectQueue.take(queue);
-          }
-          return share;
-        });
-        const all = Array.from({ length: many }, () => [puts, gets]).flat();
-        return Effect.runPromise(
-          Effect.all(all, { concurrency: "unbounded" }),
-        ).then((counts) => counts.reduce((sum, count) => sum + count, 0));
+        return effectTogether(many, 64);
       },
     },
     {
@@ -308,7 +370,8 @@ const rows: Row[] = [
           return resolved;
         }, many);
         for (let item = 0; item < ITEMS; item++) {
-          queue.push(item).catch(() => {});
+          const done = queue.push(item);
+          if (queue.length() >= 64) await done;
         }
         await queue.drained();
         return count;
@@ -323,8 +386,11 @@ const rows: Row[] = [
           count++;
           done();
         }, many);
-        for (let item = 0; item < ITEMS; item++) queue.push(item);
-        await queue.drain();
+        for (let item = 0; item < ITEMS; item++) {
+          const done = queue.push(item);
+          if (queue.length() >= 64) await done;
+        }
+        if (!queue.idle()) await queue.drain();
         return count;
       },
     },
@@ -335,11 +401,11 @@ const rows: Row[] = [
         let count = 0;
         const queue = new PQueue({ concurrency: many });
         for (let item = 0; item < ITEMS; item++) {
-          await queue.onSizeLessThan(64);
-          queue.add(() => {
+          const done = queue.add(() => {
             count++;
             return resolved;
-          }).catch(() => {});
+          });
+          if (queue.size >= 64) await done;
         }
         await queue.onIdle();
         return count;
@@ -367,6 +433,11 @@ const rows: Row[] = [
       );
     },
   }]),
+  {
+    group: "ping-pong",
+    name: "effect Queue, capacity 1",
+    run: () => effectTogether(1, 1),
+  },
   {
     group: "for await",
     name: "two bare awaits (the limit)",
@@ -487,9 +558,10 @@ const rows: Row[] = [
 ];
 
 async function checked(row: Row): Promise<void> {
-  const count = await row.run();
+  const name = `${row.group}, ${row.name}`;
+  const count = await within(20_000, row.run(), name);
   if (count !== ITEMS) {
-    throw new Error(`${row.group}, ${row.name}: ${count} instead of ${ITEMS}`);
+    throw new Error(`${name}: ${count} instead of ${ITEMS}`);
   }
 }
 
@@ -499,7 +571,11 @@ if ("Deno" in globalThis) {
       group: row.group,
       name: row.name,
       baseline: row.baseline ?? false,
-      fn: () => checked(row),
+      // Deno awaits only what is declared `async`. Anything else it takes for
+      // synchronous, whatever it returns, and starts it over and over at once.
+      async fn() {
+        await checked(row);
+      },
     });
   }
 } else {
@@ -513,5 +589,9 @@ if ("Deno" in globalThis) {
       });
     });
   }
-  await run();
+  const json = process.argv.includes("--json");
+  const { benchmarks } = await run({ format: json ? "json" : "mitata" });
+  const errors = benchmarks.flatMap(({ runs }) => runs)
+    .flatMap(({ error }) => error === undefined ? [] : [error]);
+  if (errors.length > 0) throw new AggregateError(errors, "Rows have failed");
 }
