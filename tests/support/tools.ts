@@ -144,15 +144,24 @@ export async function installTools(): Promise<void> {
       cause: error,
     });
   }
-  const missing = nodeVersions.filter(function (major) {
-    return !exists(nodePath(major));
+  // npm leaves an optional package out without a word, if it does not fit.
+  const listed = JSON.parse(Deno.readTextFileSync(pathOf("package.json"))) as {
+    optionalDependencies: Record<string, string>;
+  };
+  const missing = [
+    ...Object.keys(listed.optionalDependencies).map(function (name) {
+      return pathOf(`node_modules/${name}`);
+    }),
+    ...nodeVersions.map(nodePath),
+  ].filter(function (path) {
+    return !exists(path);
   });
   if (!outcome.success || missing.length > 0) {
     throw new Error(
       `Cannot install the development tools:\n` +
         `${outcome.stdout}\n${outcome.stderr}\n` +
-        missing.map(function (major) {
-          return `${nodePath(major)} is missing`;
+        missing.map(function (path) {
+          return `${path} is missing`;
         }).join("\n"),
     );
   }
