@@ -229,6 +229,32 @@ test("a consumer that was cancelled and dropped is let go", async () => {
   assertEquals(queue.stats().waitingGets, 0);
 });
 
+test("a consumer whose reader was released and dropped is let go", async () => {
+  const queue = new Queue<number>();
+  const references = await referencesTo(50, (index) => {
+    const consumer = queue.consumer();
+    const reader = consumer.getReader();
+    if (index % 2 === 0) reader.read().catch(ignore);
+    reader.releaseLock();
+    return consumer;
+  });
+  await assertCollected(references);
+  assertEquals(queue.stats().waitingGets, 0);
+});
+
+test("a backlog that was worked off gives its memory back", async () => {
+  const queue = new Queue<number>({ highWaterMark: Infinity });
+  const work = (): void => {
+    for (let item = 0; item < 10 * MANY; item++) queue.tryPut(item);
+    while (queue.length > 1) queue.tryGet();
+  };
+  if (!canCollectGarbage()) return work();
+  const before = await heapUsed();
+  work();
+  const growth = await heapUsed() - before;
+  assertLess(growth, SLACK, `${growth} bytes stay for ${queue.length} item`);
+});
+
 test("a producer that is done and dropped is let go", async () => {
   const queue = new Queue<number>();
   const stays = queue.producer();

@@ -91,6 +91,26 @@ for (const newestFirst of [false, true]) {
   });
 }
 
+for (const backlog of [20, 40, 100]) {
+  for (const weight of [1, 2]) {
+    test(`Ring: cleared of ${backlog} that weigh ${weight}, it is as good as new`, () => {
+      const ring = new Ring<number>();
+      for (let item = 0; item < backlog; item++) ring.push(item, weight);
+      for (let item = 0; item < backlog - 3; item++) ring.shift();
+      assertEquals(ring.clear(), [backlog - 3, backlog - 2, backlog - 1]);
+      for (let item = 0; item < 10; item++) ring.push(item, 1);
+      for (let item = 0; item < 9; item++) assertEquals(ring.shift(), item);
+      // Round the end of the ring, then beyond what it holds.
+      for (let item = 10; item < 60; item++) ring.push(item, 1);
+      assertEquals(ring.size, 51);
+      for (let item = 9; item < 60; item++) {
+        assertEquals(ring.shift(), item);
+        assertEquals(ring.size, 59 - item);
+      }
+    });
+  }
+}
+
 test("Ring: weights that come late leave those before at 1", () => {
   const ring = new Ring<string>();
   ring.push("light", 1);

@@ -137,6 +137,24 @@ function sinkInto<T>(items: T[]): WritableStream<T> {
   return new WritableStream<T>({ write: (item) => void items.push(item) });
 }
 
+/** A sink with room for plenty that writes nothing before it is told to. */
+function slowSink<T>(): {
+  written: T[];
+  sink: WritableStream<T>;
+  finish: () => void;
+} {
+  const written: T[] = [];
+  let finish!: () => void;
+  const told = new Promise<void>((resolve) => finish = resolve);
+  const sink = new WritableStream<T>({
+    async write(item) {
+      await told;
+      written.push(item);
+    },
+  }, { highWaterMark: 10 });
+  return { written, sink, finish };
+}
+
 interface Report<T> {
   readonly items: T[];
   readonly reasons: UndeliveredReason[];
@@ -511,6 +529,20 @@ promise(
 
 // -- P3 -------------------------------------------------------------------------
 
+promise(
+  "fractions that waited and gave up leave the room as it was, to the last bit",
+  async (kind) => {
+    const queue = full(kind, [1], { size: (item) => item });
+    const cancel = new AbortController();
+    const waiting = [0.1, 0.2, 0.3].map((item) =>
+      reasonOf(queue.put(item, { signal: cancel.signal }))
+    );
+    cancel.abort(boom);
+    assertEquals(await Promise.all(waiting), [boom, boom, boom]);
+    assertEquals(queue.desiredSize, 0);
+  },
+);
+
 group = "P3 order";
 
 promise("stored items come out in the order of the kind", (kind) => {
@@ -695,6 +727,18 @@ promise("every wait on a long line settles at close", async (kind) => {
   assertEquals(ends.filter((end) => end.done).length, 1000);
 });
 
+promise(
+  "ready after an abort that cuts fail() short rejects with the abort's reason",
+  async (kind) => {
+    const queue = full(kind, [1]);
+    const ready = queue.ready;
+    queue.fail(new Error("first"));
+    queue.abort(boom);
+    assertMatch(String(await reasonOf(ready)), /first/);
+    assertStrictEquals(await reasonOf(queue.ready), boom);
+  },
+);
+
 // -- P7 and the views -----------------------------------------------------------
 
 group = "P7 streams hide nothing";
@@ -814,6 +858,40 @@ promise(
     assertEquals(await reads[0], { done: false, value: 1 });
     assertEquals((await reads[1])!.done, true);
     await reader.closed;
+  },
+);
+
+promise(
+  "a native read given up parks nothing when a reader follows it",
+  async (kind) => {
+    const queue = kind.create<number>();
+    const consumer = queue.consumer();
+    const native = ReadableStream.prototype.getReader.call(
+      consumer,
+    ) as ReadableStreamDefaultReader<number>;
+    native.read().catch(() => {});
+    await rounds();
+    native.releaseLock();
+    const reader = consumer.getReader();
+    queue.tryPut(1);
+    assertEquals(queue.length, 1);
+    assertEquals(await reader.read(), { done: false, value: 1 });
+  },
+);
+
+promise(
+  "a native read that its cancelled consumer gave up waits no more",
+  async (kind) => {
+    const queue = kind.create<number>();
+    const reader = ReadableStream.prototype.getReader.call(
+      queue.consumer(),
+    ) as ReadableStreamDefaultReader<number>;
+    const read = reader.read();
+    await rounds();
+    assertEquals(queue.stats().waitingGets, 1);
+    await reader.cancel();
+    assertEquals((await read).done, true);
+    assertEquals(queue.stats().waitingGets, 0);
   },
 );
 
@@ -1113,6 +1191,75 @@ promise("a released writer writes nothing", async (kind) => {
   assertEquals(queue.length, 0);
 });
 
+promise("write() after close() of the stream itself rejects", async (kind) => {
+  const queue = kind.create<number>();
+  const stream = queue.writable;
+  const closing = stream.close();
+  const writer = stream.getWriter();
+  assertInstanceOf(await reasonOf(writer.write(1)), TypeError);
+  await closing;
+  assertEquals(queue.stats().put, 0);
+});
+
+promise(
+  "close() of the queue closes a stream whose writer was released",
+  async (kind) => {
+    const queue = kind.create<number>();
+    queue.writable.getWriter().releaseLock();
+    queue.close();
+    const { closed } = queue.writable.getWriter();
+    await rounds();
+    assertEquals(await settled(closed), "fulfilled");
+  },
+);
+
+promise("writer.close() waits for all its writes, in turn", async (kind) => {
+  const queue = full(kind, [0]);
+  const writer = queue.writable.getWriter();
+  const writes = [writer.write(1), writer.write(2)];
+  const closing = writer.close();
+  await rounds();
+  await queue.get();
+  await rounds();
+  assertEquals(await settled(writes[0]!), "fulfilled");
+  assertEquals(await settled(closing), "pending");
+  await queue.get();
+  await closing;
+});
+
+promise(
+  "a native writer that aborts takes back the write that waits",
+  async (kind) => {
+    const queue = full(kind, [0]);
+    const writer = WritableStream.prototype.getWriter.call(
+      queue.producer({ onError: "ignore" }),
+    ) as WritableStreamDefaultWriter<number>;
+    const closed = reasonOf(writer.closed);
+    const write = reasonOf(writer.write(1));
+    await rounds();
+    assertEquals(queue.stats().waitingPuts, 1);
+    const aborting = writer.abort(boom);
+    await rounds();
+    assertEquals(queue.stats().waitingPuts, 0);
+    await Promise.all([closed, write, aborting]);
+    assertEquals(drain(queue), [0]);
+  },
+);
+
+promise(
+  "a stream into a rendezvous has room for one until it is taken",
+  async (kind) => {
+    const queue = kind.create<number>({ highWaterMark: 0 });
+    const writer = queue.writable.getWriter();
+    assertEquals(writer.desiredSize, 1);
+    const write = writer.write(1);
+    assertEquals(writer.desiredSize, 0);
+    assertEquals(await queue.get(), 1);
+    await write;
+    assertEquals(writer.desiredSize, 1);
+  },
+);
+
 group = "pipes";
 
 promise(
@@ -1378,6 +1525,133 @@ promise(
     assertStrictEquals(await reasonOf(queue.get()), boom);
   },
 );
+
+promise(
+  "a pipe fulfils when its sink has written the last item",
+  async (kind) => {
+    const queue = full(kind, [1, 2]);
+    queue.close();
+    const { written, sink, finish } = slowSink<number>();
+    const piping = queue.readable.pipeTo(sink, { preventClose: true });
+    await rounds();
+    assertEquals(await settled(piping), "pending");
+    finish();
+    await piping;
+    assertEquals(written, inOrder(kind, [1, 2]));
+  },
+);
+
+promise(
+  "fail() lets a slow sink write every item before it is aborted",
+  async (kind) => {
+    const queue = full(kind, [1, 2, 3]);
+    queue.fail(boom);
+    const { written, sink, finish } = slowSink<number>();
+    const piping = reasonOf(queue.readable.pipeTo(sink));
+    await rounds();
+    finish();
+    assertStrictEquals(await piping, boom);
+    assertEquals(written, inOrder(kind, [1, 2, 3]));
+  },
+);
+
+promise(
+  "a pipe that waits for its last write takes nothing more",
+  async (kind) => {
+    const queue = full(kind, [1]);
+    const { written, sink, finish } = slowSink<number>();
+    const controller = new AbortController();
+    const piping = reasonOf(queue.readable.pipeTo(sink, {
+      signal: controller.signal,
+      preventAbort: true,
+      preventCancel: true,
+    }));
+    await rounds();
+    controller.abort(boom);
+    queue.tryPut(2);
+    finish();
+    assertStrictEquals(await piping, boom);
+    assertEquals([written, drain(queue)], [[1], [2]]);
+  },
+);
+
+promise("a sink that breaks on the last item fails the pipe", async (kind) => {
+  const queue = full(kind, [1]);
+  queue.close();
+  const sink = new WritableStream<number>({
+    async write() {
+      await rounds();
+      throw boom;
+    },
+  });
+  assertStrictEquals(await reasonOf(queue.readable.pipeTo(sink)), boom);
+});
+
+promise(
+  "a sink that breaks with several writes under way leaves none unhandled",
+  async (kind) => {
+    const queue = full(kind, [1, 2, 3]);
+    const sink = new WritableStream<number>({
+      async write() {
+        await rounds();
+        throw boom;
+      },
+    }, { highWaterMark: 3 });
+    assertStrictEquals(await reasonOf(queue.readable.pipeTo(sink)), boom);
+    await rounds();
+  },
+);
+
+promise("a pipe into a closed sink cancels its queue", async (kind) => {
+  const queue = kind.create<number>();
+  const sink = sinkInto<number>([]);
+  await sink.close();
+  const piping = reasonOf(queue.readable.pipeTo(sink));
+  await rounds();
+  assertEquals(queue.stats().state, "errored");
+  assertInstanceOf(await piping, TypeError);
+});
+
+promise("preventAbort leaves the sink of a pipe open", async (kind) => {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const stopped = sinkInto<number>([]);
+  const stopping = kind.create<number>().readable.pipeTo(stopped, {
+    signal,
+    preventAbort: true,
+  });
+  controller.abort(boom);
+  assertStrictEquals(await reasonOf(stopping), boom);
+  const failed = kind.create<number>();
+  failed.fail(boom);
+  const sink = sinkInto<number>([]);
+  const piping = failed.readable.pipeTo(sink, { preventAbort: true });
+  assertStrictEquals(await reasonOf(piping), boom);
+  for (const open of [stopped, sink]) {
+    const writer = open.getWriter();
+    await writer.write(1);
+    assertEquals(writer.desiredSize, 1);
+  }
+});
+
+promise("a pipe and gets take turns, and none is passed over", async (kind) => {
+  const queue = kind.create<number>();
+  const piped: number[] = [];
+  const piping = queue.readable.pipeTo(
+    new WritableStream({ write: (item) => void piped.push(item) }, {
+      highWaterMark: 10,
+    }),
+  );
+  await rounds();
+  const got: number[] = [];
+  const gets = [queue.get(), queue.get()].map(async (get) => {
+    got.push(await get);
+  });
+  for (let item = 1; item <= 6; item++) queue.tryPut(item);
+  queue.close();
+  await Promise.all([piping, ...gets]);
+  assertEquals([piped, got], [[1, 4, 5, 6], [2, 3]]);
+});
 
 group = "consumers";
 
