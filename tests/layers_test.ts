@@ -6,7 +6,7 @@ import { test } from "./support/harness.ts";
 const LAYERS: readonly string[][] = [
   ["src/errors.ts"],
   ["src/strategy.ts", "src/waiters.ts"],
-  ["src/buffers/buffer.ts"],
+  ["src/takers.ts", "src/buffers/buffer.ts"],
   ["src/buffers/ring.ts", "src/buffers/heap.ts"],
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
