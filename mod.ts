@@ -45,3 +45,11 @@ export type {
   QueueOptions,
   UndeliveredReason,
 } from "./src/strategy.ts";
+export { WorkStealingQueue } from "./src/work_stealing_queue.ts";
+export type {
+  Lane,
+  LaneStats,
+  WorkStealingPutOptions,
+  WorkStealingQueueOptions,
+  WorkStealingStats,
+} from "./src/work_stealing_queue.ts";

@@ -7,7 +7,7 @@
  */
 
 import { bufferOf } from "./buffers/buffer.ts";
-import type { Buffer } from "./buffers/buffer.ts";
+import type { Buffer, Neighbour, Neighbourhood } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
 import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
@@ -168,9 +168,11 @@ export let assertInvariants: <T>(queue: Queue<T>) => void;
 export class Queue<T>
   implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
   readonly #buffer: Buffer<T>;
+  /** Queues that this one shares items with. */
+  readonly #neighbours: Neighbourhood<T> | undefined;
   readonly #strategy: Strategy<T>;
   readonly #sizeOf: ((item: T) => number) | undefined;
-  /** Neither weight nor rank of an item has to be asked for. */
+  /** Nothing about an arriving item has to be asked, of it or of others. */
   readonly #plain: boolean;
   readonly #overflow: Overflow;
   #highWaterMark: number;
@@ -189,6 +191,8 @@ export class Queue<T>
   #droppedCount = 0;
   #undeliveredCount = 0;
   #clearedCount = 0;
+  /** Items that came from other queues, less those that went there. */
+  #movedCount = 0;
   /** Items that join() need not wait for any more. */
   #doneCount = 0;
   #peakLength = 0;
@@ -216,7 +220,9 @@ export class Queue<T>
     this.#overflow = this.#strategy.overflow;
     this.#buffer = bufferOf(options) ?? new Ring<T>();
     this.#putters = this.#buffer.line<T>?.() ?? new Line<Putter<T>>();
-    this.#plain = this.#sizeOf === undefined && this.#buffer.rank === undefined;
+    this.#neighbours = this.#buffer.join?.(this.#asNeighbour());
+    this.#plain = this.#sizeOf === undefined &&
+      this.#buffer.rank === undefined && this.#neighbours === undefined;
   }
 
   // -- State ------------------------------------------------------------------
@@ -666,6 +672,7 @@ export class Queue<T>
     for (const reader of [...this.#readers]) reader.errored(reason);
     this.#closed?.reject(reason);
     this.#settleJoin();
+    this.#neighbours?.ended();
     this.#report(items, "abort");
   }
 
@@ -898,7 +905,7 @@ export class Queue<T>
 
   /**
    * The one way for an item into the queue: to the oldest get that still waits,
-   * else into the buffer if there is room. Whoever calls has made sure that no
+   * here or else with a neighbour, else into the buffer if there is room. Whoever calls has made sure that no
    * put waits before this one.
    */
   #handOver(item: T, weight: number, rank: unknown): boolean {
@@ -910,6 +917,12 @@ export class Queue<T>
         getter.accept(item);
         return true;
       }
+    }
+    if (this.#neighbours?.isWaiting() === true) {
+      this.#putCount++;
+      this.#movedCount--;
+      this.#neighbours.deliver(item);
+      return true;
     }
     if (!this.#hasRoom()) return false;
     this.#putCount++;
@@ -947,12 +960,16 @@ export class Queue<T>
     ) {
       // It leaves first: an item's `then` may call back in here.
       putter.leave();
-      this.#handOver(putter.item, putter.weight, putter.rank);
       putter.accepted();
+      this.#handOver(putter.item, putter.weight, putter.rank);
     }
   }
 
   #hasNext(): boolean {
+    return this.#hasOwn() || this.#neighbours?.hasItems() === true;
+  }
+
+  #hasOwn(): boolean {
     return this.#buffer.length > 0 || this.#putters.first !== undefined;
   }
 
@@ -965,6 +982,9 @@ export class Queue<T>
 
   #remove(): T {
     this.#takenCount++;
+    if (this.#neighbours !== undefined && !this.#hasOwn()) {
+      this.#neighbours.fetch();
+    }
     if (this.#buffer.length > 0) return this.#buffer.shift();
     // Nothing is stored, so there never is room: a rendezvous.
     const putter = this.#putters.first!;
@@ -1030,7 +1050,8 @@ export class Queue<T>
   // -- Endings ----------------------------------------------------------------
 
   #endIfDrained(): void {
-    if (this.#state !== "closing" || this.#hasNext()) return;
+    if (this.#state !== "closing" || this.#hasOwn()) return;
+    if (this.#neighbours?.mayHaveItems() === true) return;
     const failure = this.#failure;
     this.#state = failure === undefined ? "closed" : "errored";
     for (
@@ -1048,6 +1069,7 @@ export class Queue<T>
     }
     if (failure === undefined) this.#closed?.resolve();
     else this.#closed?.reject(failure.reason);
+    this.#neighbours?.ended();
   }
 
   /** The writing streams, for the last time: no producer outlives the open state. */
@@ -1083,13 +1105,13 @@ export class Queue<T>
     this.#joined = undefined;
   }
 
-  /** No more than was put: an item may have been marked before it was taken. */
+  /** No more than there is: an item may have been marked before it was taken. */
   #markDone(count: number): void {
-    this.#doneCount = Math.min(this.#doneCount + count, this.#putCount);
+    this.#doneCount += Math.min(count, this.#unfinished());
   }
 
   #unfinished(): number {
-    return this.#putCount - this.#doneCount;
+    return this.#putCount + this.#movedCount - this.#doneCount;
   }
 
   #reason(): unknown {
@@ -1202,6 +1224,55 @@ export class Queue<T>
     );
   }
 
+  // -- What the neighbours see -------------------------------------------------
+
+  #asNeighbour(): Neighbour<T> {
+    const queue = (): Queue<T> => this;
+    return {
+      get open(): boolean {
+        return queue().#state === "open";
+      },
+      get waitingPuts(): number {
+        return queue().#putters.length;
+      },
+      get waitingSince(): number {
+        return queue().#oldestGetter()?.arrival ?? Infinity;
+      },
+      get room(): number {
+        return queue().#highWaterMark - queue().#buffer.size;
+      },
+      get unfinished(): number {
+        return queue().#unfinished();
+      },
+      deliver: (item) => {
+        this.#movedCount++;
+        this.#takenCount++;
+        this.#oldestGetter()!.accept(item);
+      },
+      admitOne: () => {
+        const putter = this.#putters.first!;
+        putter.leave();
+        putter.accepted();
+        this.#putCount++;
+        this.#store(putter.item, putter.weight, putter.rank);
+      },
+      gave: (count) => {
+        const done = Math.max(count - this.#unfinished(), 0);
+        this.#movedCount -= count;
+        this.#doneCount -= done;
+        this.#settleJoin();
+        this.#afterRemoval();
+        return done;
+      },
+      received: (count, done) => {
+        this.#movedCount += count;
+        this.#doneCount += done;
+        this.#peakLength = Math.max(this.#peakLength, this.#buffer.length);
+      },
+      endIfDrained: () => this.#endIfDrained(),
+    };
+  }
+
   // -- Invariants -------------------------------------------------------------
 
   #assertInvariants(): void {
@@ -1213,13 +1284,17 @@ export class Queue<T>
       "a put waits, so no get does",
     );
     expect(
+      !(this.#neighbours?.hasItems() === true && waitingGet),
+      "a neighbour has items, so no get waits",
+    );
+    expect(
       !(this.#hasRoom() && this.#putters.length > 0),
       "there is room, so no put waits",
     );
     expect(
-      this.#putCount ===
+      this.#putCount + this.#movedCount ===
         this.#takenCount + stored + this.#undeliveredCount + this.#clearedCount,
-      "put = taken + stored + undelivered + cleared",
+      "put + moved here = taken + stored + undelivered + cleared",
     );
     expect(this.#unfinished() >= 0, "no more is done than was put");
     expect(
@@ -1234,7 +1309,8 @@ export class Queue<T>
       "an ended queue holds nothing and nobody",
     );
     expect(
-      this.#state !== "closing" || this.#hasNext(),
+      this.#state !== "closing" || this.#hasOwn() ||
+        this.#neighbours?.mayHaveItems() === true,
       "a closing queue has something left",
     );
     const rank = RANKS.indexOf(this.#state);

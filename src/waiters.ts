@@ -47,6 +47,8 @@ export abstract class Waiter {
   nextInGroup: Waiter | undefined = undefined;
   /** What it adds to the weight of its line. */
   weight = 0;
+  /** Its number among all that ever waited in the order of arrival. */
+  arrival = 0;
 
   /** Settles what waits with an error. The waiter has left already. */
   abstract reject(reason: unknown): void;
@@ -124,6 +126,8 @@ export interface WaitingLine<W extends Waiter> {
   remove(waiter: W): void;
 }
 
+let arrivals = 0;
+
 /** Waiters in order of arrival. */
 export class Line<W extends Waiter> implements WaitingLine<W> {
   first: W | undefined = undefined;
@@ -133,6 +137,7 @@ export class Line<W extends Waiter> implements WaitingLine<W> {
 
   push(waiter: W): void {
     waiter.line = this as unknown as WaitingLine<Waiter>;
+    waiter.arrival = ++arrivals;
     waiter.previous = this.last;
     if (this.last === undefined) this.first = waiter;
     else this.last.next = waiter;

@@ -8,10 +8,11 @@ const LAYERS: readonly string[][] = [
   ["src/strategy.ts", "src/waiters.ts"],
   ["src/takers.ts", "src/buffers/buffer.ts"],
   ["src/buffers/ring.ts", "src/buffers/heap.ts"],
+  ["src/buffers/lanes.ts"],
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
-  ["src/lifo_queue.ts", "src/priority_queue.ts"],
+  ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],
   ["mod.ts"],
 ];
 

@@ -33,6 +33,48 @@ export interface Buffer<T, R = unknown> {
   evict(): T;
   /** Empties the buffer; the items come in the order of their turn. */
   clear(): T[];
+  /** Called once, by the queue, where items may go to other queues and come from them; left out where not. */
+  join?(neighbour: Neighbour<T>): Neighbourhood<T>;
+}
+
+/** What a queue tells, and does for, the others that it shares items with. */
+export interface Neighbour<T> {
+  /** Whether puts are let in. */
+  readonly open: boolean;
+  /** Puts that wait for room. */
+  readonly waitingPuts: number;
+  /** The place of its oldest waiting get among all that ever waited; Infinity when none does. */
+  readonly waitingSince: number;
+  /** Room left in the buffer, in the unit of `size`. */
+  readonly room: number;
+  /** Accepted items that nobody has marked as done. */
+  readonly unfinished: number;
+  /** Gives an item that was put elsewhere to its oldest waiting get. Only called when there is one. */
+  deliver(item: T): void;
+  /** Lets the first waiting put in whether or not there is room. Only called when there is one. */
+  admitOne(): void;
+  /** So many of its items have gone to another buffer; tells how many of them were marked as done. */
+  gave(count: number): number;
+  /** So many items have come from another buffer, some of them marked as done. */
+  received(count: number, done: number): void;
+  /** Ends if it waited for nothing but the others. */
+  endIfDrained(): void;
+}
+
+/** The queues that share their items, as one of them sees them. */
+export interface Neighbourhood<T> {
+  /** Whether an item is to be had. */
+  hasItems(): boolean;
+  /** Whether an item may still come to be had. */
+  mayHaveItems(): boolean;
+  /** Brings one or more items into the buffer, which is empty. Only called when an item is to be had. */
+  fetch(): void;
+  /** Whether somebody waits for an item. */
+  isWaiting(): boolean;
+  /** Gives an arriving item to the one who has waited longest. Only called when somebody waits. */
+  deliver(item: T): void;
+  /** The queue has ended. */
+  ended(): void;
 }
 
 const BUFFER: unique symbol = Symbol("buffer");

@@ -73,6 +73,31 @@ export class Ring<T> implements Buffer<T> {
     return items;
   }
 
+  /**
+   * Moves the newest items, in their order, to the end of another ring: as many
+   * as told, but no more than it takes to fill `room`, and one at least.
+   */
+  moveNewest(to: Ring<T>, most: number, room: number): number {
+    let count = 1;
+    let weight = this.#weightAt(this.length - 1);
+    while (count < most && weight < room) {
+      count++;
+      weight += this.#weightAt(this.length - count);
+    }
+    for (let place = this.length - count; place < this.length; place++) {
+      const index = (this.#head + place) & this.#mask;
+      to.push(this.#slots[index] as T, this.#weightAt(place));
+    }
+    for (let left = count; left > 0; left--) {
+      this.#remove((this.#head + this.length - 1) & this.#mask);
+    }
+    return count;
+  }
+
+  #weightAt(place: number): number {
+    return this.#weights?.[(this.#head + place) & this.#mask] ?? 1;
+  }
+
   #removeOldest(): T {
     const index = this.#head;
     this.#head = (index + 1) & this.#mask;

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { LifoQueue, PriorityQueue, Queue } from "../../mod.ts";
+import {
+  LifoQueue,
+  PriorityQueue,
+  Queue,
+  WorkStealingQueue,
+} from "../../mod.ts";
+import type { QueueOptions, WorkStealingQueueOptions } from "../../mod.ts";
 import type { Kind } from "./suite.ts";
 
 /** With nothing but equals, the item that a PriorityQueue drops is the one that arrives. */
@@ -41,4 +47,27 @@ export const kinds: Kind[] = [
     differs: DROPS_THE_WORST,
     create: (options) => new PriorityQueue(options),
   },
+  {
+    name: "WorkStealingQueue",
+    order: "fifo",
+    create: (options) => {
+      const queue = new WorkStealingQueue(withLanes(options));
+      // The end of a lane comes with the end of the others.
+      queue.lane(0).close();
+      queue.lane(2).close();
+      return queue.lane(1);
+    },
+  },
 ];
+
+/** Option by option, because a strategy's getters live on its prototype. */
+function withLanes<T>(
+  options: QueueOptions<T> | undefined,
+): WorkStealingQueueOptions<T> {
+  if (options === undefined) return { lanes: 3 };
+  // Not an object: for the queue to refuse.
+  if (options === null || typeof options !== "object") return options;
+  const { highWaterMark, size, overflow, onUndelivered, name } = options;
+  const told = { highWaterMark, size, overflow, onUndelivered, name, lanes: 3 };
+  return told as WorkStealingQueueOptions<T>;
+}
