@@ -966,7 +966,8 @@ export class Queue<T>
   }
 
   #hasNext(): boolean {
-    return this.#hasOwn() || this.#neighbours?.hasItems() === true;
+    return this.#hasOwn() ||
+      (this.#state !== "errored" && this.#neighbours?.hasItems() === true);
   }
 
   #hasOwn(): boolean {

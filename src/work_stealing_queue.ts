@@ -155,11 +155,7 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
    * ```
    */
   lane(index: number): Lane<T> {
-    const lane = this.#lanes[index];
-    if (lane === undefined) {
-      throw this.#noSuchLane("get a lane", "index", index);
-    }
-    return lane;
+    return this.#laneAt("get a lane", "index", index);
   }
 
   /**
@@ -184,9 +180,11 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
   put(item: T, options?: WorkStealingPutOptions): Promise<void> {
     const index = options?.lane;
     if (index === undefined) return this.#emptiest().put(item, options);
-    const lane = this.#lanes[index];
-    if (lane !== undefined) return lane.put(item, options);
-    return Promise.reject(this.#noSuchLane("put", "lane", index));
+    try {
+      return this.#laneAt("put", "lane", index).put(item, options);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
   }
 
   /** Closes all lanes: {@linkcode Queue.close}. Consumers take what is left and then see the end. */
@@ -288,10 +286,12 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
     return this.#lanes[index];
   }
 
-  #noSuchLane(action: string, name: string, index: unknown): Error {
+  #laneAt(action: string, name: string, index: number): Lane<T> {
+    const lane = typeof index === "number" ? this.#lanes[index] : undefined;
+    if (lane !== undefined) return lane;
     const message = `Cannot ${action}: ${name} must be a whole number from 0 ` +
       `to ${this.#lanes.length - 1}, received ${received(index)}`;
-    return typeof index === "number"
+    throw typeof index === "number"
       ? new RangeError(message)
       : new TypeError(message);
   }
