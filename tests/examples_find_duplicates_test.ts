@@ -13,7 +13,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawnSync } from "node:child_process";
 import {
   mkdirSync,
   mkdtempSync,
@@ -29,7 +29,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { runtime, test } from "./support/harness.ts";
+import { type Outcome, outcomeOf, startExample } from "./support/example.ts";
+import { test } from "./support/harness.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const EXAMPLE = join(ROOT, "examples/find_duplicates.ts");
@@ -44,12 +45,6 @@ interface Report {
   bytes: number;
   unreadable: number;
   groups: { size: number; hash: string; paths: string[] }[];
-}
-
-interface Outcome {
-  code: number | null;
-  stdout: string;
-  stderr: string;
 }
 
 test("find_duplicates finds what sha256sum finds", async function () {
@@ -349,17 +344,8 @@ function generator(seed: number): () => number {
   };
 }
 
-function start(args: string[], cwd = ROOT): ChildProcess {
-  const flags = {
-    deno: () => ["run", "-A", "--quiet", "--no-check"],
-    bun: () => [],
-    node: () => ["--import", import.meta.resolve("tsx")],
-  };
-  return spawn(process.execPath, [...flags[runtime](), EXAMPLE, ...args], {
-    cwd,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json") },
-  });
+function start(args: string[], cwd?: string): ChildProcess {
+  return startExample("find_duplicates.ts", args, cwd);
 }
 
 function run(args: string[], cwd?: string): Promise<Outcome> {
@@ -368,29 +354,6 @@ function run(args: string[], cwd?: string): Promise<Outcome> {
 
 async function report(args: string[]): Promise<Report> {
   return JSON.parse((await run(args)).stdout) as Report;
-}
-
-function outcomeOf(child: ChildProcess): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
-    child.stdout?.on("data", (data) => output.stdout.push(data));
-    child.stderr?.on("data", (data) => output.stderr.push(data));
-    child.once("error", reject);
-    child.once("close", (code) =>
-      resolve({
-        code,
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-      }));
-  });
-}
-
-function text(chunks: Uint8Array[]): string {
-  return new TextDecoder().decode(Uint8Array.from(chunks.flatMap(bytesOf)));
-}
-
-function bytesOf(chunk: Uint8Array): number[] {
-  return [...chunk];
 }
 
 /** Not `child.kill()`: Deno's sends once, and takes what follows for its doing. */

@@ -1,6 +1,7 @@
 import {
   assert,
   assertEquals,
+  assertLess,
   assertRejects,
   assertStrictEquals,
   assertThrows,
@@ -14,16 +15,21 @@ import {
 } from "../mod.ts";
 import { assertInvariants } from "../src/queue.ts";
 import { test } from "./support/harness.ts";
+import {
+  seeded,
+  separate,
+  shared,
+  stealing,
+  tasks,
+} from "./support/makespan.ts";
 import { parameters } from "./support/properties.ts";
 
 function lanesOf<T>(queue: WorkStealingQueue<T>): Lane<T>[] {
   return queue.stats().lanes.map((_, index) => queue.lane(index));
 }
 
-function check(queue: WorkStealingQueue<never> | WorkStealingQueue<number>) {
-  for (const lane of lanesOf(queue as WorkStealingQueue<number>)) {
-    assertInvariants(lane);
-  }
+function check<T>(queue: WorkStealingQueue<T>): void {
+  for (const lane of lanesOf(queue)) assertInvariants(lane);
 }
 
 /** A queue whose lane 0 has the items 1 to `count`. */
@@ -50,15 +56,6 @@ function drain<T>(lane: Lane<T>): T[] {
 
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 30; turn++) await undefined;
-}
-
-/** Numbers from 0 to 1 that are the same in every run. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 // -- Who gets what ----------------------------------------------------------------
@@ -218,11 +215,10 @@ test("stealing: with no room anywhere a put meets a get of another lane", async 
   const putting = queue.lane(0).put("waits");
   assertEquals(await queue.lane(1).get(), "waits");
   await putting;
-  check(queue as WorkStealingQueue<never>);
-  assertEquals(queue.stats().lanes.map(({ put, taken }) => [put, taken]), [
-    [2, 0],
-    [0, 2],
-  ]);
+  check(queue);
+  const { lanes, steals, batches } = queue.stats();
+  assertEquals([steals, batches], [2, 2]);
+  assertEquals(lanes.map(({ put, taken }) => [put, taken]), [[2, 0], [0, 2]]);
 });
 
 test("stealing: a theft lets in the puts that waited for the victim's room, in their order", async () => {
@@ -342,9 +338,17 @@ test("stealing: close() ends the gets that sleep in every lane", async () => {
   queue.close();
   assertEquals(
     await Promise.all(sleeping),
-    sleeping.map(() => ({ done: true, value: undefined })),
+    sleeping.map(() => ({ done: true as const, value: undefined })),
   );
   await assertRejects(() => get, QueueClosedError);
+  await queue.closed;
+});
+
+test("stealing: thousands of lanes end together", async () => {
+  const queue = new WorkStealingQueue<number>({ lanes: 5000 });
+  const sleeping = lanesOf(queue).map((lane) => lane.next());
+  queue.close();
+  for (const { done } of await Promise.all(sleeping)) assert(done);
   await queue.closed;
 });
 
@@ -922,3 +926,46 @@ test("stealing: a lane that does not exist is a RangeError, and nothing is put",
   assertEquals(queue.length, 0);
   assertStrictEquals(queue.lane(1), queue.lane(1));
 });
+
+// -- Makespan -----------------------------------------------------------------------
+
+const LANES = 4;
+const TASKS = 2000;
+
+test(
+  "stealing: under skewed work it takes as long as a shared queue, and static lanes 2.5 times as long",
+  async () => {
+    const work = tasks(TASKS, LANES, 0.9);
+    const together = await shared(work, LANES);
+    const apart = await separate(work, LANES);
+    for (
+      const options of [
+        {},
+        { steal: "one" },
+        { victim: "random" },
+      ] as const
+    ) {
+      const thieves = await stealing(work, LANES, options);
+      assertEquals([together.done, apart.done, thieves.done], [
+        TASKS,
+        TASKS,
+        TASKS,
+      ]);
+      assertLess(thieves.ticks, together.ticks * 1.15);
+      assertLess(thieves.ticks * 2.5, apart.ticks);
+    }
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  "stealing: under uniform work it takes no longer than static lanes",
+  async () => {
+    const work = tasks(TASKS, LANES, 1 / LANES);
+    const apart = await separate(work, LANES);
+    const thieves = await stealing(work, LANES);
+    assertEquals(thieves.done, TASKS);
+    assertLess(thieves.ticks, apart.ticks * 1.05);
+  },
+  { timeout: 60_000 },
+);

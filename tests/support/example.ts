@@ -1,0 +1,63 @@
+/**
+ * Examples as processes of their own, on the runtime that runs the test.
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { runtime } from "./harness.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** How a process ended, and what it said. */
+export interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Starts a file of `examples/`. */
+export function startExample(
+  name: string,
+  args: string[],
+  cwd: string = ROOT,
+): ChildProcess {
+  const flags = {
+    deno: () => ["run", "-A", "--quiet", "--no-check"],
+    bun: () => [],
+    node: () => ["--import", import.meta.resolve("tsx")],
+  };
+  const file = join(ROOT, "examples", name);
+  return spawn(process.execPath, [...flags[runtime](), file, ...args], {
+    cwd,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json") },
+  });
+}
+
+/** Waits for the end of a process and collects what it says. */
+export function outcomeOf(child: ChildProcess): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+    child.stdout?.on("data", (data) => output.stdout.push(data));
+    child.stderr?.on("data", (data) => output.stderr.push(data));
+    child.once("error", reject);
+    child.once("close", (code) =>
+      resolve({
+        code,
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+      }));
+  });
+}
+
+function text(chunks: Uint8Array[]): string {
+  return new TextDecoder().decode(Uint8Array.from(chunks.flatMap(bytesOf)));
+}
+
+function bytesOf(chunk: Uint8Array): number[] {
+  return [...chunk];
+}
