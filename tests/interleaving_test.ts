@@ -6,6 +6,8 @@ import {
   Queue,
   QueueClosedError,
   QueueFullError,
+  type QueueOptions,
+  WorkStealingQueue,
 } from "../mod.ts";
 import { assertInvariants } from "../src/queue.ts";
 import { test } from "./support/harness.ts";
@@ -124,11 +126,14 @@ const plans: fc.Arbitrary<Plan> = fc.record({
   ),
 });
 
-/** One queue, everybody who uses it, and the book about its items. */
+type Make = (options: QueueOptions<Item>) => Queue<Item>[];
+
+/** Queues, everybody who uses them, and the book about their items. */
 class Session {
   readonly #scheduler: fc.Scheduler;
   readonly #plan: Plan;
-  readonly #queue: Queue<Item>;
+  /** One, or lanes that steal from each other. */
+  readonly #queues: Queue<Item>[];
   readonly #fates: Map<Item, Fate> = new Map();
   /** Each of them may be what a promise rejects with. */
   readonly #reasons: Set<unknown> = new Set();
@@ -146,19 +151,19 @@ class Session {
   constructor(
     scheduler: fc.Scheduler,
     plan: Plan,
-    Kind: typeof Queue,
-    overflow: Overflow,
+    make: Make,
+    options: { overflow: Overflow; inOrder: boolean },
   ) {
     this.#scheduler = scheduler;
     this.#plan = plan;
-    this.#inOrder = Kind === Queue;
-    this.#queue = new Kind<Item>({
+    this.#inOrder = options.inOrder;
+    this.#queues = make({
       highWaterMark: plan.highWaterMark,
-      overflow,
+      overflow: options.overflow,
       onUndelivered: (item) => {
         this.#fate(item).reported++;
         // Callbacks come last: whatever they see is consistent.
-        assertInvariants(this.#queue);
+        this.#check();
       },
     });
     for (let index = 0; index < SIGNALS; index++) this.#renew(index);
@@ -168,8 +173,8 @@ class Session {
     const { producers, consumers, interventions } = this.#plan;
     // All producers stand in line before the first is done, or the queue
     // would close before the others have begun.
-    const streams = producers.map(({ style }) =>
-      style === "writer" ? this.#queue.producer() : undefined
+    const streams = producers.map(({ style }, index) =>
+      style === "writer" ? this.#at(index).producer() : undefined
     );
     producers.forEach((plan, index) => {
       this.#act(
@@ -184,7 +189,7 @@ class Session {
       this.#act(intervention.verb, this.#intervene(intervention));
     }
     await this.#idle();
-    this.#queue.close();
+    for (const queue of this.#queues) queue.close();
     await this.#idle();
     this.#act("the rest", this.#drain());
     await this.#idle();
@@ -220,7 +225,7 @@ class Session {
       const put = this.#wait(
         `${step.verb} of producer ${producer}`,
         writer === undefined
-          ? this.#put(step, items)
+          ? this.#put(this.#at(producer), step, items)
           : this.#write(writer, items),
       );
       this.#check();
@@ -241,11 +246,14 @@ class Session {
     );
   }
 
-  async #put(step: PutStep, items: Item[]): Promise<void> {
-    const queue = this.#queue;
+  async #put(
+    queue: Queue<Item>,
+    step: PutStep,
+    items: Item[],
+  ): Promise<void> {
     const options = this.#options(step.signal);
     if (step.verb === "tryPut") {
-      return this.#tryPut(items[0]!);
+      return this.#tryPut(queue, items[0]!);
     }
     const put = step.verb === "put"
       ? queue.put(items[0]!, options)
@@ -258,9 +266,9 @@ class Session {
     }
   }
 
-  #tryPut(item: Item): void {
+  #tryPut(queue: Queue<Item>, item: Item): void {
     try {
-      this.#fate(item).accepted = this.#queue.tryPut(item);
+      this.#fate(item).accepted = queue.tryPut(item);
     } catch (reason) {
       this.#checkReason(reason, [item]);
     }
@@ -309,7 +317,7 @@ class Session {
     index: number,
     { style, max, signal }: ConsumerPlan,
   ): () => Promise<Item[] | undefined> {
-    const queue = this.#queue;
+    const queue = this.#at(index);
     switch (style) {
       case "get":
       case "getMany":
@@ -370,7 +378,7 @@ class Session {
     index: number,
     native: boolean,
   ): () => Promise<Item[] | undefined> {
-    const stream = this.#queue.consumer();
+    const stream = this.#at(index).consumer();
     let reader: ReadableStreamDefaultReader<Item> | undefined;
     let released = false;
     this.#givingUp[index] = () => {
@@ -421,7 +429,7 @@ class Session {
 
   async #intervene({ verb, choice }: Intervention): Promise<void> {
     await this.#turn();
-    const queue = this.#queue;
+    const queue = this.#at(choice);
     switch (verb) {
       case "signal":
         this.#cancel(choice % SIGNALS);
@@ -480,7 +488,11 @@ class Session {
   }
 
   #check(): void {
-    assertInvariants(this.#queue);
+    for (const queue of this.#queues) assertInvariants(queue);
+  }
+
+  #at(index: number): Queue<Item> {
+    return this.#queues[index % this.#queues.length]!;
   }
 
   #act(name: string, acting: Promise<void>): void {
@@ -498,21 +510,24 @@ class Session {
   // -- The end
 
   async #drain(): Promise<void> {
-    const queue = this.#queue;
-    try {
-      for (
-        let items = await queue.getMany(Infinity);
-        items.length > 0;
-        items = await queue.getMany(Infinity)
-      ) {
-        for (const item of items) this.#fate(item).delivered++;
-        this.#check();
+    for (const queue of this.#queues) {
+      try {
+        for (
+          let items = await queue.getMany(Infinity);
+          items.length > 0;
+          items = await queue.getMany(Infinity)
+        ) {
+          for (const item of items) this.#fate(item).delivered++;
+          this.#check();
+        }
+        await queue.closed;
+      } catch (reason) {
+        this.#checkReason(reason);
       }
-      await queue.closed;
-    } catch (reason) {
-      this.#checkReason(reason);
     }
-    assertEquals([queue.length, queue.stats().waitingPuts], [0, 0]);
+    for (const queue of this.#queues) {
+      assertEquals([queue.length, queue.stats().waitingPuts], [0, 0]);
+    }
   }
 
   #settle(): void {
@@ -547,18 +562,27 @@ class Session {
   }
 }
 
-for (const Kind of [Queue, LifoQueue]) {
+const MAKES: readonly [string, Make][] = [
+  ["Queue", (options) => [new Queue(options)]],
+  ["LifoQueue", (options) => [new LifoQueue(options)]],
+  ["WorkStealingQueue", (options) => {
+    const queue = new WorkStealingQueue({ ...options, lanes: 3 });
+    return [0, 1, 2].map((lane) => queue.lane(lane));
+  }],
+];
+
+for (const [kind, make] of MAKES) {
   for (
     const overflow of ["wait", "reject", "drop-oldest", "drop-newest"] as const
   ) {
-    const name = `${Kind.name} that overflows by ${overflow}`;
-    test(`${name}: in any order of steps no item is lost, doubled or overtaken`, async function () {
+    const options = { overflow, inOrder: kind === "Queue" };
+    test(`${kind} that overflows by ${overflow}: in any order of steps no item is lost, doubled or overtaken`, async function () {
       await fc.assert(
         fc.asyncProperty(
           fc.scheduler(),
           plans,
           async function (scheduler, plan) {
-            await new Session(scheduler, plan, Kind, overflow).run();
+            await new Session(scheduler, plan, make, options).run();
           },
         ),
         parameters(overflow === "wait" ? 300 : 150),
