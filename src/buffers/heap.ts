@@ -15,6 +15,8 @@ import type { Buffer } from "./buffer.ts";
 const SHIFT = 2;
 const CHILDREN: number = 1 << SHIFT;
 const SMALLEST = 16;
+const PAGE_SHIFT = 12;
+const PAGE_MASK: number = (1 << PAGE_SHIFT) - 1;
 /** How many numbers may be out of use, beyond as many as are in use. */
 const SPARE = 64;
 
@@ -46,9 +48,9 @@ export class Heap<T> implements Buffer<T, Rank> {
   readonly #order: Tree = new Tree();
 
   // By number.
-  #items: (T | undefined)[] = [];
-  readonly #weights: Column = new Column(1);
-  readonly #since: Column = new Column(0);
+  readonly #items: Column<T | undefined> = new Column<T | undefined>(undefined);
+  readonly #weights: Column<number> = new Column(1);
+  readonly #since: Column<number> = new Column(0);
   /** The number of the next to arrive. */
   #next = 0;
   /** While above 0, what is stored keeps its number and no number is given twice. */
@@ -70,7 +72,7 @@ export class Heap<T> implements Buffer<T, Rank> {
   push(item: T, weight: number, rank: Rank): void {
     if (this.#next > 2 * this.length + SPARE) this.#renumber();
     const number = this.#next++;
-    this.#items[number] = item;
+    this.#items.set(number, item);
     this.#weights.set(number, weight);
     this.#since.set(number, rank.since);
     this.size += weight;
@@ -91,7 +93,7 @@ export class Heap<T> implements Buffer<T, Rank> {
 
   /** The first in order. Only called when there is one. */
   first(): T {
-    return this.#items[this.#order.numberAt(0)] as T;
+    return this.#items.get(this.#order.numberAt(0)) as T;
   }
 
   yieldsTo({ key }: Rank): boolean {
@@ -131,9 +133,9 @@ export class Heap<T> implements Buffer<T, Rank> {
   // -- Storing ----------------------------------------------------------------
 
   #removeAt(place: number): T {
-    const number = this.#order.removeAt(place);
-    const item = this.#items[number] as T;
-    this.#items[number] = undefined;
+    const number = this.#order.numberAt(place);
+    const item = this.#items.take(number) as T;
+    this.#order.removeAt(place);
     this.size -= this.#weights.get(number);
     if (this.#identities !== undefined) forget(this.#identities, item, number);
     if (this.length === 0) this.#empty();
@@ -149,7 +151,7 @@ export class Heap<T> implements Buffer<T, Rank> {
     this.#since.clear();
     if (this.#next > SPARE) {
       // The memory of a backlog is given back.
-      this.#items = [];
+      this.#items.clear();
       this.#order.clear();
     }
     this.#next = 0;
@@ -160,9 +162,8 @@ export class Heap<T> implements Buffer<T, Rank> {
     if (this.#holds > 0) return;
     this.#identities = undefined;
     this.#fromTheEnd = undefined;
-    const items = this.#items;
     const former = this.#order.renumber(this.#next);
-    this.#items = Array.from(former, (number) => items[number]);
+    this.#items.keep(former);
     this.#weights.keep(former);
     this.#since.keep(former);
     this.#next = former.length;
@@ -183,7 +184,7 @@ export class Heap<T> implements Buffer<T, Rank> {
     try {
       return [...this.#order.stored()].filter((number) =>
         isStored(number) &&
-        (match as (item: T) => boolean)(this.#items[number] as T)
+        (match as (item: T) => boolean)(this.#items.get(number) as T)
       ).filter(isStored);
     } finally {
       this.#holds--;
@@ -194,7 +195,7 @@ export class Heap<T> implements Buffer<T, Rank> {
     if (this.#identities === undefined) {
       this.#identities = new Map();
       for (const number of this.#order.stored()) {
-        identify(this.#identities, this.#items[number] as T, number);
+        identify(this.#identities, this.#items.get(number) as T, number);
       }
     }
     return this.#identities;
@@ -250,14 +251,11 @@ class Tree {
     this.#rise(this.length++, key, number);
   }
 
-  /** Removes the number at a place and returns it. */
-  removeAt(place: number): number {
-    const number = this.#numbers[place]!;
+  removeAt(place: number): void {
     const last = --this.length;
     if (place !== last) {
       this.#settle(place, this.#keys[last]!, this.#numbers[last]!);
     }
-    return number;
   }
 
   rekey(number: number, key: number): void {
@@ -387,37 +385,61 @@ class Tree {
   }
 }
 
-/** A value by number; no memory until one differs from the usual. */
-class Column {
-  readonly #usual: number;
-  #values: number[] | undefined = undefined;
+/**
+ * Values by number, in pages so that growing copies nothing. A page of which all
+ * are as usual takes no memory.
+ */
+class Column<V> {
+  readonly #usual: V;
+  #pages: (V[] | undefined)[] = [];
 
-  constructor(usual: number) {
+  constructor(usual: V) {
     this.#usual = usual;
   }
 
-  get(number: number): number {
-    return this.#values === undefined ? this.#usual : this.#values[number]!;
+  get(number: number): V {
+    const page = this.#pages[number >> PAGE_SHIFT];
+    return page === undefined ? this.#usual : page[number & PAGE_MASK]!;
   }
 
-  /** For the next number, when all below have been set. */
-  set(number: number, value: number): void {
-    if (this.#values === undefined) {
-      if (value === this.#usual) return;
-      this.#values = new Array<number>(number).fill(this.#usual);
+  /** Returns a value and makes it the usual one. */
+  take(number: number): V {
+    const page = this.#pages[number >> PAGE_SHIFT];
+    if (page === undefined) return this.#usual;
+    const value = page[number & PAGE_MASK]!;
+    page[number & PAGE_MASK] = this.#usual;
+    return value;
+  }
+
+  /** Changes a value, or adds the next. */
+  set(number: number, value: V): void {
+    const page = this.#pages[number >> PAGE_SHIFT];
+    if (page !== undefined) page[number & PAGE_MASK] = value;
+    else if (value !== this.#usual) this.#begin(number, value);
+  }
+
+  #begin(number: number, value: V): void {
+    const page = new Array<V>(number & PAGE_MASK).fill(this.#usual);
+    page.push(value);
+    while (this.#pages.length < number >> PAGE_SHIFT) {
+      this.#pages.push(undefined);
     }
-    this.#values[number] = value;
+    this.#pages[number >> PAGE_SHIFT] = page;
   }
 
-  /** Keeps the values of these numbers, which are then numbered from 0. */
+  /** Keeps the values of these numbers, which ascend; they are then numbered from 0. */
   keep(numbers: Int32Array): void {
-    const values = this.#values;
-    if (values === undefined) return;
-    this.#values = Array.from(numbers, (number) => values[number]!);
+    for (let next = 0; next < numbers.length; next++) {
+      this.set(next, this.get(numbers[next]!));
+    }
+    const last = numbers.length >> PAGE_SHIFT;
+    this.#pages.length = Math.min(this.#pages.length, last + 1);
+    const page = this.#pages[last];
+    if (page !== undefined) page.length = numbers.length & PAGE_MASK;
   }
 
   clear(): void {
-    this.#values = undefined;
+    this.#pages = [];
   }
 }
 
