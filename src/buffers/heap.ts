@@ -18,7 +18,11 @@ const SMALLEST = 16;
 const PAGE_SHIFT = 12;
 const PAGE_MASK: number = (1 << PAGE_SHIFT) - 1;
 /** How many numbers may be out of use, beyond as many as are in use. */
-const SPARE = 64;
+const SPARE = 1_024;
+/** So many are sorted in the cache; more are kept in runs of so many each. */
+const RUN = 16_384;
+/** This many runs may be used up to any extent before they are made into one. */
+const RUNS = 16;
 
 /** Where an item belongs: the smaller `key` comes first. */
 export interface Rank {
@@ -30,22 +34,28 @@ export interface Rank {
 /**
  * Items in the order of their keys, and of their arrival among equals.
  *
- * - `push` is O(log n) amortised, `shift` O(log n); about 20 bytes an item, and
- *   8 more for weights that differ, 8 more for aging.
- * - An item known by identity is found in O(1) and moved in O(log n). The index
- *   for that is made by the first such call, O(n), and dropped when as many
+ * - `push` and `shift` are O(log n) amortised; about 20 bytes an item, and 8 more
+ *   for weights that differ, 8 more for aging.
+ * - An item known by identity is found in O(1) and moved in O(log n). What that
+ *   takes is made by the first such call, O(n), and dropped when about as many
  *   items have left as are stored.
- * - `evict` takes the last in order, O(log n) amortised; the order from the
- *   other end is made and dropped in the same way.
+ * - `evict` takes the last in order, O(log n) amortised; what that takes is made
+ *   and dropped likewise.
  *
  * Items are numbered as they arrive, so that a number tells both where the item
- * is and which of two equals came first. What is sorted is a key and a number:
- * 12 bytes, so that of a million most of what is looked at is in the cache.
+ * is and which of two equals came first. What is sorted is a key and a number. At
+ * many items a heap misses the cache all the time, so only the latest are in one
+ * and the others are a backlog of sorted runs, until somebody looks for an item.
  */
 export class Heap<T> implements Buffer<T, Rank> {
   size = 0;
   readonly rank: (item: T, options: object | undefined) => Rank;
+  /** The latest to arrive, or everything. */
   readonly #order: Tree = new Tree();
+  /** All before those, if there are many. */
+  readonly #backlog: Backlog<T> = new Backlog();
+  /** Whether everything is in the tree, where it can be found, and has to stay there. */
+  #unrolled = false;
 
   // By number.
   readonly #items: Column<T | undefined> = new Column<T | undefined>(undefined);
@@ -66,11 +76,14 @@ export class Heap<T> implements Buffer<T, Rank> {
   }
 
   get length(): number {
-    return this.#order.length;
+    return this.#order.length + this.#backlog.length;
   }
 
   push(item: T, weight: number, rank: Rank): void {
     if (this.#next > 2 * this.length + SPARE) this.#renumber();
+    if (this.#order.length >= RUN && !this.#unrolled) {
+      this.#backlog.add(this.#order, this.#items);
+    }
     const number = this.#next++;
     this.#items.set(number, item);
     this.#weights.set(number, weight);
@@ -84,7 +97,9 @@ export class Heap<T> implements Buffer<T, Rank> {
   }
 
   shift(): T {
-    return this.#removeAt(0);
+    if (!this.#isBacklogFirst()) return this.#removeAt(0);
+    const number = this.#backlog.number;
+    return this.#gone(number, this.#backlog.take());
   }
 
   line<P>(): WaitingLine<Putter<P>> {
@@ -93,7 +108,9 @@ export class Heap<T> implements Buffer<T, Rank> {
 
   /** The first in order. Only called when there is one. */
   first(): T {
-    return this.#items.get(this.#order.numberAt(0)) as T;
+    return this.#isBacklogFirst()
+      ? this.#backlog.item
+      : this.#items.get(this.#order.numberAt(0)) as T;
   }
 
   yieldsTo({ key }: Rank): boolean {
@@ -136,6 +153,11 @@ export class Heap<T> implements Buffer<T, Rank> {
     const number = this.#order.numberAt(place);
     const item = this.#items.take(number) as T;
     this.#order.removeAt(place);
+    return this.#gone(number, item);
+  }
+
+  /** What follows when an item has been taken out. */
+  #gone(number: number, item: T): T {
     this.size -= this.#weights.get(number);
     if (this.#identities !== undefined) forget(this.#identities, item, number);
     if (this.length === 0) this.#empty();
@@ -147,6 +169,7 @@ export class Heap<T> implements Buffer<T, Rank> {
     this.size = 0;
     if (this.#holds > 0) return;
     this.#fromTheEnd = undefined;
+    this.#unrolled = false;
     this.#weights.clear();
     this.#since.clear();
     if (this.#next > SPARE) {
@@ -157,21 +180,41 @@ export class Heap<T> implements Buffer<T, Rank> {
     this.#next = 0;
   }
 
+  #isBacklogFirst(): boolean {
+    if (this.#backlog.length === 0) return false;
+    // Among equals what is in the backlog came first.
+    return this.#order.length === 0 ||
+      this.#backlog.key <= this.#order.keyAt(0);
+  }
+
   /** Numbers what is stored from 0 again. O(n), once n have left. */
   #renumber(): void {
     if (this.#holds > 0) return;
     this.#identities = undefined;
     this.#fromTheEnd = undefined;
-    const former = this.#order.renumber(this.#next);
-    this.#items.keep(former);
-    this.#weights.keep(former);
-    this.#since.keep(former);
-    this.#next = former.length;
+    this.#unrolled = false;
+    const later = new Int32Array(this.#next);
+    this.#order.mark(later);
+    this.#backlog.mark(later);
+    const kept = new Int32Array(this.length);
+    let next = 0;
+    for (let number = 0; number < later.length; number++) {
+      if (later[number] === 0) continue;
+      kept[next] = number;
+      later[number] = next++;
+    }
+    this.#order.renumber(later);
+    this.#backlog.renumber(later);
+    for (const column of [this.#items, this.#weights, this.#since]) {
+      column.keep(kept);
+    }
+    this.#next = next;
   }
 
   // -- Finding ----------------------------------------------------------------
 
   #matching(match: T | ((item: T) => boolean)): number[] {
+    this.#unroll();
     const known = this.#index().get(match as T);
     if (known !== undefined) {
       return typeof known === "number" ? [known] : [...known];
@@ -201,8 +244,14 @@ export class Heap<T> implements Buffer<T, Rank> {
     return this.#identities;
   }
 
+  #unroll(): void {
+    this.#unrolled = true;
+    this.#backlog.moveInto(this.#order, this.#items);
+  }
+
   /** The place of the last in order. */
   #lastPlace(): number {
+    this.#unroll();
     const order = this.#order;
     const known = this.#fromTheEnd;
     if (known === undefined || known.length > 2 * this.length + SPARE) {
@@ -258,6 +307,11 @@ class Tree {
     }
   }
 
+  /** Gives the first another key, which is no smaller. */
+  replaceFirst(key: number): void {
+    this.#sink(0, key, this.#numbers[0]!);
+  }
+
   rekey(number: number, key: number): void {
     this.#settle(this.placeOf(number), key, number);
   }
@@ -277,27 +331,22 @@ class Tree {
     return other;
   }
 
-  /** Numbers from 0 on without a gap, in the order of the numbers so far, all below `end`. Returns those. */
-  renumber(end: number): Int32Array {
-    const numbers = this.#numbers;
-    const former = new Int32Array(this.length);
-    const later = new Int32Array(end);
+  /** Sets the mark of each number in here to 1. */
+  mark(marks: Int32Array): void {
     for (let place = 0; place < this.length; place++) {
-      later[numbers[place]!] = 1;
+      marks[this.#numbers[place]!] = 1;
     }
-    for (let number = 0, next = 0; number < end; number++) {
-      if (later[number] === 0) continue;
-      former[next] = number;
-      later[number] = next++;
-    }
+  }
+
+  /** Gives each number a new one, in the same order. */
+  renumber(later: Int32Array): void {
     for (let place = 0; place < this.length; place++) {
-      numbers[place] = later[numbers[place]!]!;
+      this.#numbers[place] = later[this.#numbers[place]!]!;
     }
     this.#places = undefined;
     if (this.#keys.length > 4 * this.length + SMALLEST) {
       this.#resize(2 * this.length + SMALLEST);
     }
-    return former;
   }
 
   /** The order of two numbers in here. */
@@ -385,6 +434,124 @@ class Tree {
   }
 }
 
+/** Items that have been sorted, with keys and numbers; those before `at` have left. */
+interface Run<T> {
+  readonly keys: Float64Array;
+  readonly numbers: Int32Array;
+  readonly items: (T | undefined)[];
+  at: number;
+}
+
+/**
+ * Many items, as sorted runs that are read from front to back. A large tree
+ * misses the cache at each level and again for the item; here only the first of
+ * each run are compared, and the next of a run lie side by side.
+ */
+class Backlog<T> {
+  length = 0;
+  /** The keys of the first of each run. A later run has the later items, so its number decides among equals. */
+  readonly #firsts: Tree = new Tree();
+  readonly #runs: Map<number, Run<T>> = new Map();
+  #next = 0;
+
+  get key(): number {
+    return this.#firsts.keyAt(0);
+  }
+
+  get number(): number {
+    const { numbers, at } = this.#first();
+    return numbers[at]!;
+  }
+
+  get item(): T {
+    const { items, at } = this.#first();
+    return items[at] as T;
+  }
+
+  take(): T {
+    const run = this.#first();
+    const item = run.items[run.at] as T;
+    run.items[run.at++] = undefined;
+    this.length--;
+    if (run.at < run.keys.length) this.#firsts.replaceFirst(run.keys[run.at]!);
+    else {
+      this.#runs.delete(this.#firsts.numberAt(0));
+      this.#firsts.removeAt(0);
+    }
+    return item;
+  }
+
+  /** Sorts all that is in a tree, which came after everything in here, and empties the tree. */
+  add(order: Tree, items: Column<T | undefined>): void {
+    if (this.#runs.size > RUNS + 2 * this.length / RUN) this.#merge();
+    const run = emptyRun<T>(order.length);
+    for (let at = 0; at < run.keys.length; at++) {
+      const number = order.numberAt(0);
+      run.keys[at] = order.keyAt(0);
+      run.numbers[at] = number;
+      run.items.push(items.take(number));
+      order.removeAt(0);
+    }
+    items.clear();
+    this.#append(run);
+  }
+
+  /** Puts everything into a tree. */
+  moveInto(order: Tree, items: Column<T | undefined>): void {
+    while (this.length > 0) {
+      const { key, number } = this;
+      order.push(key, number);
+      items.set(number, this.take());
+    }
+  }
+
+  mark(marks: Int32Array): void {
+    for (const { numbers, at } of this.#runs.values()) {
+      for (let place = at; place < numbers.length; place++) {
+        marks[numbers[place]!] = 1;
+      }
+    }
+  }
+
+  renumber(later: Int32Array): void {
+    for (const { numbers, at } of this.#runs.values()) {
+      for (let place = at; place < numbers.length; place++) {
+        numbers[place] = later[numbers[place]!]!;
+      }
+    }
+  }
+
+  /** Gives back the memory of what has left, and makes a few runs of many. */
+  #merge(): void {
+    const run = emptyRun<T>(this.length);
+    for (let at = 0; at < run.keys.length; at++) {
+      run.keys[at] = this.key;
+      run.numbers[at] = this.number;
+      run.items.push(this.take());
+    }
+    this.#append(run);
+  }
+
+  #append(run: Run<T>): void {
+    this.length += run.keys.length;
+    this.#firsts.push(run.keys[0]!, this.#next);
+    this.#runs.set(this.#next++, run);
+  }
+
+  #first(): Run<T> {
+    return this.#runs.get(this.#firsts.numberAt(0))!;
+  }
+}
+
+function emptyRun<T>(length: number): Run<T> {
+  return {
+    keys: new Float64Array(length),
+    numbers: new Int32Array(length),
+    items: [],
+    at: 0,
+  };
+}
+
 /**
  * Values by number, in pages so that growing copies nothing. A page of which all
  * are as usual takes no memory.
@@ -429,13 +596,16 @@ class Column<V> {
 
   /** Keeps the values of these numbers, which ascend; they are then numbered from 0. */
   keep(numbers: Int32Array): void {
+    if (this.#pages.length === 0) return;
     for (let next = 0; next < numbers.length; next++) {
       this.set(next, this.get(numbers[next]!));
     }
     const last = numbers.length >> PAGE_SHIFT;
     this.#pages.length = Math.min(this.#pages.length, last + 1);
     const page = this.#pages[last];
-    if (page !== undefined) page.length = numbers.length & PAGE_MASK;
+    if (page !== undefined) {
+      page.length = Math.min(page.length, numbers.length & PAGE_MASK);
+    }
   }
 
   clear(): void {
