@@ -842,7 +842,7 @@ if ("Deno" in globalThis) {
       name: row.name,
       baseline: row.baseline ?? false,
       // Seconds each, for some peers.
-      ...(row.items === undefined ? {} : { n: 5, warmup: 1 }),
+      ...(row.items === undefined ? {} : { n: 5, warmup: 3 }),
       // Deno awaits only what is declared `async`. Anything else it takes for
       // synchronous, whatever it returns, and starts it over and over at once.
       async fn() {
