@@ -11,6 +11,7 @@ const LAYERS: readonly string[][] = [
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
+  ["src/flow/source.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts"],
   ["mod.ts"],
 ];
