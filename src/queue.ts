@@ -10,7 +10,12 @@ import { bufferOf } from "./buffers/buffer.ts";
 import type { Buffer } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
-import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
+import {
+  checkHighWaterMark,
+  checkWeight,
+  readStrategy,
+  report,
+} from "./strategy.ts";
 import type {
   Overflow,
   QueueOptions,
@@ -100,8 +105,29 @@ export interface QueueStats {
   readonly state: QueueState;
 }
 
+/** What the ways of ending a writable view mean. */
+export type WritableEndings<T> = Pick<
+  PuttingEnd<T>,
+  "close" | "abort" | "failed"
+>;
+
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
+
+/** What a readable view of the queue asks; a cancelled view calls `cancel`. */
+export let takingEndOf: <T>(
+  queue: Queue<T>,
+  cancel: TakingEnd<T>["cancel"],
+) => TakingEnd<T>;
+
+/** A writable view of the queue whose end means what `endings` say. */
+export let writableOf: <T>(
+  queue: Queue<T>,
+  endings: WritableEndings<T>,
+) => WritableStream<T>;
+
+/** Whether somebody waits for an item. */
+export let isAwaited: <T>(queue: Queue<T>) => boolean;
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
@@ -721,14 +747,19 @@ export class Queue<T>
    */
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
-      this.#writable = new QueueWritable<T>(this.#puttingEnd({
+      this.#writable = this.#writableThat({
         close: () => this.close(),
         abort: (reason) => this.#abort(reason),
         failed: (reason) => this.fail(reason),
-      }));
-      this.#follow(this.#writable);
+      });
     }
     return this.#writable;
+  }
+
+  #writableThat(endings: WritableEndings<T>): QueueWritable<T> {
+    const stream = new QueueWritable<T>(this.#puttingEnd(endings));
+    this.#follow(stream);
+    return stream;
   }
 
   /**
@@ -790,7 +821,7 @@ export class Queue<T>
       if (onError === "collect") this.#producerErrors.push(reason);
       this.#producerDone();
     };
-    const stream = new QueueWritable<T>(this.#puttingEnd({
+    const stream = this.#writableThat({
       close: () => {
         if (finish()) this.#producerDone();
       },
@@ -800,9 +831,8 @@ export class Queue<T>
         failed(reason);
       },
       failed,
-    }));
+    });
     this.#producerCount++;
-    this.#follow(stream);
     return stream;
   }
 
@@ -1014,11 +1044,7 @@ export class Queue<T>
     const { onUndelivered } = this.#strategy;
     if (onUndelivered === undefined) return;
     for (const item of items) {
-      try {
-        onUndelivered(item, reason);
-      } catch (error) {
-        console.error(`onUndelivered of ${this.#called()} threw`, error);
-      }
+      report(onUndelivered, item, reason, this.#called());
     }
   }
 
@@ -1144,7 +1170,7 @@ export class Queue<T>
   }
 
   #puttingEnd(
-    endings: Pick<PuttingEnd<T>, "close" | "abort" | "failed">,
+    endings: WritableEndings<T>,
   ): PuttingEnd<T> {
     // A rendezvous never has room, and a writer that waits for room would wait
     // for ever: to a stream it looks like a highWaterMark of 1.
@@ -1152,8 +1178,10 @@ export class Queue<T>
       this.#highWaterMark === 0 && this.#state === "open";
     const desiredSize = (): number | null =>
       isRendezvous() ? 1 - this.#putters.length : this.desiredSize;
-    const ready = (): Promise<void> =>
-      isRendezvous() ? this.#nobodyPuts() : this.ready;
+    const ready = (): Promise<void> => {
+      if (!isRendezvous()) return this.ready;
+      return this.#putters.first === undefined ? FULFILLED : this.#nobodyPuts();
+    };
     const open = (): boolean => this.#state === "open";
     return {
       put: (item, group) => this.#put(item, undefined, group),
@@ -1247,6 +1275,9 @@ export class Queue<T>
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
     takeBack = (queue, items) => queue.#takeBack(items);
+    takingEndOf = (queue, cancel) => queue.#takingEnd(cancel);
+    writableOf = (queue, endings) => queue.#writableThat(endings);
+    isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
 

@@ -11,7 +11,13 @@ const LAYERS: readonly string[][] = [
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
-  ["src/flow/source.ts"],
+  ["src/flow/source.ts", "src/flow/branch.ts"],
+  ["src/flow/pump.ts"],
+  [
+    "src/flow/balance.ts",
+    "src/flow/concurrent_map.ts",
+    "src/flow/partition.ts",
+  ],
   ["src/lifo_queue.ts", "src/priority_queue.ts"],
   ["mod.ts"],
 ];
