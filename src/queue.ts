@@ -105,12 +105,6 @@ export interface QueueStats {
   readonly state: QueueState;
 }
 
-/** What the ways of ending a writable view mean. */
-export type WritableEndings<T> = Pick<
-  PuttingEnd<T>,
-  "close" | "abort" | "failed"
->;
-
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
 
@@ -119,12 +113,6 @@ export let takingEndOf: <T>(
   queue: Queue<T>,
   cancel: TakingEnd<T>["cancel"],
 ) => TakingEnd<T>;
-
-/** A writable view of the queue whose end means what `endings` say. */
-export let writableOf: <T>(
-  queue: Queue<T>,
-  endings: WritableEndings<T>,
-) => WritableStream<T>;
 
 /** Whether somebody waits for an item. */
 export let isAwaited: <T>(queue: Queue<T>) => boolean;
@@ -747,19 +735,14 @@ export class Queue<T>
    */
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
-      this.#writable = this.#writableThat({
+      this.#writable = new QueueWritable<T>(this.#puttingEnd({
         close: () => this.close(),
         abort: (reason) => this.#abort(reason),
         failed: (reason) => this.fail(reason),
-      });
+      }));
+      this.#follow(this.#writable);
     }
     return this.#writable;
-  }
-
-  #writableThat(endings: WritableEndings<T>): QueueWritable<T> {
-    const stream = new QueueWritable<T>(this.#puttingEnd(endings));
-    this.#follow(stream);
-    return stream;
   }
 
   /**
@@ -821,7 +804,7 @@ export class Queue<T>
       if (onError === "collect") this.#producerErrors.push(reason);
       this.#producerDone();
     };
-    const stream = this.#writableThat({
+    const stream = new QueueWritable<T>(this.#puttingEnd({
       close: () => {
         if (finish()) this.#producerDone();
       },
@@ -831,8 +814,9 @@ export class Queue<T>
         failed(reason);
       },
       failed,
-    });
+    }));
     this.#producerCount++;
+    this.#follow(stream);
     return stream;
   }
 
@@ -1170,7 +1154,7 @@ export class Queue<T>
   }
 
   #puttingEnd(
-    endings: WritableEndings<T>,
+    endings: Pick<PuttingEnd<T>, "close" | "abort" | "failed">,
   ): PuttingEnd<T> {
     // A rendezvous never has room, and a writer that waits for room would wait
     // for ever: to a stream it looks like a highWaterMark of 1.
@@ -1178,10 +1162,8 @@ export class Queue<T>
       this.#highWaterMark === 0 && this.#state === "open";
     const desiredSize = (): number | null =>
       isRendezvous() ? 1 - this.#putters.length : this.desiredSize;
-    const ready = (): Promise<void> => {
-      if (!isRendezvous()) return this.ready;
-      return this.#putters.first === undefined ? FULFILLED : this.#nobodyPuts();
-    };
+    const ready = (): Promise<void> =>
+      isRendezvous() ? this.#nobodyPuts() : this.ready;
     const open = (): boolean => this.#state === "open";
     return {
       put: (item, group) => this.#put(item, undefined, group),
@@ -1276,7 +1258,6 @@ export class Queue<T>
     assertInvariants = (queue) => queue.#assertInvariants();
     takeBack = (queue, items) => queue.#takeBack(items);
     takingEndOf = (queue, cancel) => queue.#takingEnd(cancel);
-    writableOf = (queue, endings) => queue.#writableThat(endings);
     isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }

@@ -5,10 +5,18 @@
  */
 
 import { received } from "../errors.ts";
-import { Queue, takingEndOf, writableOf } from "../queue.ts";
+import { Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
-import { type Deferred, deferred, markHandled, Taker } from "../waiters.ts";
-import type { EndingView, TakingEnd } from "../views/readable.ts";
+import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
+import {
+  type Deferred,
+  deferred,
+  FULFILLED,
+  Line,
+  markHandled,
+  Putter,
+  type WaiterGroup,
+} from "../waiters.ts";
 import { branchOf, checkFunction, checkOptions } from "./branch.ts";
 
 /** Options of {@linkcode concurrentMap}. */
@@ -113,36 +121,34 @@ function checkConcurrency(concurrency: unknown): void {
   }
 }
 
-/**
- * Calls between two queues. The first stores nothing, so that writes wait in its
- * line; the second stores results, and the room in it is reckoned here.
- */
-class ConcurrentMap<T, R> implements EndingView {
+/** Calls between a line of writes that wait and a queue of results, whose room is reckoned here. */
+class ConcurrentMap<T, R> implements PuttingEnd<T> {
   readonly readable: ReadableStream<R>;
-  readonly writable: WritableStream<T>;
+  readonly writable: QueueWritable<T>;
+  readonly refusesWhenFull = false;
   readonly #fn: (item: T, signal: AbortSignal) => R | Promise<R>;
   readonly #concurrency: number;
+  /** How many calls and unread results there may be. */
   readonly #places: number;
   readonly #ordered: boolean;
-  readonly #input: Queue<T> = new Queue({ highWaterMark: 0 });
-  readonly #items: TakingEnd<T> = takingEndOf(this.#input, ignore);
-  readonly #output: Queue<R> = new Queue({ highWaterMark: Infinity });
-  readonly #starter: Starter<T> = new Starter((item) => this.#start(item));
   readonly #controller: AbortController = new AbortController();
-  /** Settles the closing of the writer. */
-  readonly #finished: Deferred<void> = deferred();
+  readonly #putters: Line<Putter<T>> = new Line();
+  readonly #results: Queue<R> = new Queue({ highWaterMark: Infinity });
   #running = 0;
-  /** Calls whose result is not in the output: those that run, and those held up by an earlier one. */
+  /** Calls that run, and those whose result an earlier one holds up; in order, oldest first. */
   #begun = 0;
-  /** The calls that began and are not in the output, oldest first. */
   #oldest: Call<R> | undefined = undefined;
   #newest: Call<R> | undefined = undefined;
-  #starting = false;
-  #inputEnded = false;
-  /** What the pair ends with, once no more calls begin. */
+  /** No item will come any more. */
+  #closing = false;
+  /** Why no call begins any more. */
   #failure: { reason: unknown } | undefined = undefined;
-  /** Results are of no interest any more. */
+  /** The readable has got all it will get. */
   #over = false;
+  #admitting = false;
+  #ready: Deferred<void> | undefined = undefined;
+  /** Settles the closing of the writer. */
+  readonly #finished: Deferred<void> = deferred();
 
   constructor(
     fn: (item: T, signal: AbortSignal) => R | Promise<R>,
@@ -154,45 +160,84 @@ class ConcurrentMap<T, R> implements EndingView {
     this.#concurrency = concurrency;
     this.#places = places;
     this.#ordered = ordered;
+    this.writable = new QueueWritable<T>(this);
+    this.readable = branchOf(this.#results, {
+      asked: () => this.#admit(),
+      cancel: (reason) => this.abort(reason),
+    });
     markHandled(this.#finished.promise);
-    this.readable = branchOf(this.#output, {
-      asked: () => this.#startMore(),
-      cancel: (reason) => this.#abort(reason),
-    });
-    this.writable = writableOf(this.#input, {
-      close: () => this.#close(),
-      abort: (reason) => this.#abort(reason),
-      failed: (reason) => this.#abort(reason),
-    });
-    this.#items.watch(this);
-    this.#startMore();
   }
 
-  // -- Calls ------------------------------------------------------------------
+  // -- Writing ----------------------------------------------------------------
 
-  /** Keeps the starter in the line of the input for as long as there is room. */
-  #startMore(): void {
-    // A call that ends at once comes back in here.
-    if (this.#starting) return;
-    this.#starting = true;
-    while (this.#hasRoom() && this.#starter.line === undefined) {
-      this.#items.serve(this.#starter);
+  get open(): boolean {
+    return !this.#closing && this.#failure === undefined;
+  }
+
+  get desiredSize(): number | null {
+    if (this.#failure !== undefined) return null;
+    if (this.#closing) return 0;
+    return Math.min(
+      this.#concurrency - this.#running,
+      this.#places - this.#begun - this.#results.length,
+    ) - this.#putters.length;
+  }
+
+  get ready(): Promise<void> {
+    if (!this.open || this.desiredSize! > 0) return FULFILLED;
+    if (this.#ready === undefined) {
+      this.#ready = deferred();
+      markHandled(this.#ready.promise);
     }
-    this.#starting = false;
+    return this.#ready.promise;
+  }
+
+  put(item: T, group: WaiterGroup): Promise<void> {
+    if (this.#failure !== undefined) {
+      return Promise.reject(this.#failure.reason);
+    }
+    if (this.#putters.first === undefined && this.#hasRoom()) {
+      this.#start(item);
+      return FULFILLED;
+    }
+    const putter = new Putter(item, 1, undefined, ignore);
+    this.#putters.push(putter);
+    group.add(putter);
+    return putter.promise;
   }
 
   #hasRoom(): boolean {
     return this.#running < this.#concurrency &&
-      this.#begun + this.#output.length < this.#places &&
-      !this.#inputEnded && this.#failure === undefined;
+      this.#begun + this.#results.length < this.#places;
   }
+
+  /** Lets waiting writes in, and those that wait for room to write. */
+  #admit(): void {
+    // A call that ends at once comes back in here.
+    if (this.#admitting || !this.#hasRoom()) return;
+    this.#admitting = true;
+    for (
+      let putter = this.#putters.first;
+      putter !== undefined && this.#hasRoom();
+      putter = this.#putters.first
+    ) {
+      putter.leave();
+      putter.accepted();
+      this.#start(putter.item);
+    }
+    this.#admitting = false;
+    if (this.#ready === undefined || this.desiredSize! <= 0) return;
+    this.#ready.resolve();
+    this.#ready = undefined;
+  }
+
+  // -- Calls ------------------------------------------------------------------
 
   #start(item: T): void {
     this.#running++;
     this.#begun++;
     const call = new Call<R>();
     if (this.#ordered) this.#lineUp(call);
-    if (!this.#hasRoom()) this.#starter.leave();
     let result: R | Promise<R>;
     try {
       result = (0, this.#fn)(item, this.#controller.signal);
@@ -218,118 +263,110 @@ class ConcurrentMap<T, R> implements EndingView {
   #succeeded(call: Call<R>, result: R): void {
     this.#running--;
     if (this.#over) return;
-    if (!this.#ordered) this.#give(result);
-    else {
-      call.result = { value: result };
+    if (this.#ordered) {
+      call.result = result;
+      call.state = "done";
       this.#giveInOrder();
-    }
-    this.#endIfFinished();
-    this.#startMore();
+    } else this.#give(result);
+    this.#endIfDone();
+    this.#admit();
   }
 
   #failed(call: Call<R>, reason: unknown): void {
     this.#running--;
     if (this.#over) return;
+    call.state = "failed";
     const isFirst = this.#failure === undefined;
     this.#failure ??= { reason };
-    if (this.#ordered) {
-      call.hasFailed = true;
-      this.#giveInOrder();
-    } else this.#fail();
-    if (!isFirst) return;
-    this.#input.abort(reason);
-    this.#finished.reject(reason);
-    this.#controller.abort(reason);
+    if (isFirst) this.#refuseWrites(reason);
+    if (this.#ordered) this.#giveInOrder();
+    else this.#failResults();
+    if (isFirst) this.#controller.abort(reason);
   }
 
   // -- Results ----------------------------------------------------------------
 
-  /** Gives what no call holds up any more. */
+  /** Gives what no earlier call holds up any more. */
   #giveInOrder(): void {
     for (
       let call = this.#oldest;
-      call !== undefined;
+      call !== undefined && call.state !== "running";
       call = this.#oldest
     ) {
-      if (call.hasFailed) return this.#fail();
-      if (call.result === undefined) return;
+      if (call.state === "failed") return this.#failResults();
       this.#oldest = call.next;
       if (call.next === undefined) this.#newest = undefined;
-      this.#give(call.result.value);
+      this.#give(call.result as R);
     }
   }
 
   #give(result: R): void {
     this.#begun--;
-    this.#output.tryPut(result);
+    this.#results.tryPut(result);
   }
 
   // -- Endings ----------------------------------------------------------------
 
-  #close(): Promise<void> {
-    this.#input.close();
+  close(): Promise<void> {
+    this.#closing = true;
+    this.#ready?.resolve();
+    this.#ready = undefined;
+    this.#endIfDone();
     return this.#finished.promise;
   }
 
-  /** All items have begun. */
-  ended(): void {
-    this.#inputEnded = true;
-    this.#endIfFinished();
+  failed(reason: unknown): void {
+    this.abort(reason);
   }
 
-  /** Whoever aborts the input does the rest. */
-  errored(): void {}
-
-  #endIfFinished(): void {
-    if (!this.#inputEnded || this.#begun > 0 || this.#over) return;
-    this.#over = true;
-    this.#output.close();
-    this.#finished.resolve();
-  }
-
-  /** The readable ends in the failure, after the results it has. */
-  #fail(): void {
-    this.#over = true;
-    this.#output.fail(this.#failure!.reason);
-  }
-
-  #abort(
+  /** Ends both sides now. */
+  abort(
     reason: unknown = new DOMException("The map was aborted", "AbortError"),
   ): void {
-    this.#failure ??= { reason };
     this.#over = true;
     this.#oldest = undefined;
     this.#newest = undefined;
-    this.#input.abort(reason);
-    this.#output.abort(reason);
+    const wasGoingOn = this.#failure === undefined;
+    this.#failure ??= { reason };
+    if (wasGoingOn) this.#refuseWrites(reason);
+    this.#results.abort(reason);
+    if (wasGoingOn) this.#controller.abort(reason);
+  }
+
+  #endIfDone(): void {
+    if (!this.#closing || this.#begun > 0 || this.#putters.length > 0) return;
+    this.#over = true;
+    this.#results.close();
+    this.#finished.resolve();
+  }
+
+  #refuseWrites(reason: unknown): void {
+    for (
+      let putter = this.#putters.first;
+      putter !== undefined;
+      putter = this.#putters.first
+    ) {
+      putter.leave();
+      putter.reject(reason);
+    }
+    this.#ready?.reject(reason);
+    this.#ready = undefined;
     this.#finished.reject(reason);
-    this.#controller.abort(reason);
+    this.writable.erroredByQueue(reason);
+  }
+
+  /** The readable fails once the results before are read. */
+  #failResults(): void {
+    this.#over = true;
+    this.#results.fail(this.#failure!.reason);
   }
 }
 
-/** A call whose result has to wait for its turn. */
+/** A call, until its result is given. */
 class Call<R> {
-  result: { value: R } | undefined = undefined;
-  hasFailed = false;
+  state: "running" | "done" | "failed" = "running";
+  result: R | undefined = undefined;
   next: Call<R> | undefined = undefined;
-}
-
-/** Starts a call with each item that comes, for as long as it stays in line. */
-class Starter<T> extends Taker<T> {
-  readonly #start: (item: T) => void;
-
-  constructor(start: (item: T) => void) {
-    super();
-    this.#start = start;
-  }
-
-  accept(item: T): void {
-    this.#start(item);
-  }
-
-  /** The input tells of its end by itself. */
-  end(): void {}
-  reject(): void {}
 }
 
 function isThenable<R>(result: R | Promise<R>): result is Promise<R> {
