@@ -139,6 +139,7 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   #begun = 0;
   #oldest: Call<R> | undefined = undefined;
   #newest: Call<R> | undefined = undefined;
+  #free: Call<R> | undefined = undefined;
   /** No item will come any more. */
   #closing = false;
   /** Why no call begins any more. */
@@ -236,22 +237,40 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   #start(item: T): void {
     this.#running++;
     this.#begun++;
-    const call = new Call<R>();
+    const call = this.#freeCall();
     if (this.#ordered) this.#lineUp(call);
     let result: R | Promise<R>;
     try {
       result = (0, this.#fn)(item, this.#controller.signal);
       if (isThenable(result)) {
-        Promise.resolve(result).then(
-          (value) => this.#succeeded(call, value),
-          (reason) => this.#failed(call, reason),
-        );
+        Promise.resolve(result).then(call.succeeded, call.failed);
         return;
       }
     } catch (reason) {
       return this.#failed(call, reason);
     }
     this.#succeeded(call, result);
+  }
+
+  /** Calls are used again: an object and two functions for each item cost a tenth of the whole. */
+  #freeCall(): Call<R> {
+    const call = this.#free;
+    if (call !== undefined) {
+      this.#free = call.next;
+      call.next = undefined;
+      return call;
+    }
+    return new Call<R>(
+      (call, result) => this.#succeeded(call, result),
+      (call, reason) => this.#failed(call, reason),
+    );
+  }
+
+  #reuse(call: Call<R>): void {
+    call.state = "running";
+    call.result = undefined;
+    call.next = this.#free;
+    this.#free = call;
   }
 
   #lineUp(call: Call<R>): void {
@@ -267,7 +286,7 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
       call.result = result;
       call.state = "done";
       this.#giveInOrder();
-    } else this.#give(result);
+    } else this.#give(call, result);
     this.#endIfDone();
     this.#admit();
   }
@@ -296,12 +315,13 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
       if (call.state === "failed") return this.#failResults();
       this.#oldest = call.next;
       if (call.next === undefined) this.#newest = undefined;
-      this.#give(call.result as R);
+      this.#give(call, call.result as R);
     }
   }
 
-  #give(result: R): void {
+  #give(call: Call<R>, result: R): void {
     this.#begun--;
+    this.#reuse(call);
     this.#results.tryPut(result);
   }
 
@@ -362,11 +382,21 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   }
 }
 
-/** A call, until its result is given. */
+/** A call, until its result is given; then it serves for another. */
 class Call<R> {
   state: "running" | "done" | "failed" = "running";
   result: R | undefined = undefined;
   next: Call<R> | undefined = undefined;
+  readonly succeeded: (result: R) => void;
+  readonly failed: (reason: unknown) => void;
+
+  constructor(
+    succeeded: (call: Call<R>, result: R) => void,
+    failed: (call: Call<R>, reason: unknown) => void,
+  ) {
+    this.succeeded = (result) => succeeded(this, result);
+    this.failed = (reason) => failed(this, reason);
+  }
 }
 
 function isThenable<R>(result: R | Promise<R>): result is Promise<R> {
