@@ -9,6 +9,7 @@ import {
 import fc from "fast-check";
 import { partition, type PartitionOptions, Queue } from "../mod.ts";
 import { hashOf } from "../src/flow/partition.ts";
+import { partitionCases } from "./conformance/flow_partition.ts";
 import { Counted, numbers, readAll } from "./support/counted.ts";
 import { test } from "./support/harness.ts";
 import { parameters, turn } from "./support/properties.ts";
@@ -497,3 +498,5 @@ test("partition: in any order of steps no item is lost, doubled or overtaken", a
     parameters(300),
   );
 });
+
+for (const { name, run } of partitionCases) test(`flow: ${name}`, run);

@@ -6,6 +6,7 @@
 
 import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
+import { partitionCases } from "../conformance/flow_partition.ts";
 import { kinds } from "../conformance/kinds.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
@@ -62,6 +63,9 @@ async function runConformance(): Promise<CaseResult[]> {
           : { name, status: "excluded", detail },
       );
     }
+  }
+  for (const { name, run } of partitionCases) {
+    results.push(await runCase(kinds[0]!, name, { group: "flow", name, run }));
   }
   return results;
 }
