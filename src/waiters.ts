@@ -71,7 +71,8 @@ export class Putter<T> extends Waiter {
   readonly rank: unknown;
   /** What the one who waits holds. */
   readonly promise: Promise<void>;
-  #settle!: Deferred<void>;
+  #accept!: () => void;
+  #refuse!: (reason: unknown) => void;
   readonly #withdrawn: () => void;
 
   constructor(item: T, weight: number, rank: unknown, withdrawn: () => void) {
@@ -80,17 +81,19 @@ export class Putter<T> extends Waiter {
     this.weight = weight;
     this.rank = rank;
     this.#withdrawn = withdrawn;
-    this.#settle = deferred();
-    this.promise = this.#settle.promise;
+    this.promise = new Promise((resolve, reject) => {
+      this.#accept = resolve;
+      this.#refuse = reject;
+    });
   }
 
   /** The item has been taken over; the putter has left already. */
   accepted(): void {
-    this.#settle.resolve();
+    this.#accept();
   }
 
   override reject(reason: unknown): void {
-    this.#settle.reject(reason);
+    this.#refuse(reason);
   }
 
   override withdraw(reason: unknown): void {
