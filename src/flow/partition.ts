@@ -116,7 +116,6 @@ class Partition<T> implements Destination<T> {
   readonly #keyOf: (item: T) => string | number;
   readonly #pump: Pump<T>;
   readonly #onUndelivered: QueueOptions<T>["onUndelivered"];
-  readonly #readsAhead: boolean;
   /** All that may be waited for. Those that are not are found out in passing, so that the look at all is spared. */
   readonly #asking: Set<Queue<T>> = new Set();
   /** All that may be full, likewise. */
@@ -132,7 +131,6 @@ class Partition<T> implements Destination<T> {
   ) {
     this.#keyOf = keyOf;
     this.#onUndelivered = branch.onUndelivered;
-    this.#readsAhead = branch.highWaterMark! > 0;
     this.#left = count;
     this.#queues = Array.from({ length: count }, () => new Queue<T>(branch));
     this.#pump = new Pump(source, this);
@@ -148,8 +146,7 @@ class Partition<T> implements Destination<T> {
     if (this.#somebodyWaits()) return true;
     // Once a branch was cancelled: a source that has items for nobody else
     // would be pulled to its end, for no reader.
-    if (!this.#readsAhead || this.#left < this.#queues.length) return false;
-    return !this.#oneIsFull();
+    return this.#left === this.#queues.length && !this.#oneIsFull();
   }
 
   accept(item: T): Promise<void> {
