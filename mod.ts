@@ -25,6 +25,14 @@
 
 export { QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
+export { merge } from "./src/flow/merge.ts";
+export type { MergeOptions } from "./src/flow/merge.ts";
+export { mergeSorted } from "./src/flow/merge_sorted.ts";
+export type { MergeSortedOptions } from "./src/flow/merge_sorted.ts";
+export { select } from "./src/flow/select.ts";
+export type { Selected, SelectOptions } from "./src/flow/select.ts";
+export type { Source, SourceErrorPolicy } from "./src/flow/source.ts";
+export { zip } from "./src/flow/zip.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

@@ -103,6 +103,20 @@ export interface QueueStats {
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
 
+/** A {@linkcode TakingEnd} that tells how many wait at it. */
+export interface QueueEnd<T> extends TakingEnd<T> {
+  /** Gets and reads that wait for an item. */
+  readonly waiting: number;
+}
+
+/**
+ * The taking end of a queue; the same object each time, its `cancel` leaves the
+ * queue alone. What is read on demand must know who waits, and who waits at
+ * several queues must be able to leave the lines of all but one: neither can be
+ * said in promises.
+ */
+export let endOf: <T>(queue: Queue<T>) => QueueEnd<T>;
+
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
 
@@ -197,6 +211,7 @@ export class Queue<T>
   #closed: Deferred<void> | undefined = undefined;
   #joined: Deferred<void> | undefined = undefined;
 
+  #end: QueueEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
@@ -1122,8 +1137,12 @@ export class Queue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
+  #takingEnd(cancel: (reason: unknown) => void): QueueEnd<T> {
+    const getters = this.#getters;
     return {
+      get waiting(): number {
+        return getters.length;
+      },
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),
       take: () => this.#take(),
@@ -1246,6 +1265,7 @@ export class Queue<T>
 
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
+    endOf = (queue) => queue.#end ??= queue.#takingEnd(() => {});
     takeBack = (queue, items) => queue.#takeBack(items);
   }
 }
