@@ -108,13 +108,21 @@ export interface QueueStats {
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
 
-/** What a readable view of the queue asks; a cancelled view calls `cancel`. */
-export let takingEndOf: <T>(
-  queue: Queue<T>,
-  cancel: TakingEnd<T>["cancel"],
-) => TakingEnd<T>;
+/** A {@linkcode TakingEnd} that tells how many wait at it. */
+export interface QueueEnd<T> extends TakingEnd<T> {
+  /** Gets and reads that wait for an item. */
+  readonly waiting: number;
+}
 
-/** Whether somebody waits for an item. */
+/**
+ * The taking end of a queue; the same object each time, its `cancel` leaves the
+ * queue alone. What is read on demand must know who waits, and who waits at
+ * several queues must be able to leave the lines of all but one: neither can be
+ * said in promises.
+ */
+export let endOf: <T>(queue: Queue<T>) => QueueEnd<T>;
+
+/** Whether somebody waits for an item; a native read that was given up does not. */
 export let isAwaited: <T>(queue: Queue<T>) => boolean;
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
@@ -211,6 +219,7 @@ export class Queue<T>
   #closed: Deferred<void> | undefined = undefined;
   #joined: Deferred<void> | undefined = undefined;
 
+  #end: QueueEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
@@ -1132,8 +1141,12 @@ export class Queue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
+  #takingEnd(cancel: (reason: unknown) => void): QueueEnd<T> {
+    const getters = this.#getters;
     return {
+      get waiting(): number {
+        return getters.length;
+      },
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),
       take: () => this.#take(),
@@ -1256,8 +1269,8 @@ export class Queue<T>
 
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
+    endOf = (queue) => queue.#end ??= queue.#takingEnd(() => {});
     takeBack = (queue, items) => queue.#takeBack(items);
-    takingEndOf = (queue, cancel) => queue.#takingEnd(cancel);
     isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }

@@ -245,8 +245,18 @@ class SignalGroup extends WaiterGroup {
   }
 }
 
-/** The signal among the options, checked by its shape: edge runtimes have classes of their own. */
+/** The signal among the options, after {@linkcode checkSignal}. Throws its reason if it has fired. */
 export function signalOf(
+  action: string,
+  options: { signal?: AbortSignal | undefined } | undefined,
+): AbortSignal | undefined {
+  const signal = checkSignal(action, options);
+  if (signal?.aborted) throw signal.reason;
+  return signal;
+}
+
+/** The signal among the options, checked by its shape: edge runtimes have classes of their own. */
+export function checkSignal(
   action: string,
   options: { signal?: AbortSignal | undefined } | undefined,
 ): AbortSignal | undefined {
@@ -270,6 +280,5 @@ export function signalOf(
       }`,
     );
   }
-  if (signal.aborted) throw signal.reason;
   return signal;
 }

@@ -11,9 +11,10 @@ import {
   type UndeliveredReason,
 } from "../strategy.ts";
 import { FULFILLED } from "../waiters.ts";
-import { branchOf, checkCount, checkFunction, checkOptions } from "./branch.ts";
+import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
+import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
-import { checkSource, type Source } from "./source.ts";
+import type { Source } from "./source.ts";
 
 /** Options of {@linkcode balance}. */
 export interface BalanceOptions<T> {
@@ -66,7 +67,6 @@ export function balance<T>(
   count: number,
   options: BalanceOptions<T> = {},
 ): ReadableStream<T>[] {
-  checkSource("balance", "source", source);
   checkCount("balance", count);
   checkOptions("balance", options);
   const { highWaterMark = 0, onUndelivered } = options;
@@ -98,11 +98,11 @@ class Balance<T> implements Destination<T> {
         ? { highWaterMark }
         : { highWaterMark, onUndelivered },
     );
-    this.#pump = new Pump(source, this);
+    this.#pump = new Pump("balance", source, this);
     this.branches = Array.from(
       { length: count },
       (_, index) =>
-        branchOf(this.#queue, {
+        readableOnDemand(this.#queue, {
           asked: () => this.#pump.run(),
           cancel: (reason) => this.#leave(index, reason),
         }),
@@ -132,9 +132,9 @@ class Balance<T> implements Destination<T> {
     this.#queue.fail(reason);
   }
 
-  #leave(index: number, reason: unknown): void | Promise<void> {
+  #leave(index: number, reason: unknown): Promise<void> {
     this.#reasons[index] = reason;
-    if (--this.#left > 0) return;
+    if (--this.#left > 0) return FULFILLED;
     const cancelled = this.#pump.cancel(this.#reasons);
     this.#queue.abort(reason);
     return cancelled;

@@ -17,7 +17,8 @@ import {
   Putter,
   type WaiterGroup,
 } from "../waiters.ts";
-import { branchOf, checkFunction, checkOptions } from "./branch.ts";
+import { checkFunction, checkOptions } from "./arguments.ts";
+import { readableOnDemand } from "./demand.ts";
 
 /** Options of {@linkcode concurrentMap}. */
 export interface ConcurrentMapOptions {
@@ -162,9 +163,12 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
     this.#places = places;
     this.#ordered = ordered;
     this.writable = new QueueWritable<T>(this);
-    this.readable = branchOf(this.#results, {
+    this.readable = readableOnDemand(this.#results, {
       asked: () => this.#admit(),
-      cancel: (reason) => this.abort(reason),
+      cancel: (reason) => {
+        this.abort(reason);
+        return FULFILLED;
+      },
     });
     markHandled(this.#finished.promise);
   }

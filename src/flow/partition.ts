@@ -13,9 +13,10 @@ import {
   type UndeliveredReason,
 } from "../strategy.ts";
 import { FULFILLED, markHandled } from "../waiters.ts";
-import { branchOf, checkCount, checkFunction, checkOptions } from "./branch.ts";
+import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
+import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
-import { checkSource, type Source } from "./source.ts";
+import type { Source } from "./source.ts";
 
 /** Options of {@linkcode partition}. */
 export interface PartitionOptions<T> {
@@ -87,7 +88,6 @@ export function partition<T>(
   keyOf: (item: T) => string | number,
   options: PartitionOptions<T> = {},
 ): ReadableStream<T>[] {
-  checkSource("partition", "source", source);
   checkCount("partition", count);
   checkFunction("partition", "keyOf", keyOf);
   checkOptions("partition", options);
@@ -133,9 +133,9 @@ class Partition<T> implements Destination<T> {
     this.#onUndelivered = branch.onUndelivered;
     this.#left = count;
     this.#queues = Array.from({ length: count }, () => new Queue<T>(branch));
-    this.#pump = new Pump(source, this);
+    this.#pump = new Pump("partition", source, this);
     this.branches = this.#queues.map((queue, index) =>
-      branchOf(queue, {
+      readableOnDemand(queue, {
         asked: () => this.#asked(queue),
         cancel: (reason) => this.#leave(index, reason),
       })
@@ -200,12 +200,12 @@ class Partition<T> implements Destination<T> {
     return false;
   }
 
-  #leave(index: number, reason: unknown): void | Promise<void> {
+  #leave(index: number, reason: unknown): Promise<void> {
     this.#reasons[index] = reason;
     this.#left--;
     const cancelled = this.#left === 0
       ? this.#pump.cancel(this.#reasons)
-      : undefined;
+      : FULFILLED;
     this.#queues[index]!.abort(reason);
     return cancelled;
   }

@@ -5,7 +5,7 @@
  */
 
 import { FULFILLED } from "../waiters.ts";
-import { type Feed, open, type Source } from "./source.ts";
+import { type Feed, openChecked, type Source } from "./source.ts";
 
 /** Where a pump brings the items. */
 export interface Destination<T> {
@@ -26,9 +26,9 @@ export class Pump<T> {
   #running = false;
   #over = false;
 
-  /** Takes the lock of a stream; pulls nothing. */
-  constructor(source: Source<T>, destination: Destination<T>) {
-    this.#feed = open(source);
+  /** Takes the lock of a stream; pulls nothing. Throws a `TypeError` in the name of `action` if it cannot read from it. */
+  constructor(action: string, source: Source<T>, destination: Destination<T>) {
+    this.#feed = openChecked(action, "source", source);
     this.#destination = destination;
   }
 

@@ -1,45 +1,10 @@
 /**
- * A stream on a queue whose owner fills it on demand.
+ * Checks of arguments that several utilities have in common.
  *
  * @module
  */
 
 import { received } from "../errors.ts";
-import { type Queue, takingEndOf } from "../queue.ts";
-import { QueueReadable } from "../views/readable.ts";
-
-/** What the owner of a branch learns. */
-export interface BranchOwner {
-  /** Somebody waits for an item or has taken one. */
-  asked(): void;
-  /** The consumer left; `cancel()` of the stream settles as this does. */
-  cancel(reason: unknown): void | Promise<void>;
-}
-
-/** The items of the queue as a stream, in competition with its other consumers. */
-export function branchOf<T>(
-  queue: Queue<T>,
-  owner: BranchOwner,
-): ReadableStream<T> {
-  const end = takingEndOf(queue, (reason) => owner.cancel(reason));
-  return new QueueReadable<T>({
-    ...end,
-    next(group) {
-      const step = end.next(group);
-      owner.asked();
-      return step;
-    },
-    serve(taker) {
-      end.serve(taker);
-      owner.asked();
-    },
-    take() {
-      const item = end.take();
-      owner.asked();
-      return item;
-    },
-  });
-}
 
 /** Throws unless there can be so many branches. */
 export function checkCount(action: string, count: unknown): void {
