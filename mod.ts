@@ -23,8 +23,19 @@
  * @module
  */
 
-export { QueueClosedError, QueueFullError } from "./src/errors.ts";
+export { LaggedError, QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
+export { Broadcast } from "./src/flow/broadcast.ts";
+export type {
+  BroadcastOptions,
+  BroadcastStats,
+  SubscribeOptions,
+  SubscriberStats,
+} from "./src/flow/broadcast.ts";
+export type { LagPolicy } from "./src/flow/fan.ts";
+export type { Source } from "./src/flow/source.ts";
+export { tee } from "./src/flow/tee.ts";
+export type { TeeOptions } from "./src/flow/tee.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

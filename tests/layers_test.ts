@@ -11,7 +11,8 @@ const LAYERS: readonly string[][] = [
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
-  ["src/flow/source.ts"],
+  ["src/flow/source.ts", "src/flow/fan.ts"],
+  ["src/flow/tee.ts", "src/flow/broadcast.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts"],
   ["mod.ts"],
 ];

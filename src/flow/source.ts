@@ -18,6 +18,11 @@ export type Source<T> = ReadableStream<T> | AsyncIterable<T> | Iterable<T>;
 export interface Feed<T> {
   /** The next item, or the end. Rejects with what the source fails with. */
   next(): Promise<IteratorResult<T, unknown>>;
+  /** The same without a promise for it. */
+  pull(
+    arrived: (step: IteratorResult<T, unknown>) => void,
+    failed: (reason: unknown) => void,
+  ): void;
   /**
    * Leaves the source before its end: cancels a stream with the reason, returns
    * an iterator. Settles as that does, but waits for no `next` that is under way:
@@ -70,15 +75,21 @@ class StreamFeed<T> implements Feed<T> {
     this.#reader = reader;
   }
 
-  async next(): Promise<IteratorResult<T, unknown>> {
-    try {
-      const step = await this.#reader.read();
+  next(): Promise<IteratorResult<T, unknown>> {
+    return new Promise((resolve, reject) => this.pull(resolve, reject));
+  }
+
+  pull(
+    arrived: (step: IteratorResult<T, unknown>) => void,
+    failed: (reason: unknown) => void,
+  ): void {
+    this.#reader.read().then((step) => {
       if (step.done) this.#leave();
-      return step as IteratorResult<T, unknown>;
-    } catch (reason) {
+      arrived(step as IteratorResult<T, unknown>);
+    }, (reason) => {
       this.#leave();
-      throw reason;
-    }
+      failed(reason);
+    });
   }
 
   cancel(reason: unknown): Promise<void> {
@@ -116,6 +127,13 @@ class IteratorFeed<T> implements Feed<T> {
     } finally {
       this.#parked = false;
     }
+  }
+
+  pull(
+    arrived: (step: IteratorResult<T, unknown>) => void,
+    failed: (reason: unknown) => void,
+  ): void {
+    this.next().then(arrived, failed);
   }
 
   async cancel(): Promise<void> {
