@@ -493,7 +493,8 @@ export class Broadcast<T> {
     // A subscriber that is fed may get here again; the loop goes on for it.
     if (this.#admitting) return;
     this.#admitting = true;
-    while (this.#fan.hasRoom()) {
+    while (this.#putters.first !== undefined && this.#fan.hasRoom()) {
+      // Asking for room may feed a reader, which may cancel the put.
       const putter = this.#putters.first;
       if (putter === undefined) break;
       putter.leave();

@@ -76,7 +76,6 @@ export class Fan<T> {
   readonly #packs: Pack[] = [];
   /** Cursors that somebody waits at. */
   readonly #hungry: Line<Seat<T>> = new Line();
-  #feeding = false;
   #feedDue = false;
 
   constructor(options: FanOptions) {
@@ -113,12 +112,12 @@ export class Fan<T> {
 
   /** Whether somebody waits for an item that is not here yet. */
   isWanted(): boolean {
-    // What they wait for has come, and is on its way to them.
-    if (this.#feeding || this.#feedDue) return false;
     const hungry = this.#hungry;
-    while (hungry.first !== undefined) {
-      if (hungry.first.cursor.isWaiting()) return true;
-      hungry.first.leave();
+    while (hungry.last !== undefined) {
+      const { cursor } = hungry.last;
+      // Who sat down before the last item came has a smaller place, and is in front.
+      if (cursor.isWaiting()) return cursor.place === this.end;
+      hungry.last.leave();
     }
     return false;
   }
@@ -137,16 +136,13 @@ export class Fan<T> {
 
   /** Gives those who wait what has come. */
   feed(): void {
-    const outermost = !this.#feeding;
-    this.#feeding = true;
     // Who wants still more sits down again behind the others; the count ends it.
     for (let turns = this.#hungry.length; turns > 0; turns--) {
       const seat = this.#hungry.first;
-      if (seat === undefined) break;
+      if (seat === undefined) return;
       seat.leave();
       seat.cursor.feed();
     }
-    if (outermost) this.#feeding = false;
   }
 
   /**
