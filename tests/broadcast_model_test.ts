@@ -145,8 +145,8 @@ class ReferenceBroadcast {
   }
 
   abort(reason: string): void {
+    this.feed();
     if (this.state === "closed" || this.state === "errored") return;
-    this.#serveAll(); // who waits for what has come gets it
     this.state = "errored";
     this.failure = reason;
     this.kept = [];

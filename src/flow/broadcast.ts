@@ -464,6 +464,8 @@ export class Broadcast<T> {
   }
 
   #abort(reason: unknown): void {
+    // Who waits for what has come gets it, and so may see the end of a close().
+    this.#fan.feed();
     if (this.#state === "closed" || this.#state === "errored") return;
     const wasOpen = this.#state === "open";
     this.#state = "errored";

@@ -163,7 +163,6 @@ export class Fan<T> {
 
   /** Ends everything now. */
   abort(reason: unknown): void {
-    this.feed();
     this.ending = { failure: { reason } };
     this.#items.clear();
     this.#first = this.end;
