@@ -18,6 +18,11 @@ export type Source<T> = ReadableStream<T> | AsyncIterable<T> | Iterable<T>;
 export interface Feed<T> {
   /** The next item, or the end. Rejects with what the source fails with. */
   next(): Promise<IteratorResult<T, unknown>>;
+  /** The same without a promise for it. */
+  step(
+    arrived: (step: IteratorResult<T, unknown>) => void,
+    failed: (reason: unknown) => void,
+  ): void;
   /**
    * As `next`, but tells the receiver, at once where the source needs no waiting:
    * a loop over synchronous sources has to be a loop. Nothing is told any more
@@ -174,15 +179,21 @@ class StreamFeed<T> implements Feed<T> {
     this.#reader.read().then(this.#given, this.#failed);
   }
 
-  async next(): Promise<IteratorResult<T, unknown>> {
-    try {
-      const step = await this.#reader.read();
+  next(): Promise<IteratorResult<T, unknown>> {
+    return new Promise((resolve, reject) => this.step(resolve, reject));
+  }
+
+  step(
+    arrived: (step: IteratorResult<T, unknown>) => void,
+    failed: (reason: unknown) => void,
+  ): void {
+    this.#reader.read().then((step) => {
       if (step.done) this.#leave();
-      return step as IteratorResult<T, unknown>;
-    } catch (reason) {
+      arrived(step as IteratorResult<T, unknown>);
+    }, (reason) => {
       this.#leave();
-      throw reason;
-    }
+      failed(reason);
+    });
   }
 
   cancel(reason: unknown): Promise<void> {
@@ -267,6 +278,13 @@ class IteratorFeed<T> implements Feed<T> {
     } finally {
       this.#parked = false;
     }
+  }
+
+  step(
+    arrived: (step: IteratorResult<T, unknown>) => void,
+    failed: (reason: unknown) => void,
+  ): void {
+    this.next().then(arrived, failed);
   }
 
   async cancel(): Promise<void> {
