@@ -411,6 +411,20 @@ test("concurrentMap: fn may return a plain value, and thousands of writes that w
   assertEquals(results.at(-1), 50_000);
 });
 
+test("concurrentMap: a call that ends late lets thousands through that end at once", async () => {
+  let end!: () => void;
+  const first = new Promise<void>((resolve) => end = resolve);
+  const map = concurrentMap<number, number>(
+    (item) => item === 0 ? first.then(() => item) : item,
+    { concurrency: 1, highWaterMark: Infinity },
+  );
+  const writer = map.writable.getWriter();
+  const written = range(50_000).map((item) => writer.write(item));
+  end();
+  await Promise.all([...written, writer.close()]);
+  assertEquals((await readAll(map.readable)).length, 50_000);
+});
+
 test("concurrentMap: undefined is an item and a result", async () => {
   const items: unknown[] = [];
   const map = concurrentMap<undefined, undefined>((item) => {
