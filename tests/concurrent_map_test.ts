@@ -9,7 +9,7 @@ import {
 import fc from "fast-check";
 import { concurrentMap, type ConcurrentMapOptions, Queue } from "../mod.ts";
 import { numbers, readAll } from "./support/counted.ts";
-import { test } from "./support/harness.ts";
+import { canCollectGarbage, collectGarbage, test } from "./support/harness.ts";
 import { parameters, turn } from "./support/properties.ts";
 
 /** A map whose calls end when the test says so. */
@@ -423,6 +423,27 @@ test("concurrentMap: a call that ends late lets thousands through that end at on
   end();
   await Promise.all([...written, writer.close()]);
   assertEquals((await readAll(map.readable)).length, 50_000);
+});
+
+test("concurrentMap: what was read is not kept", async () => {
+  if (!canCollectGarbage()) return;
+  const map = concurrentMap<number, object>(() => Promise.resolve({}));
+  const writer = map.writable.getWriter();
+  const reader = map.readable.getReader();
+  const references: WeakRef<object>[] = [];
+  async function pass(): Promise<void> {
+    const written = range(16).map((item) => writer.write(item));
+    await Promise.all(written);
+    for (const _item of range(16)) {
+      references.push(new WeakRef((await reader.read()).value!));
+    }
+  }
+  await pass();
+  await collectGarbage();
+  const alive = references.filter((reference) => reference.deref()).length;
+  // A collector that looks at the stack may take a number for a reference.
+  assertLess(alive, 4);
+  await reader.cancel();
 });
 
 test("concurrentMap: undefined is an item and a result", async () => {
