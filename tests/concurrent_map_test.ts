@@ -186,6 +186,22 @@ test("concurrentMap: desiredSize and ready of the writer tell whether a call can
   assertEquals(writer.desiredSize, null);
 });
 
+test("concurrentMap: a ready that waits settles with every end", async () => {
+  for (const end of ["close", "fail", "abort", "cancel"]) {
+    const map = new Held({ concurrency: 1 });
+    void map.write(0);
+    const { ready } = map.writer;
+    const reason = new Error(end);
+    if (end === "close") map.writer.close().catch(() => {});
+    if (end === "fail") await map.fail(0, reason);
+    if (end === "abort") await map.writer.abort(reason);
+    if (end === "cancel") await map.pair.readable.cancel(reason);
+    if (end === "close") await ready;
+    else assertStrictEquals(await assertRejects(() => ready), reason);
+    if (end === "close") await map.pair.readable.cancel();
+  }
+});
+
 test("concurrentMap: an error in fn ends both sides, after the results before it, at any position", async () => {
   for (const throws of ["throws", "rejects", "throws in a thenable"]) {
     for (const position of [0, 1, 7, 40]) {
