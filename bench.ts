@@ -19,8 +19,14 @@ import { Heap as HeapJs } from "heap-js";
 import { pushable } from "it-pushable";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
+import { Readable } from "node:stream";
+import { setImmediate } from "node:timers";
+import pLimit from "p-limit";
+import pMap, { pMapIterable } from "p-map";
 import PQueue from "p-queue";
 import { LifoQueue, PriorityQueue, Queue, WorkStealingQueue } from "./mod.ts";
+import { count, from, lastValueFrom, mergeMap } from "rxjs";
+import { concurrentMap, LifoQueue, PriorityQueue, Queue } from "./mod.ts";
 
 const ITEMS = 10_000;
 
@@ -49,6 +55,23 @@ async function findChannel(): Promise<
     return (await within(3_000, import(specifier), specifier)).Channel;
   } catch {
     console.error("@std/async Channel is left out: JSR cannot be reached.");
+    return undefined;
+  }
+}
+
+type PooledMap = <T, R>(
+  limit: number,
+  items: Iterable<T>,
+  fn: (item: T) => Promise<R>,
+) => AsyncIterable<R>;
+
+/** `pooledMap` of `@std/async`, likewise. */
+async function findPooledMap(): Promise<PooledMap | undefined> {
+  const specifier = "jsr:@std/async@^1.5/pool";
+  try {
+    return (await within(3_000, import(specifier), specifier)).pooledMap;
+  } catch {
+    console.error("@std/async pooledMap is left out: JSR cannot be reached.");
     return undefined;
   }
 }
@@ -456,6 +479,96 @@ const deep: [string, Ranked][] = ranked.map(([name, make]) => {
   }
   return [name, queue];
 });
+const pooledMap = await findPooledMap();
+
+type Call = (item: number) => Promise<number>;
+
+const calls: [name: string, call: Call][] = [
+  ["calls that end at once", (item) => Promise.resolve(item + 1)],
+  [
+    "calls that wait a turn",
+    (item) =>
+      new Promise((resolve) => {
+        setImmediate(resolve, item + 1);
+      }),
+  ],
+];
+const numbers = Array.from({ length: ITEMS }, (_, item) => item);
+
+async function mapByWriter(call: Call): Promise<number> {
+  const { readable, writable } = concurrentMap(call);
+  const writer = writable.getWriter();
+  const reader = readable.getReader();
+  const writing = (async () => {
+    for (const item of numbers) await writer.write(item);
+    await writer.close();
+  })();
+  let count = 0;
+  while (!(await reader.read()).done) count++;
+  await writing;
+  return count;
+}
+
+/** Maps ITEMS numbers by the call, 16 at a time. */
+function mapRows(name: string, call: Call): Row[] {
+  const group = `concurrentMap 16, ${name}`;
+  return [
+    {
+      group,
+      name: "concurrentMap",
+      baseline: true,
+      run: () => mapByWriter(call),
+    },
+    {
+      group,
+      name: "concurrentMap, queue.readable piped through, for await",
+      run() {
+        const queue = filled(ITEMS);
+        queue.close();
+        return drain(queue.readable.pipeThrough(concurrentMap(call)));
+      },
+    },
+    {
+      group,
+      name: "concurrentMap, a native stream piped through, for await",
+      run: () => drain(source().pipeThrough(concurrentMap(call))),
+    },
+    {
+      group,
+      name: "p-limit",
+      async run() {
+        const limit = pLimit(16);
+        const results = numbers.map((item) => limit(call, item));
+        return (await Promise.all(results)).length;
+      },
+    },
+    {
+      group,
+      name: "p-map",
+      run: async () => (await pMap(numbers, call, { concurrency: 16 })).length,
+    },
+    {
+      group,
+      name: "p-map, pMapIterable",
+      run: () => drain(pMapIterable(numbers, call, { concurrency: 16 })),
+    },
+    {
+      group,
+      name: "rxjs mergeMap, unordered",
+      run: () => lastValueFrom(from(numbers).pipe(mergeMap(call, 16), count())),
+    },
+    {
+      group,
+      name: "Readable.map of Node",
+      run: () => drain(Readable.from(numbers).map(call, { concurrency: 16 })),
+    },
+    ...(pooledMap === undefined ? [] : [{
+      group,
+      name: "@std/async pooledMap",
+      run: () => drain(pooledMap(16, numbers, call)),
+    }]),
+  ];
+}
 
 const rows: Row[] = [
   {
@@ -824,6 +937,7 @@ const rows: Row[] = [
     name: "Queue: get() on one shared signal",
     run: () => cancel(true),
   },
+  ...calls.flatMap(([name, call]) => mapRows(name, call)),
 ];
 
 async function checked(row: Row): Promise<void> {

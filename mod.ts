@@ -23,8 +23,32 @@
  * @module
  */
 
-export { QueueClosedError, QueueFullError } from "./src/errors.ts";
+export { LaggedError, QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
+export { balance } from "./src/flow/balance.ts";
+export type { BalanceOptions } from "./src/flow/balance.ts";
+export { Broadcast } from "./src/flow/broadcast.ts";
+export type {
+  BroadcastOptions,
+  BroadcastStats,
+  SubscribeOptions,
+  SubscriberStats,
+} from "./src/flow/broadcast.ts";
+export { concurrentMap } from "./src/flow/concurrent_map.ts";
+export type { ConcurrentMapOptions } from "./src/flow/concurrent_map.ts";
+export type { LagPolicy } from "./src/flow/fan.ts";
+export { merge } from "./src/flow/merge.ts";
+export type { MergeOptions } from "./src/flow/merge.ts";
+export { mergeSorted } from "./src/flow/merge_sorted.ts";
+export type { MergeSortedOptions } from "./src/flow/merge_sorted.ts";
+export { partition } from "./src/flow/partition.ts";
+export type { PartitionOptions } from "./src/flow/partition.ts";
+export { select } from "./src/flow/select.ts";
+export type { Selected, SelectOptions } from "./src/flow/select.ts";
+export type { Source, SourceErrorPolicy } from "./src/flow/source.ts";
+export { tee } from "./src/flow/tee.ts";
+export type { TeeOptions } from "./src/flow/tee.ts";
+export { zip } from "./src/flow/zip.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

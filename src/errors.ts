@@ -74,6 +74,34 @@ export class QueueFullError<T = unknown> extends Error {
   }
 }
 
+/**
+ * A subscriber read so slowly that it was let go, so that the others need not
+ * wait for it.
+ *
+ * @example Who falls behind is let go
+ * ```ts
+ * import { Broadcast, LaggedError } from "@highwater/queue";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const news = new Broadcast<string>();
+ * const slow = news.subscribe({ overflow: "evict", highWaterMark: 2 }).getReader();
+ * for (const item of ["a", "b", "c"]) await news.put(item);
+ * const error = await assertRejects(() => slow.read(), LaggedError);
+ * assertEquals(error.missed, 3); // "c" came while "a" and "b" were still unread
+ * ```
+ */
+export class LaggedError extends Error {
+  /** How many items it had not read: those that were waiting for it, and the one that was too much. */
+  readonly missed: number;
+
+  /** Makes the error; `tee` and `Broadcast` do this for you. */
+  constructor(message: string, options: { missed: number }) {
+    super(message);
+    this.name = "LaggedError";
+    this.missed = options.missed;
+  }
+}
+
 /** Not enumerable, so that printing the error does not print a huge item. */
 function define(error: Error, item: unknown): void {
   Object.defineProperty(error, "item", { value: item, configurable: true });

@@ -10,7 +10,12 @@ import { bufferOf } from "./buffers/buffer.ts";
 import type { Buffer, Neighbour, Neighbourhood } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
-import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
+import {
+  checkHighWaterMark,
+  checkWeight,
+  readStrategy,
+  report,
+} from "./strategy.ts";
 import type {
   Overflow,
   QueueOptions,
@@ -102,6 +107,23 @@ export interface QueueStats {
 
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
+
+/** A {@linkcode TakingEnd} that tells how many wait at it. */
+export interface QueueEnd<T> extends TakingEnd<T> {
+  /** Gets and reads that wait for an item. */
+  readonly waiting: number;
+}
+
+/**
+ * The taking end of a queue; the same object each time, its `cancel` leaves the
+ * queue alone. What is read on demand must know who waits, and who waits at
+ * several queues must be able to leave the lines of all but one: neither can be
+ * said in promises.
+ */
+export let endOf: <T>(queue: Queue<T>) => QueueEnd<T>;
+
+/** Whether somebody waits for an item; a native read that was given up does not. */
+export let isAwaited: <T>(queue: Queue<T>) => boolean;
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
@@ -201,6 +223,7 @@ export class Queue<T>
   #closed: Deferred<void> | undefined = undefined;
   #joined: Deferred<void> | undefined = undefined;
 
+  #end: QueueEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
@@ -1035,11 +1058,7 @@ export class Queue<T>
     const { onUndelivered } = this.#strategy;
     if (onUndelivered === undefined) return;
     for (const item of items) {
-      try {
-        onUndelivered(item, reason);
-      } catch (error) {
-        console.error(`onUndelivered of ${this.#called()} threw`, error);
-      }
+      report(onUndelivered, item, reason, this.#called());
     }
   }
 
@@ -1145,8 +1164,12 @@ export class Queue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
+  #takingEnd(cancel: (reason: unknown) => void): QueueEnd<T> {
+    const getters = this.#getters;
     return {
+      get waiting(): number {
+        return getters.length;
+      },
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),
       take: () => this.#take(),
@@ -1323,7 +1346,9 @@ export class Queue<T>
 
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
+    endOf = (queue) => queue.#end ??= queue.#takingEnd(() => {});
     takeBack = (queue, items) => queue.#takeBack(items);
+    isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
 

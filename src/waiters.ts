@@ -73,7 +73,8 @@ export class Putter<T> extends Waiter {
   readonly rank: unknown;
   /** What the one who waits holds. */
   readonly promise: Promise<void>;
-  #settle!: Deferred<void>;
+  #accept!: () => void;
+  #refuse!: (reason: unknown) => void;
   readonly #withdrawn: () => void;
 
   constructor(item: T, weight: number, rank: unknown, withdrawn: () => void) {
@@ -82,17 +83,19 @@ export class Putter<T> extends Waiter {
     this.weight = weight;
     this.rank = rank;
     this.#withdrawn = withdrawn;
-    this.#settle = deferred();
-    this.promise = this.#settle.promise;
+    this.promise = new Promise((resolve, reject) => {
+      this.#accept = resolve;
+      this.#refuse = reject;
+    });
   }
 
   /** The item has been taken over; the putter has left already. */
   accepted(): void {
-    this.#settle.resolve();
+    this.#accept();
   }
 
   override reject(reason: unknown): void {
-    this.#settle.reject(reason);
+    this.#refuse(reason);
   }
 
   override withdraw(reason: unknown): void {
@@ -247,8 +250,18 @@ class SignalGroup extends WaiterGroup {
   }
 }
 
-/** The signal among the options, checked by its shape: edge runtimes have classes of their own. */
+/** The signal among the options, after {@linkcode checkSignal}. Throws its reason if it has fired. */
 export function signalOf(
+  action: string,
+  options: { signal?: AbortSignal | undefined } | undefined,
+): AbortSignal | undefined {
+  const signal = checkSignal(action, options);
+  if (signal?.aborted) throw signal.reason;
+  return signal;
+}
+
+/** The signal among the options, checked by its shape: edge runtimes have classes of their own. */
+export function checkSignal(
   action: string,
   options: { signal?: AbortSignal | undefined } | undefined,
 ): AbortSignal | undefined {
@@ -272,6 +285,5 @@ export function signalOf(
       }`,
     );
   }
-  if (signal.aborted) throw signal.reason;
   return signal;
 }

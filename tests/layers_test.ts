@@ -13,6 +13,24 @@ const LAYERS: readonly string[][] = [
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],
+  [
+    "src/flow/arguments.ts",
+    "src/flow/source.ts",
+    "src/flow/demand.ts",
+    "src/flow/fan.ts",
+    "src/flow/select.ts",
+  ],
+  ["src/flow/pump.ts"],
+  [
+    "src/flow/balance.ts",
+    "src/flow/broadcast.ts",
+    "src/flow/concurrent_map.ts",
+    "src/flow/merge.ts",
+    "src/flow/merge_sorted.ts",
+    "src/flow/partition.ts",
+    "src/flow/tee.ts",
+    "src/flow/zip.ts",
+  ],
   ["mod.ts"],
 ];
 

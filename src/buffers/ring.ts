@@ -43,6 +43,11 @@ export class Ring<T> implements Buffer<T> {
     this.size += weight;
   }
 
+  /** The item so many places behind the oldest one; it stays. */
+  at(place: number): T {
+    return this.#slots[(this.#head + place) & this.#mask] as T;
+  }
+
   shift(): T {
     if (!this.#newestFirst) return this.#removeOldest();
     const index = (this.#head + this.length - 1) & this.#mask;

@@ -16,6 +16,8 @@ export interface DirectReader<T> extends ReadableStreamDefaultReader<T> {
   take(): T;
   /** Gives the next item to the taker when it comes. */
   serve(taker: Taker<T>): void;
+  /** Cancels the stream without waiting for consumers beside this one. */
+  leave(reason: unknown): Promise<void>;
   /** Ends the reads that wait; nothing is taken by them. */
   endPending(): void;
 }
@@ -68,7 +70,7 @@ class Pipe<T> {
         () =>
           Promise.all([
             preventAbort ? undefined : writer.abort(reason),
-            preventCancel ? undefined : reader.cancel(reason),
+            preventCancel ? undefined : reader.leave(reason),
           ]),
         { reason },
       );
@@ -103,12 +105,12 @@ class Pipe<T> {
         const reason = new TypeError(
           "Cannot pipe: the destination must be open, received a closed stream",
         );
-        this.#stop(preventCancel ? undefined : () => reader.cancel(reason), {
+        this.#stop(preventCancel ? undefined : () => reader.leave(reason), {
           reason,
         });
       },
       (reason) => {
-        this.#stop(preventCancel ? undefined : () => reader.cancel(reason), {
+        this.#stop(preventCancel ? undefined : () => reader.leave(reason), {
           reason,
         });
       },

@@ -22,8 +22,10 @@ export interface TakingEnd<T> {
   hasNext(): boolean;
   /** Removes that item. */
   take(): T;
-  /** The consumer leaves. */
-  cancel(reason: unknown): void;
+  /** The consumer leaves; `cancel()` of the stream settles as this does. */
+  cancel(reason: unknown): void | Promise<void>;
+  /** As `cancel`, for a loop that breaks off and a pipe that fails: settles without waiting for other consumers. Left out where that is no difference. */
+  leave?(reason: unknown): void | Promise<void>;
   /** Calls `view.ended` when the queue has ended, at once if it has already. */
   watch(view: EndingView): void;
   unwatch(view: EndingView): void;
@@ -114,6 +116,8 @@ class Source<T> implements EndingView {
   /** The reader of the short cut that holds the lock. */
   reader: QueueReader<T> | undefined = undefined;
   cancelled = false;
+  /** Whether the cancel under way is that of a loop or a pipe. */
+  leaving = false;
   #controller!: ReadableStreamDefaultController<T>;
   #pulling: PullTaker<T> | undefined = undefined;
   #finished = false;
@@ -133,14 +137,16 @@ class Source<T> implements EndingView {
     });
   }
 
-  cancel(reason: unknown): void {
+  cancel(reason: unknown): void | Promise<void> {
     this.cancelled = true;
     this.#finished = true;
     this.#pulling?.leave();
     this.reader?.pending.endAll();
     // Or the queue would hold a consumer that left without releasing its lock.
     this.end.unwatch(this);
-    this.end.cancel(reason);
+    return this.leaving && this.end.leave !== undefined
+      ? this.end.leave(reason)
+      : this.end.cancel(reason);
   }
 
   enqueue(item: T): void {
@@ -247,6 +253,14 @@ class QueueReader<T> extends ReadableStreamDefaultReader<T> {
     if (taker.line !== undefined) this.pending.add(taker);
   }
 
+  /** Cancels the stream without waiting for consumers beside this one. */
+  leave(reason: unknown): Promise<void> {
+    this.#source.leaving = true;
+    const cancelled = this.cancel(reason);
+    this.#source.leaving = false;
+    return cancelled;
+  }
+
   /** Ends the reads that wait, as if the stream had. */
   endPending(): void {
     this.pending.endAll();
@@ -288,7 +302,7 @@ export class QueueReadableIterator<T> {
     this.#reader.endPending();
     const cancelled = this.#preventCancel
       ? undefined
-      : this.#reader.cancel(value);
+      : this.#reader.leave(value);
     this.#reader.releaseLock();
     await cancelled;
     return result;

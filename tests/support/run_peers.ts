@@ -31,6 +31,8 @@ interface MitataReport {
 const units = new Map([
   ["ping-pong", "Queue, highWaterMark 1"],
   ["20,000 cancels", "Queue: get() with a signal each"],
+  ["concurrentMap 16, calls that end at once", "concurrentMap"],
+  ["concurrentMap 16, calls that wait a turn", "concurrentMap"],
 ]);
 
 function add(times: Times, group: string, name: string, time?: number): void {

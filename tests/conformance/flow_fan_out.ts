@@ -1,0 +1,129 @@
+/**
+ * What `tee` and `Broadcast` promise on every runtime, in a few cases.
+ *
+ * @module
+ */
+
+import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { Broadcast, LaggedError, tee } from "../../mod.ts";
+
+/** One promise, and how to see it kept. */
+export interface FlowCase {
+  /** The promise in words. */
+  name: string;
+  /** Fails when it is broken. */
+  run(): Promise<void>;
+}
+
+async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
+  const items: T[] = [];
+  const reader = stream.getReader();
+  for (;;) {
+    const step = await reader.read();
+    if (step.done) return items;
+    items.push(step.value);
+  }
+}
+
+/** A native stream of 0, 1, 2, …, which counts its pulls and notes its cancel. */
+function counting(total: number): {
+  stream: ReadableStream<number>;
+  pulls: () => number;
+  cancelled: () => unknown;
+} {
+  let pulled = 0;
+  let cancelled: unknown;
+  const stream = new ReadableStream<number>({
+    pull(controller) {
+      if (pulled < total) controller.enqueue(pulled++);
+      else controller.close();
+    },
+    cancel(reason) {
+      cancelled = reason;
+    },
+  }, { highWaterMark: 0 });
+  return { stream, pulls: () => pulled, cancelled: () => cancelled };
+}
+
+/** The cases. */
+export const flowFanOutCases: FlowCase[] = [
+  {
+    name: "tee: every branch gets every item of a native stream",
+    async run() {
+      const branches = tee(counting(50).stream, 3, { highWaterMark: 4 });
+      const items = Array.from({ length: 50 }, (_, index) => index);
+      assertEquals(await Promise.all(branches.map(readAll)), [
+        items,
+        items,
+        items,
+      ]);
+    },
+  },
+  {
+    name: "tee: native reads of a branch end, as a Response body does",
+    async run() {
+      const bytes = new TextEncoder().encode("text");
+      const branches = tee([bytes, bytes], 2);
+      const texts = branches.map((branch) => new Response(branch).text());
+      assertEquals(await Promise.all(texts), ["texttext", "texttext"]);
+    },
+  },
+  {
+    name: "tee: the slowest branch gates the source",
+    async run() {
+      const { stream, pulls } = counting(1000);
+      const [fast, slow] = tee(stream, 2, { highWaterMark: 16 });
+      const reader = fast!.getReader();
+      for (let read = 0; read < 16; read++) await reader.read();
+      const gated = reader.read();
+      assertEquals(pulls(), 16);
+      assertEquals((await slow!.getReader().read()).value, 0);
+      assertEquals((await gated).value, 16);
+    },
+  },
+  {
+    name:
+      "tee: cancelling all branches cancels a native source with the reasons",
+    async run() {
+      const { stream, cancelled } = counting(1000);
+      const [left, right] = tee(stream, 2);
+      await Promise.all([left!.cancel("left"), right!.cancel("right")]);
+      assertEquals(cancelled(), ["left", "right"]);
+    },
+  },
+  {
+    name: "Broadcast: one subscriber waits, one drops, one is evicted",
+    async run() {
+      const broadcast = new Broadcast<number>({ highWaterMark: 2 });
+      const waiting = broadcast.subscribe({ highWaterMark: 100 });
+      const dropping = broadcast.subscribe({ overflow: "drop-oldest" });
+      const evicted = broadcast.subscribe({ overflow: "evict" });
+      for (let item = 0; item < 5; item++) await broadcast.put(item);
+      broadcast.close();
+      assertEquals(await readAll(waiting), [0, 1, 2, 3, 4]);
+      assertEquals(await readAll(dropping), [3, 4]);
+      const error = await assertRejects(() => readAll(evicted));
+      assertInstanceOf(error, LaggedError);
+      assertEquals(error.missed, 3);
+      await broadcast.closed;
+    },
+  },
+  {
+    name: "Broadcast: a native pipe feels the slowest subscriber",
+    async run() {
+      const { stream, pulls } = counting(20);
+      const broadcast = new Broadcast<number>({ highWaterMark: 2 });
+      const reader = broadcast.subscribe().getReader();
+      const piping = stream.pipeTo(broadcast.writable);
+      assertEquals((await reader.read()).value, 0);
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      // Read one, hold two, and a few are under way in the pipe.
+      if (pulls() > 6) throw new Error(`${pulls()} pulled`);
+      for (let item = 1; item < 20; item++) {
+        assertEquals((await reader.read()).value, item);
+      }
+      assertEquals((await reader.read()).done, true);
+      await piping;
+    },
+  },
+];
