@@ -459,17 +459,18 @@ test("merge: a source whose steps are no objects has failed", async () => {
 
 test("merge: a source that cancels the stream from within is only left", async () => {
   const other = watched();
-  let reader: ReadableStreamDefaultReader<unknown>;
+  const readers: ReadableStreamDefaultReader<unknown>[] = [];
   let cancelled: Promise<void> | undefined;
   const source: Iterable<number> = {
     [Symbol.iterator]: () => ({
       next() {
-        cancelled = reader.cancel();
+        cancelled = readers[0]!.cancel();
         return { done: false, value: 1 };
       },
     }),
   };
-  reader = merge<unknown>([source, other.source]).getReader();
+  const reader = merge<unknown>([source, other.source]).getReader();
+  readers.push(reader);
   assertEquals((await reader.read()).done, true);
   await cancelled;
   assertEquals(other.left, 1);
