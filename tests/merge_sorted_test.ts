@@ -63,7 +63,7 @@ test("mergeSorted: what compares as equal comes in the order of its sources", as
     { key: 2, source },
   ]);
   const sorted = mergeSorted(sources, (a, b) => a.key - b.key);
-  const seen = await collect(sorted);
+  const seen: { key: number; source: number }[] = await collect(sorted);
   assertEquals(
     seen.map(({ source }) => source),
     [

@@ -6,6 +6,7 @@
 
 import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
+import { fanInCases } from "../conformance/flow_fan_in.ts";
 import { kinds } from "../conformance/kinds.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
@@ -62,6 +63,10 @@ async function runConformance(): Promise<CaseResult[]> {
           : { name, status: "excluded", detail },
       );
     }
+  }
+  for (const { name, run } of fanInCases) {
+    const item: Case = { group: "flow", name, run };
+    results.push(await runCase(kinds[0]!, `flow: ${name}`, item));
   }
   return results;
 }
