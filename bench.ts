@@ -11,13 +11,18 @@
  * @module
  */
 
+import { Repeater } from "@repeaterjs/repeater";
 import async from "async";
 import { Effect, Queue as EffectQueue } from "effect";
 import fastq from "fastq";
+import itMerge from "it-merge";
 import { pushable } from "it-pushable";
+import { merge as ixMerge, zip as ixZip } from "ix/asynciterable";
 import process from "node:process";
 import PQueue from "p-queue";
-import { LifoQueue, PriorityQueue, Queue } from "./mod.ts";
+import { concatMap, from as rxFrom, merge as rxMerge } from "rxjs";
+import type { Observable } from "rxjs";
+import { LifoQueue, merge, PriorityQueue, Queue, zip } from "./mod.ts";
 
 const ITEMS = 10_000;
 
@@ -44,6 +49,24 @@ async function findChannel(): Promise<
     return (await within(3_000, import(specifier), specifier)).Channel;
   } catch {
     console.error("@std/async Channel is left out: JSR cannot be reached.");
+    return undefined;
+  }
+}
+
+interface MuxAsyncIterator extends AsyncIterable<number> {
+  add(source: AsyncIterable<number>): void;
+}
+
+/** `MuxAsyncIterator` of `@std/async`, where JSR answers within three seconds. */
+async function findMuxAsyncIterator(): Promise<
+  (new () => MuxAsyncIterator) | undefined
+> {
+  const specifier = "jsr:@std/async@^1.5/mux-async-iterator";
+  try {
+    const found = await within(3_000, import(specifier), specifier);
+    return found.MuxAsyncIterator;
+  } catch {
+    console.error("MuxAsyncIterator is left out: JSR cannot be reached.");
     return undefined;
   }
 }
@@ -246,11 +269,33 @@ function nativeStream(): {
   };
 }
 
+async function* numbers(count: number): AsyncGenerator<number> {
+  for (let item = 0; item < count; item++) yield item;
+}
+
+/** Sources that have ITEMS items together. */
+function generators(many: number): AsyncGenerator<number>[] {
+  return Array.from({ length: many }, () => numbers(ITEMS / many));
+}
+
+/** Has an observable push into a function, which cannot make it wait. */
+function subscribe(items: Observable<unknown>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let count = 0;
+    items.subscribe({
+      next: () => void count++,
+      complete: () => resolve(count),
+      error: reject,
+    });
+  });
+}
+
 const batch = Array.from({ length: 100 }, (_, item) => item);
 const depths = new Map(
   [10, 1_000, 1_000_000].map((depth) => [depth, filled(depth)]),
 );
 const Channel = await findChannel();
+const MuxAsyncIterator = await findMuxAsyncIterator();
 
 const rows: Row[] = [
   {
@@ -524,6 +569,66 @@ const rows: Row[] = [
     group: "source.pipeThrough(x).pipeTo(sink)",
     name: "Queue",
     run: () => pipeThrough(new Queue<number>()),
+  },
+  {
+    group: "merge of 8",
+    name: "merge",
+    baseline: true,
+    run: () => drain(merge(generators(8))),
+  },
+  {
+    group: "merge of 8",
+    name: "it-merge",
+    run: () => drain(itMerge(...generators(8))),
+  },
+  {
+    group: "merge of 8",
+    name: "ix merge",
+    run() {
+      const [first, ...others] = generators(8);
+      return drain(ixMerge(first!, ...others));
+    },
+  },
+  {
+    group: "merge of 8",
+    name: "Repeater.merge",
+    run: () => drain(Repeater.merge(generators(8))),
+  },
+  ...(MuxAsyncIterator === undefined ? [] : [{
+    group: "merge of 8",
+    name: "@std/async MuxAsyncIterator",
+    run() {
+      const mux = new MuxAsyncIterator();
+      for (const source of generators(8)) mux.add(source);
+      return drain(mux);
+    },
+  }]),
+  {
+    group: "merge of 8",
+    name: "rxjs merge, to a consumer that is waited for, unbounded",
+    run() {
+      const merged = rxMerge(...generators(8).map((source) => rxFrom(source)));
+      return subscribe(merged.pipe(concatMap(async (item) => await item)));
+    },
+  },
+  {
+    group: "merge of 8",
+    name: "rxjs merge, pushed into a function",
+    run: () =>
+      subscribe(
+        rxMerge(...generators(8).map((source) => rxFrom(source))),
+      ),
+  },
+  {
+    group: "zip of 2",
+    name: "zip",
+    baseline: true,
+    run: () => drain(zip(numbers(ITEMS), numbers(ITEMS))),
+  },
+  {
+    group: "zip of 2",
+    name: "ix zip",
+    run: () => drain(ixZip(numbers(ITEMS), numbers(ITEMS))),
   },
   ...[...depths].map(([depth, queue]): Row => ({
     group: "tryPut, tryGet at a depth",

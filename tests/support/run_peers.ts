@@ -31,6 +31,8 @@ interface MitataReport {
 const units = new Map([
   ["ping-pong", "Queue, highWaterMark 1"],
   ["20,000 cancels", "Queue: get() with a signal each"],
+  ["merge of 8", "merge"],
+  ["zip of 2", "zip"],
 ]);
 
 function add(times: Times, group: string, name: string, time?: number): void {
