@@ -198,6 +198,19 @@ test("mergeSorted: a read waits for the slowest, and no source runs ahead meanwh
   await reader.cancel();
 });
 
+test("mergeSorted: after abort no source is asked any more", async () => {
+  const error = new Error("broke");
+  const failing = watched({ shape: "sync", items: 0, error });
+  const other = watched({ shape: "sync" });
+  const end = await outcome(
+    mergeSorted<number>([failing.source, other.source], ascending, {
+      onError: "abort",
+    }),
+  );
+  assertEquals(end, { items: [], error });
+  assertEquals([other.pulled, other.left], [0, 1]);
+});
+
 test("mergeSorted: collect gathers every error", async () => {
   const errors = [new Error("one"), new Error("two")];
   const { error } = await outcome(mergeSorted<number>(

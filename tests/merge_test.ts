@@ -181,6 +181,62 @@ test("merge: highWaterMark 0 pulls for a read that waits, and no further", async
   await reader.cancel();
 });
 
+test("merge: the room that an ended source leaves is used by the others", async () => {
+  const idle = new Queue<number>();
+  const flood = watched({ shape: "sync" });
+  const reader = merge([idle, flood.source], { highWaterMark: 2 }).getReader();
+  await reader.read();
+  assertEquals(
+    flood.pulled,
+    2,
+    "one is read, one held, one place is asked for",
+  );
+  idle.close();
+  await turn();
+  assertEquals(flood.pulled, 3);
+  await reader.cancel();
+});
+
+test("merge: what a pipe takes makes room, too", async () => {
+  const flood = watched({ shape: "sync" });
+  const merged = merge([flood.source], { highWaterMark: 4 });
+  const gate = new Queue<void>();
+  const sink = new WritableStream({ write: () => gate.get() }, {
+    highWaterMark: 3,
+  });
+  merged.pipeTo(sink).catch(() => {});
+  for (let written = 0; written < 3; written++) {
+    await turn();
+    assertEquals(flood.pulled, written + 3 + 4);
+    gate.tryPut(undefined);
+  }
+  gate.abort();
+});
+
+test("merge: a large highWaterMark is filled without a deep stack", async () => {
+  const sources = [1, 2].map(() => watched({ shape: "sync" }));
+  const reader = merge(open(sources), { highWaterMark: 100_000 }).getReader();
+  await reader.read();
+  assertEquals(total(sources, "pulled"), 100_001);
+  await reader.cancel();
+});
+
+test("merge: after abort no source is asked any more", async () => {
+  const failing = new Queue<unknown>();
+  const flood = watched({ shape: "sync" });
+  const reader = merge([failing, flood.source], {
+    onError: "abort",
+    highWaterMark: 4,
+  }).getReader();
+  await reader.read();
+  failing.fail(new Error("broke"));
+  await turn();
+  const { pulled } = flood;
+  for (let read = 1; read < pulled; read++) await reader.read();
+  await assertRejects(() => reader.read(), Error, "broke");
+  assertEquals([flood.pulled, flood.left], [pulled, 1]);
+});
+
 test("merge: idle sources do not keep the others out, however many", async () => {
   const idle = Array.from(
     { length: 40 },

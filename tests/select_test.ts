@@ -21,6 +21,16 @@ function queues<T>(count: number): Queue<T>[] {
   return Array.from({ length: count }, () => new Queue<T>());
 }
 
+/** One by one: two queues are equal in what one can see of them. */
+function assertSelected<T>(
+  selected: { queue: Queue<T>; item: T },
+  queue: Queue<T>,
+  item: T,
+): void {
+  assertStrictEquals(selected.queue, queue);
+  assertEquals(selected.item, item);
+}
+
 function waiting(of: Pick<Queue<never>, "stats">[]): number[] {
   return of.map((queue) => queue.stats().waitingGets);
 }
@@ -49,7 +59,7 @@ test("select: waits for the first item, and leaves every line in that moment", a
   assertEquals(waiting(all), [0, 0, 0]);
   all[0]!.tryPut(undefined);
   all[1]!.tryPut(undefined);
-  assertEquals(await selected, { queue: all[1]!, item: undefined });
+  assertSelected(await selected, all[1]!, undefined);
   assertEquals(all.map(({ length }) => length), [1, 1, 0]);
   all.forEach((queue) => assertInvariants(queue));
 });
@@ -61,7 +71,7 @@ test("select: stands behind the gets that came before, in each line", async () =
   const later = left.get();
   await left.putMany([1, 2, 3]);
   assertEquals(await get, 1);
-  assertEquals(await selected, { queue: left, item: 2 });
+  assertSelected(await selected, left, 2);
   assertEquals(await later, 3);
 });
 
@@ -104,7 +114,7 @@ test("select: what was handed over while it waited counts as a turn", async () =
   await selected;
   left.tryPut(2);
   right.tryPut(3);
-  assertEquals((await select([left, right])).queue, right);
+  assertSelected(await select([left, right]), right, 3);
 });
 
 test("select: every kind of queue gives its items in its own order", async () => {
@@ -152,7 +162,7 @@ test("select: an abort after the item was handed over changes nothing", async ()
   const selected = select(all, { signal: controller.signal });
   all[1]!.tryPut(1);
   controller.abort();
-  assertEquals(await selected, { queue: all[1]!, item: 1 });
+  assertSelected(await selected, all[1]!, 1);
 });
 
 test("select: one listener for any number, and none once they are over", async () => {

@@ -132,6 +132,24 @@ test("zip: sources are pulled at the same time, not one after the other", async 
   await reader.cancel();
 });
 
+test("zip: a source that reads the stream from within gets its tuple", async () => {
+  const reads: Promise<ReadableStreamReadResult<[number]>>[] = [];
+  let count = 0;
+  const source: Iterable<number> = {
+    [Symbol.iterator]: () => ({
+      next() {
+        if (++count === 1) reads.push(reader.read());
+        return { done: false, value: count };
+      },
+    }),
+  };
+  const reader: ReadableStreamDefaultReader<[number]> = zip(source).getReader();
+  reads.unshift(reader.read());
+  const values = (await Promise.all(reads)).map(({ value }) => value);
+  assertEquals(values.flat().sort(), [1, 2]);
+  await reader.cancel();
+});
+
 test("zip: the end does not wait for a source that is parked, throws or hangs", async () => {
   const others = [
     watched({ items: 1, parks: true, leaving: "hang" }),
