@@ -12,11 +12,14 @@
  */
 
 import { PriorityQueue as DatastructuresQueue } from "@datastructures-js/priority-queue";
+import { Repeater } from "@repeaterjs/repeater";
 import async from "async";
 import { Effect, Queue as EffectQueue } from "effect";
 import fastq from "fastq";
 import { Heap as HeapJs } from "heap-js";
+import itMerge from "it-merge";
 import { pushable } from "it-pushable";
+import { merge as ixMerge, zip as ixZip } from "ix/asynciterable";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { Readable } from "node:stream";
@@ -24,9 +27,24 @@ import { setImmediate } from "node:timers";
 import pLimit from "p-limit";
 import pMap, { pMapIterable } from "p-map";
 import PQueue from "p-queue";
-import { LifoQueue, PriorityQueue, Queue, WorkStealingQueue } from "./mod.ts";
-import { count, from, lastValueFrom, mergeMap } from "rxjs";
-import { concurrentMap, LifoQueue, PriorityQueue, Queue } from "./mod.ts";
+import {
+  concatMap,
+  count,
+  from,
+  lastValueFrom,
+  merge as rxMerge,
+  mergeMap,
+} from "rxjs";
+import type { Observable } from "rxjs";
+import {
+  concurrentMap,
+  LifoQueue,
+  merge,
+  PriorityQueue,
+  Queue,
+  WorkStealingQueue,
+  zip,
+} from "./mod.ts";
 
 const ITEMS = 10_000;
 
@@ -72,6 +90,24 @@ async function findPooledMap(): Promise<PooledMap | undefined> {
     return (await within(3_000, import(specifier), specifier)).pooledMap;
   } catch {
     console.error("@std/async pooledMap is left out: JSR cannot be reached.");
+    return undefined;
+  }
+}
+
+interface MuxAsyncIterator extends AsyncIterable<number> {
+  add(source: AsyncIterable<number>): void;
+}
+
+/** `MuxAsyncIterator` of `@std/async`, where JSR answers within three seconds. */
+async function findMuxAsyncIterator(): Promise<
+  (new () => MuxAsyncIterator) | undefined
+> {
+  const specifier = "jsr:@std/async@^1.5/mux-async-iterator";
+  try {
+    const found = await within(3_000, import(specifier), specifier);
+    return found.MuxAsyncIterator;
+  } catch {
+    console.error("MuxAsyncIterator is left out: JSR cannot be reached.");
     return undefined;
   }
 }
@@ -456,6 +492,27 @@ function measureAsyncio(): void {
   else console.error(stdout.trim());
 }
 
+async function* counted(total: number): AsyncGenerator<number> {
+  for (let item = 0; item < total; item++) yield item;
+}
+
+/** Sources that have ITEMS items together. */
+function generators(many: number): AsyncGenerator<number>[] {
+  return Array.from({ length: many }, () => counted(ITEMS / many));
+}
+
+/** Has an observable push into a function, which cannot make it wait. */
+function subscribe(items: Observable<unknown>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let count = 0;
+    items.subscribe({
+      next: () => void count++,
+      complete: () => resolve(count),
+      error: reject,
+    });
+  });
+}
+
 const batch = Array.from({ length: 100 }, (_, item) => item);
 const depths = new Map(
   [10, 1_000, 1_000_000].map((depth) => [depth, filled(depth)]),
@@ -569,6 +626,8 @@ function mapRows(name: string, call: Call): Row[] {
     }]),
   ];
 }
+
+const MuxAsyncIterator = await findMuxAsyncIterator();
 
 const rows: Row[] = [
   {
@@ -876,6 +935,66 @@ const rows: Row[] = [
     group: "source.pipeThrough(x).pipeTo(sink)",
     name: "Queue",
     run: () => pipeThrough(new Queue<number>()),
+  },
+  {
+    group: "merge of 8",
+    name: "merge",
+    baseline: true,
+    run: () => drain(merge(generators(8))),
+  },
+  {
+    group: "merge of 8",
+    name: "it-merge",
+    run: () => drain(itMerge(...generators(8))),
+  },
+  {
+    group: "merge of 8",
+    name: "ix merge",
+    run() {
+      const [first, ...others] = generators(8);
+      return drain(ixMerge(first!, ...others));
+    },
+  },
+  {
+    group: "merge of 8",
+    name: "Repeater.merge",
+    run: () => drain(Repeater.merge(generators(8))),
+  },
+  ...(MuxAsyncIterator === undefined ? [] : [{
+    group: "merge of 8",
+    name: "@std/async MuxAsyncIterator",
+    run() {
+      const mux = new MuxAsyncIterator();
+      for (const source of generators(8)) mux.add(source);
+      return drain(mux);
+    },
+  }]),
+  {
+    group: "merge of 8",
+    name: "rxjs merge, to a consumer that is waited for, unbounded",
+    run() {
+      const merged = rxMerge(...generators(8).map((source) => from(source)));
+      return subscribe(merged.pipe(concatMap(async (item) => await item)));
+    },
+  },
+  {
+    group: "merge of 8",
+    name: "rxjs merge, pushed into a function",
+    run: () =>
+      subscribe(
+        rxMerge(...generators(8).map((source) => from(source))),
+      ),
+  },
+  {
+    group: "zip of 2",
+    name: "zip",
+    baseline: true,
+    run: () => drain(zip(counted(ITEMS), counted(ITEMS))),
+  },
+  {
+    group: "zip of 2",
+    name: "ix zip",
+    run: () => drain(ixZip(counted(ITEMS), counted(ITEMS))),
   },
   ...[...depths].map(([depth, queue]): Row => ({
     group: "tryPut, tryGet at a depth",

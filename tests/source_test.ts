@@ -1,7 +1,13 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Queue } from "../mod.ts";
-import { checkSource, open, type Source } from "../src/flow/source.ts";
+import {
+  checkSource,
+  open,
+  type Receiver,
+  type Source,
+} from "../src/flow/source.ts";
 import { test } from "./support/harness.ts";
+import { turn } from "./support/properties.ts";
 
 async function readAll<T>(source: Source<T>): Promise<T[]> {
   const feed = open(source);
@@ -141,4 +147,70 @@ test("source: what cannot be read from is a TypeError that names it", () => {
     "Cannot merge: sources[0] must be a ReadableStream or iterable, received 7",
   );
   assertThrows(() => checkSource("tee", "source", null), TypeError, "null");
+});
+
+/** Notes what it is told. */
+function listener(): { told: unknown[]; receiver: Receiver<unknown> } {
+  const told: unknown[] = [];
+  return {
+    told,
+    receiver: {
+      received: (item) => void told.push(item),
+      ended: () => void told.push("ended"),
+      failed: (reason) => void told.push(["failed", reason]),
+    },
+  };
+}
+
+test("source: pull() tells of a synchronous source at once, of others later", async () => {
+  const { told, receiver } = listener();
+  const feed = open([1]);
+  feed.pull(receiver);
+  feed.pull(receiver);
+  assertEquals(told, [1, "ended"]);
+  for (const source of [generated(), stream([1])]) {
+    const { told, receiver } = listener();
+    open<unknown>(source).pull(receiver);
+    assertEquals(told, []);
+    await turn();
+    assertEquals(told, [1]);
+  }
+});
+
+test("source: pull() tells of an error, and of nothing after cancel()", async () => {
+  const reason = new Error("broke");
+  const failing = [
+    {
+      [Symbol.iterator]: () => ({
+        next(): never {
+          throw reason;
+        },
+      }),
+    },
+    new ReadableStream({
+      pull() {
+        throw reason;
+      },
+    }),
+  ];
+  for (const source of failing) {
+    const { told, receiver } = listener();
+    open<unknown>(source).pull(receiver);
+    await turn();
+    assertEquals(told, [["failed", reason]]);
+  }
+  for (const source of [generated(), stream([1])]) {
+    const { told, receiver } = listener();
+    const feed = open<unknown>(source);
+    feed.pull(receiver);
+    await feed.cancel(undefined);
+    await turn();
+    assertEquals(told, []);
+  }
+});
+
+test("source: release() gives a stream back unread", () => {
+  const given = stream([1]);
+  open(given).release();
+  assertEquals(given.locked, false);
 });

@@ -78,6 +78,26 @@ export interface MergeOptions {
  * ```
  */
 export function merge<T>(
+  sources: readonly Source<T>[],
+  options?: MergeOptions,
+): ReadableStream<T>;
+// Overloads, because TypeScript does not find T behind a union of iterables.
+/** Merges sources that are added in time. */
+export function merge<T>(
+  sources: AsyncIterable<Source<T>>,
+  options?: MergeOptions,
+): ReadableStream<T>;
+/** Merges the sources of any iterable. */
+export function merge<T>(
+  sources: Iterable<Source<T>>,
+  options?: MergeOptions,
+): ReadableStream<T>;
+/** Merges whichever. */
+export function merge<T>(
+  sources: Iterable<Source<T>> | AsyncIterable<Source<T>>,
+  options?: MergeOptions,
+): ReadableStream<T>;
+export function merge<T>(
   sources: Iterable<Source<T>> | AsyncIterable<Source<T>>,
   options?: MergeOptions,
 ): ReadableStream<T> {

@@ -68,6 +68,17 @@ export interface MergeSortedOptions {
  * ```
  */
 export function mergeSorted<T>(
+  sources: readonly Source<T>[],
+  compare: (a: T, b: T) => number,
+  options?: MergeSortedOptions,
+): ReadableStream<T>;
+/** Merges the sorted sources of any iterable. */
+export function mergeSorted<T>(
+  sources: Iterable<Source<T>>,
+  compare: (a: T, b: T) => number,
+  options?: MergeSortedOptions,
+): ReadableStream<T>;
+export function mergeSorted<T>(
   sources: Iterable<Source<T>>,
   compare: (a: T, b: T) => number,
   options?: MergeSortedOptions,

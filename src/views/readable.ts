@@ -278,6 +278,11 @@ export class QueueReadableIterator<T> {
   readonly #reader: QueueReader<T>;
   readonly #preventCancel: boolean;
   #done = false;
+  // Made once: a stream that is filled on demand waits with every read.
+  readonly #noteEnd: (step: ReadableStreamReadResult<T>) => void = (step) => {
+    if (step.done) this.#finish();
+  };
+  readonly #noteError: () => void = () => this.#finish();
 
   constructor(reader: QueueReader<T>, preventCancel: boolean) {
     this.#reader = reader;
@@ -290,7 +295,7 @@ export class QueueReadableIterator<T> {
     const result = this.#reader.read();
     // What is there now cannot be the end, which is where the lock goes.
     if (ready) return result as Promise<IteratorResult<T, undefined>>;
-    result.then((step) => step.done && this.#finish(), () => this.#finish());
+    result.then(this.#noteEnd, this.#noteError);
     return result as Promise<IteratorResult<T, undefined>>;
   }
 

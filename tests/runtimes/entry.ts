@@ -8,6 +8,7 @@ import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
 import { flowFanOutCases } from "../conformance/flow_fan_out.ts";
 import { partitionCases } from "../conformance/flow_partition.ts";
+import { fanInCases } from "../conformance/flow_fan_in.ts";
 import { kinds } from "../conformance/kinds.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
@@ -65,9 +66,13 @@ async function runConformance(): Promise<CaseResult[]> {
       );
     }
   }
-  for (const { name, run } of [...flowFanOutCases, ...partitionCases]) {
-    results.push(await runAlone(name, run));
-  }
+  for (
+    const { name, run } of [
+      ...fanInCases,
+      ...flowFanOutCases,
+      ...partitionCases,
+    ]
+  ) results.push(await runAlone(name, run));
   return results;
 }
 

@@ -33,6 +33,8 @@ const units = new Map([
   ["20,000 cancels", "Queue: get() with a signal each"],
   ["concurrentMap 16, calls that end at once", "concurrentMap"],
   ["concurrentMap 16, calls that wait a turn", "concurrentMap"],
+  ["merge of 8", "merge"],
+  ["zip of 2", "zip"],
 ]);
 
 function add(times: Times, group: string, name: string, time?: number): void {
