@@ -428,6 +428,26 @@ test("tee: when the last that still read leaves behind only evicted branches, th
   await assertRejects(() => idle!.getReader().read(), LaggedError);
 });
 
+test("tee: when the item under way evicts the last branch, the source is left", async () => {
+  const reasons: unknown[] = [];
+  const source = new ReadableStream<number>({
+    pull: (controller) => controller.enqueue(1),
+    cancel: (reason) => void reasons.push(reason),
+  }, { highWaterMark: 0 });
+  const [reading, idle] = tee(source, 2, {
+    highWaterMark: 1,
+    overflow: "evict",
+  });
+  const reader = reading!.getReader();
+  await reader.read();
+  void reader.read();
+  await reader.cancel("enough");
+  await assertRejects(() => idle!.getReader().read(), LaggedError);
+  const [first, second] = reasons[0] as unknown[];
+  assertEquals([reasons.length, first], [1, "enough"]);
+  assertInstanceOf(second, LaggedError);
+});
+
 test("tee: releaseLock() of a native read that waits puts nothing out of order", async () => {
   const queue = new Queue<number>();
   const [left, right] = tee(queue.readable, 2);
