@@ -370,11 +370,16 @@ test("broadcast: a put that is cancelled has delivered nothing, and the one behi
 test("broadcast: a closing one whose last waiting put gives up has ended", async () => {
   const broadcast = new Broadcast<number>({ highWaterMark: 1 });
   const reader = broadcast.subscribe().getReader();
+  const quick = broadcast.subscribe().getReader();
   await broadcast.put(0);
+  await quick.read();
   const controller = new AbortController();
   const put = broadcast.put(1, { signal: controller.signal });
   broadcast.close();
+  const read = quick.read();
+  assertEquals(await settled(read), false, "1 may still come");
   controller.abort(new Error("gave up"));
+  assertEquals((await read).done, true);
   await assertRejects(() => put, Error, "gave up");
   assertEquals((await reader.read()).value, 0);
   assertEquals((await reader.read()).done, true);

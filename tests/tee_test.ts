@@ -69,6 +69,14 @@ function numbers(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
+async function* failing(
+  count: number,
+  error: Error | undefined,
+): AsyncGenerator<number> {
+  yield* numbers(count);
+  if (error !== undefined) throw error;
+}
+
 async function settled(promise: Promise<unknown>): Promise<boolean> {
   let done = false;
   promise.then(() => done = true, () => done = true);
@@ -301,12 +309,8 @@ test("tee: each cancel() settles as that of the source does", async () => {
 });
 
 test("tee: a cancel() that waits for the other branches fulfils when the source ends or fails", async () => {
-  for (const fails of [false, true]) {
-    async function* ending(): AsyncGenerator<number> {
-      yield 1;
-      if (fails) throw new Error("broke");
-    }
-    const [left, right] = tee(ending(), 2);
+  for (const fails of [undefined, new Error("broke")]) {
+    const [left, right] = tee(failing(1, fails), 2);
     const cancelled = left!.cancel("enough");
     assertEquals(await settled(cancelled), false);
     await outcomeOf(right!);
@@ -370,11 +374,9 @@ test("tee: a source that cannot be left well: return() that throws, and one that
 test("tee: the error of the source comes to every branch after the items before it, wherever that is", async () => {
   for (const before of [0, 1, 5]) {
     const error = new Error("broke");
-    async function* failing(): AsyncGenerator<number> {
-      yield* numbers(before);
-      throw error;
-    }
-    const [ahead, ...others] = tee(failing(), 3, { highWaterMark: 16 });
+    const [ahead, ...others] = tee(failing(before, error), 3, {
+      highWaterMark: 16,
+    });
     assertEquals(await outcomeOf(ahead!), { items: numbers(before), error });
     for (const branch of others) {
       assertEquals(await outcomeOf(branch), { items: numbers(before), error });
@@ -424,6 +426,26 @@ test("tee: when the last that still read leaves behind only evicted branches, th
   assertEquals(first, "enough");
   assertInstanceOf(second, LaggedError);
   await assertRejects(() => idle!.getReader().read(), LaggedError);
+});
+
+test("tee: when the item under way evicts the last branch, the source is left", async () => {
+  const reasons: unknown[] = [];
+  const source = new ReadableStream<number>({
+    pull: (controller) => controller.enqueue(1),
+    cancel: (reason) => void reasons.push(reason),
+  }, { highWaterMark: 0 });
+  const [reading, idle] = tee(source, 2, {
+    highWaterMark: 1,
+    overflow: "evict",
+  });
+  const reader = reading!.getReader();
+  await reader.read();
+  void reader.read();
+  await reader.cancel("enough");
+  await assertRejects(() => idle!.getReader().read(), LaggedError);
+  const [first, second] = reasons[0] as unknown[];
+  assertEquals([reasons.length, first], [1, "enough"]);
+  assertInstanceOf(second, LaggedError);
 });
 
 test("tee: releaseLock() of a native read that waits puts nothing out of order", async () => {

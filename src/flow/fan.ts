@@ -299,6 +299,7 @@ export class Fan<T> {
       pack.assertInvariants(
         [...this.cursors].filter((cursor) => cursor.pack === pack)
           .map((cursor) => this.end - cursor.lag),
+        this.end,
       );
     }
   }
@@ -435,10 +436,7 @@ export class Cursor<T> implements TakingEnd<T> {
       taker !== undefined;
       taker = this.#oldestTaker()
     ) {
-      const isThere = this.place < this.#fan.end;
-      // Before user code runs: what that puts must find those who wait behind.
-      if (!isThere || taker.next !== undefined) this.#fan.seat(this);
-      if (!isThere) return;
+      if (this.place === this.#fan.end) return this.#fan.seat(this);
       taker.accept(this.#fan.read(this));
       this.#moved();
     }
@@ -630,11 +628,15 @@ class Pack {
     this.#mask = capacity - 1;
   }
 
-  assertInvariants(places: number[]): void {
+  assertInvariants(places: number[], end: number): void {
     expect(places.length === this.size, "a pack is as large as it says");
     expect(
       Math.min(...places) === this.first,
       "a pack begins with its slowest cursor",
+    );
+    expect(
+      this.#mask < SMALLEST || this.#mask < (end - this.first + 1) * 8,
+      "a pack gives back what a backlog has taken",
     );
     const counts = new Uint32Array(this.#mask + 1);
     for (const place of places) counts[place & this.#mask]!++;

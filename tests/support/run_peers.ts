@@ -30,6 +30,8 @@ interface MitataReport {
 /** What is 1.00 in a group; elsewhere it is the row "Queue". */
 const units = new Map([
   ["ping-pong", "Queue, highWaterMark 1"],
+  ["2-way broadcast", "Broadcast"],
+  ["4-way broadcast", "Broadcast"],
   ["20,000 cancels", "Queue: get() with a signal each"],
   ["concurrentMap 16, calls that end at once", "concurrentMap"],
   ["concurrentMap 16, calls that wait a turn", "concurrentMap"],
