@@ -13,8 +13,8 @@ const LAYERS: readonly string[][] = [
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],
+  ["src/flow/arguments.ts"],
   [
-    "src/flow/arguments.ts",
     "src/flow/source.ts",
     "src/flow/demand.ts",
     "src/flow/fan.ts",

@@ -6,18 +6,33 @@
 
 import { received } from "../errors.ts";
 
-/** Throws unless there can be so many branches. */
-export function checkCount(action: string, count: unknown): void {
-  if (typeof count !== "number") {
+/** Throws unless it is a whole number from `least` on. */
+export function checkCount(
+  action: string,
+  name: string,
+  value: unknown,
+  least: number,
+): void {
+  if (typeof value !== "number") {
     throw new TypeError(
-      `Cannot ${action}: count must be a number, received ${received(count)}`,
+      `Cannot ${action}: ${name} must be a number, received ${received(value)}`,
     );
   }
-  if (!Number.isSafeInteger(count) || count < 1) {
+  if (!Number.isSafeInteger(value) || value < least) {
     throw new RangeError(
-      `Cannot ${action}: count must be a whole number of 1 or more, received ${count}`,
+      `Cannot ${action}: ${name} must be a whole number of ${least} or more, received ${value}`,
     );
   }
+}
+
+/** The same, and Infinity is one. */
+export function checkLimit(
+  action: string,
+  name: string,
+  value: unknown,
+  least: number,
+): void {
+  if (value !== Infinity) checkCount(action, name, value, least);
 }
 
 /** Throws unless the options are an object or left out. */

@@ -67,7 +67,7 @@ export function balance<T>(
   count: number,
   options: BalanceOptions<T> = {},
 ): ReadableStream<T>[] {
-  checkCount("balance", count);
+  checkCount("balance", "count", count, 1);
   checkOptions("balance", options);
   const { highWaterMark = 0, onUndelivered } = options;
   checkHighWaterMark("balance", highWaterMark);

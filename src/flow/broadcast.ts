@@ -18,7 +18,8 @@ import {
   signalOf,
 } from "../waiters.ts";
 import type { Deferred, WaiterGroup } from "../waiters.ts";
-import { checkCount, checkOptions, Fan, readPace } from "./fan.ts";
+import { checkLimit, checkOptions } from "./arguments.ts";
+import { Fan, readPace } from "./fan.ts";
 import type { LagPolicy } from "./fan.ts";
 
 /** Options of {@linkcode Broadcast}. */
@@ -156,8 +157,8 @@ export class Broadcast<T> {
     const action = "make a broadcast";
     checkOptions(action, options);
     const { highWaterMark = 16, replay = 0, name = "" } = options;
-    checkCount(action, "highWaterMark", highWaterMark, 1);
-    checkCount(action, "replay", replay, 0);
+    checkLimit(action, "highWaterMark", highWaterMark, 1);
+    checkLimit(action, "replay", replay, 0);
     if (typeof name !== "string") {
       throw new TypeError(
         `Cannot ${action}: name must be a string, received ${received(name)}`,
@@ -205,7 +206,7 @@ export class Broadcast<T> {
     checkOptions("subscribe", options);
     const pace = readPace("subscribe", options, this.#highWaterMark);
     const { replay = this.#replay } = options;
-    checkCount("subscribe", "replay", replay, 0);
+    checkLimit("subscribe", "replay", replay, 0);
     if (replay > this.#replay) {
       throw new RangeError(
         `Cannot subscribe: replay must be at most the ${this.#replay} items ` +

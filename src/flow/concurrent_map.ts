@@ -17,7 +17,7 @@ import {
   Putter,
   type WaiterGroup,
 } from "../waiters.ts";
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkFunction, checkLimit, checkOptions } from "./arguments.ts";
 import { readableOnDemand } from "./demand.ts";
 
 /** Options of {@linkcode concurrentMap}. */
@@ -85,7 +85,7 @@ export function concurrentMap<T, R>(
   checkFunction("map", "fn", fn);
   checkOptions("map", options);
   const { concurrency = 16, ordered = true, highWaterMark = 16 } = options;
-  checkConcurrency(concurrency);
+  checkLimit("map", "concurrency", concurrency, 1);
   checkHighWaterMark("map", highWaterMark);
   if (typeof ordered !== "boolean") {
     throw new TypeError(
@@ -101,25 +101,6 @@ export function concurrentMap<T, R>(
     ordered,
   );
   return { readable, writable };
-}
-
-function checkConcurrency(concurrency: unknown): void {
-  if (typeof concurrency !== "number") {
-    throw new TypeError(
-      `Cannot map: concurrency must be a number, received ${
-        received(concurrency)
-      }`,
-    );
-  }
-  if (
-    concurrency !== Infinity &&
-    (!Number.isSafeInteger(concurrency) || concurrency < 1)
-  ) {
-    throw new RangeError(
-      "Cannot map: concurrency must be a whole number of 1 or more, " +
-        `or Infinity, received ${concurrency}`,
-    );
-  }
 }
 
 /** Calls between a line of writes that wait and a queue of results, whose room is reckoned here. */

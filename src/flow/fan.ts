@@ -9,6 +9,7 @@ import { Ring } from "../buffers/ring.ts";
 import { LaggedError, received } from "../errors.ts";
 import { NextGetter } from "../takers.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
+import { checkFunction, checkLimit } from "./arguments.ts";
 import {
   FULFILLED,
   Line,
@@ -677,40 +678,7 @@ export function readPace(
         `received ${received(overflow)}`,
     );
   }
-  checkCount(action, "highWaterMark", pace.highWaterMark, 1);
-  if (onLag !== undefined && typeof onLag !== "function") {
-    throw new TypeError(
-      `Cannot ${action}: onLag must be a function, received ${received(onLag)}`,
-    );
-  }
+  checkLimit(action, "highWaterMark", pace.highWaterMark, 1);
+  if (onLag !== undefined) checkFunction(action, "onLag", onLag);
   return pace;
-}
-
-/** A whole number from `least` on, or Infinity. */
-export function checkCount(
-  action: string,
-  name: string,
-  value: unknown,
-  least: number,
-): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number, received ${received(value)}`,
-    );
-  }
-  if (!(value >= least) || (value !== Infinity && !Number.isInteger(value))) {
-    throw new RangeError(
-      `Cannot ${action}: ${name} must be a whole number of ${least} or more, received ${value}`,
-    );
-  }
-}
-
-/** The options as an object, which is all they have to be. */
-export function checkOptions(action: string, options: unknown): void {
-  if (typeof options === "object" && options !== null) return;
-  throw new TypeError(
-    `Cannot ${action}: options must be an object, received ${
-      received(options)
-    }`,
-  );
 }

@@ -88,7 +88,7 @@ export function partition<T>(
   keyOf: (item: T) => string | number,
   options: PartitionOptions<T> = {},
 ): ReadableStream<T>[] {
-  checkCount("partition", count);
+  checkCount("partition", "count", count, 1);
   checkFunction("partition", "keyOf", keyOf);
   checkOptions("partition", options);
   const { highWaterMark = 16, overflow = "wait", onUndelivered } = options;

@@ -18,11 +18,6 @@ export type Source<T> = ReadableStream<T> | AsyncIterable<T> | Iterable<T>;
 export interface Feed<T> {
   /** The next item, or the end. Rejects with what the source fails with. */
   next(): Promise<IteratorResult<T, unknown>>;
-  /** The same without a promise for it. */
-  step(
-    arrived: (step: IteratorResult<T, unknown>) => void,
-    failed: (reason: unknown) => void,
-  ): void;
   /**
    * As `next`, but tells the receiver, at once where the source needs no waiting:
    * a loop over synchronous sources has to be a loop. Nothing is told any more
@@ -179,21 +174,15 @@ class StreamFeed<T> implements Feed<T> {
     this.#reader.read().then(this.#given, this.#failed);
   }
 
-  next(): Promise<IteratorResult<T, unknown>> {
-    return new Promise((resolve, reject) => this.step(resolve, reject));
-  }
-
-  step(
-    arrived: (step: IteratorResult<T, unknown>) => void,
-    failed: (reason: unknown) => void,
-  ): void {
-    this.#reader.read().then((step) => {
+  async next(): Promise<IteratorResult<T, unknown>> {
+    try {
+      const step = await this.#reader.read();
       if (step.done) this.#leave();
-      arrived(step as IteratorResult<T, unknown>);
-    }, (reason) => {
+      return step as IteratorResult<T, unknown>;
+    } catch (reason) {
       this.#leave();
-      failed(reason);
-    });
+      throw reason;
+    }
   }
 
   cancel(reason: unknown): Promise<void> {
@@ -278,13 +267,6 @@ class IteratorFeed<T> implements Feed<T> {
     } finally {
       this.#parked = false;
     }
-  }
-
-  step(
-    arrived: (step: IteratorResult<T, unknown>) => void,
-    failed: (reason: unknown) => void,
-  ): void {
-    this.next().then(arrived, failed);
   }
 
   async cancel(): Promise<void> {

@@ -4,14 +4,14 @@
  * @module
  */
 
-import { received } from "../errors.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { deferred, markHandled } from "../waiters.ts";
 import type { Deferred } from "../waiters.ts";
-import { checkOptions, Fan, readPace } from "./fan.ts";
+import { checkCount, checkOptions } from "./arguments.ts";
+import { Fan, readPace } from "./fan.ts";
 import type { Cursor, LagPolicy, Pace } from "./fan.ts";
 import { checkSource, open } from "./source.ts";
-import type { Feed, Source } from "./source.ts";
+import type { Feed, Receiver, Source } from "./source.ts";
 
 /** Options of {@linkcode tee}. */
 export interface TeeOptions {
@@ -100,7 +100,7 @@ export function tee<T>(
   options: TeeOptions = {},
 ): ReadableStream<T>[] {
   checkSource("tee", "source", source);
-  checkBranches(count);
+  checkCount("tee", "count", count, 1);
   checkOptions("tee", options);
   const { overflow, highWaterMark, onLag } = options;
   const paceOf = (branch: number): Pace =>
@@ -116,26 +116,14 @@ export function tee<T>(
   return new Tee<T>(open(source), paces).branches();
 }
 
-function checkBranches(count: unknown): void {
-  if (typeof count !== "number") {
-    throw new TypeError(
-      `Cannot tee: count must be a number, received ${received(count)}`,
-    );
-  }
-  if (!Number.isSafeInteger(count) || count < 1) {
-    throw new RangeError(
-      `Cannot tee: count must be a whole number of 1 or more, received ${count}`,
-    );
-  }
-}
-
-class Tee<T> {
+class Tee<T> implements Receiver<T> {
   readonly #feed: Feed<T>;
   readonly #fan: Fan<T>;
   readonly #cursors: Cursor<T>[];
   /** What the `cancel()` of each branch settles with. */
   readonly #left: Deferred<void> = deferred();
   #pulling = false;
+  #looping = false;
 
   constructor(feed: Feed<T>, paces: Pace[]) {
     this.#feed = feed;
@@ -160,26 +148,37 @@ class Tee<T> {
 
   #pullIfWanted(): void {
     const fan = this.#fan;
-    if (this.#pulling || fan.ending !== undefined) return;
-    if (!fan.isWanted() || !fan.hasRoom()) return;
-    this.#pulling = true;
-    this.#feed.step(this.#arrived, this.#failed);
+    // A source that needs no waiting calls back in here.
+    if (this.#looping) return;
+    this.#looping = true;
+    while (
+      !this.#pulling && fan.ending === undefined && fan.isWanted() &&
+      fan.hasRoom()
+    ) {
+      this.#pulling = true;
+      this.#feed.pull(this);
+    }
+    this.#looping = false;
   }
 
-  readonly #arrived = (step: IteratorResult<T, unknown>): void => {
+  received(item: T): void {
     this.#pulling = false;
-    if (step.done) return this.#end(undefined);
     if (this.#fan.cursors.size === 0) return;
-    this.#fan.push(step.value);
+    this.#fan.push(item);
     this.#fan.feed();
     this.#leaveIfDeserted();
     this.#pullIfWanted();
-  };
+  }
 
-  readonly #failed = (reason: unknown): void => {
+  ended(): void {
+    this.#pulling = false;
+    this.#end(undefined);
+  }
+
+  failed(reason: unknown): void {
     this.#pulling = false;
     this.#end({ reason });
-  };
+  }
 
   #end(failure: { reason: unknown } | undefined): void {
     if (this.#fan.cursors.size === 0) return;
