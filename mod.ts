@@ -25,6 +25,13 @@
 
 export { QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
+export { balance } from "./src/flow/balance.ts";
+export type { BalanceOptions } from "./src/flow/balance.ts";
+export { concurrentMap } from "./src/flow/concurrent_map.ts";
+export type { ConcurrentMapOptions } from "./src/flow/concurrent_map.ts";
+export { partition } from "./src/flow/partition.ts";
+export type { PartitionOptions } from "./src/flow/partition.ts";
+export type { Source } from "./src/flow/source.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

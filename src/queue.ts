@@ -10,7 +10,12 @@ import { bufferOf } from "./buffers/buffer.ts";
 import type { Buffer, Neighbour, Neighbourhood } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
-import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
+import {
+  checkHighWaterMark,
+  checkWeight,
+  readStrategy,
+  report,
+} from "./strategy.ts";
 import type {
   Overflow,
   QueueOptions,
@@ -102,6 +107,15 @@ export interface QueueStats {
 
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
+
+/** What a readable view of the queue asks; a cancelled view calls `cancel`. */
+export let takingEndOf: <T>(
+  queue: Queue<T>,
+  cancel: TakingEnd<T>["cancel"],
+) => TakingEnd<T>;
+
+/** Whether somebody waits for an item. */
+export let isAwaited: <T>(queue: Queue<T>) => boolean;
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
@@ -1035,11 +1049,7 @@ export class Queue<T>
     const { onUndelivered } = this.#strategy;
     if (onUndelivered === undefined) return;
     for (const item of items) {
-      try {
-        onUndelivered(item, reason);
-      } catch (error) {
-        console.error(`onUndelivered of ${this.#called()} threw`, error);
-      }
+      report(onUndelivered, item, reason, this.#called());
     }
   }
 
@@ -1324,6 +1334,8 @@ export class Queue<T>
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
     takeBack = (queue, items) => queue.#takeBack(items);
+    takingEndOf = (queue, cancel) => queue.#takingEnd(cancel);
+    isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
 

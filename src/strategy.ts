@@ -92,6 +92,20 @@ export function readStrategy<T>(
   return { highWaterMark, size, overflow, onUndelivered, name };
 }
 
+/** Tells of an item that reaches no consumer. What the callback throws is printed and goes no further. */
+export function report<T>(
+  onUndelivered: (item: T, reason: UndeliveredReason) => void,
+  item: T,
+  reason: UndeliveredReason,
+  owner: string,
+): void {
+  try {
+    onUndelivered(item, reason);
+  } catch (error) {
+    console.error(`onUndelivered of ${owner} threw`, error);
+  }
+}
+
 /** Any number from 0 to Infinity. */
 export function checkHighWaterMark(action: string, value: unknown): void {
   if (typeof value !== "number") {

@@ -22,8 +22,8 @@ export interface TakingEnd<T> {
   hasNext(): boolean;
   /** Removes that item. */
   take(): T;
-  /** The consumer leaves. */
-  cancel(reason: unknown): void;
+  /** The consumer leaves; `cancel()` of the stream settles as this does. */
+  cancel(reason: unknown): void | Promise<void>;
   /** Calls `view.ended` when the queue has ended, at once if it has already. */
   watch(view: EndingView): void;
   unwatch(view: EndingView): void;
@@ -133,14 +133,14 @@ class Source<T> implements EndingView {
     });
   }
 
-  cancel(reason: unknown): void {
+  cancel(reason: unknown): void | Promise<void> {
     this.cancelled = true;
     this.#finished = true;
     this.#pulling?.leave();
     this.reader?.pending.endAll();
     // Or the queue would hold a consumer that left without releasing its lock.
     this.end.unwatch(this);
-    this.end.cancel(reason);
+    return this.end.cancel(reason);
   }
 
   enqueue(item: T): void {

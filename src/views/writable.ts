@@ -19,8 +19,8 @@ export interface PuttingEnd<T> {
   readonly refusesWhenFull: boolean;
   /** Whether the queue still takes items. */
   readonly open: boolean;
-  /** The writer is done. */
-  close(): void;
+  /** The writer is done. Its stream closes once what it still waits to put is accepted, or as the promise says. */
+  close(): void | Promise<void>;
   /** The writer gives up; `pending` is what it still waits to put. */
   abort(reason: unknown, pending: WaiterGroup): void;
   /** A write of a pipe failed, and the pipe with it. */
@@ -138,8 +138,11 @@ class Sink<T> {
 
   close(): Promise<void> | undefined {
     if (!this.closedByQueue) this.finished = true;
-    this.end.close();
-    return this.pending.settled();
+    const closed = this.end.close();
+    const accepted = this.pending.settled();
+    if (typeof closed !== "object") return accepted;
+    markHandled(accepted);
+    return closed;
   }
 
   abort(reason: unknown): void {

@@ -1,0 +1,142 @@
+/**
+ * One source, several branches, each item to the branch that asks first.
+ *
+ * @module
+ */
+
+import { isAwaited, Queue } from "../queue.ts";
+import {
+  checkHighWaterMark,
+  report,
+  type UndeliveredReason,
+} from "../strategy.ts";
+import { FULFILLED } from "../waiters.ts";
+import { branchOf, checkCount, checkFunction, checkOptions } from "./branch.ts";
+import { type Destination, Pump } from "./pump.ts";
+import { checkSource, type Source } from "./source.ts";
+
+/** Options of {@linkcode balance}. */
+export interface BalanceOptions<T> {
+  /**
+   * How many items are pulled ahead, for all branches together; 0 unless told:
+   * an item is pulled when a branch asks for it.
+   */
+  highWaterMark?: number | undefined;
+  /**
+   * Receives, once, each item that was pulled and that no branch is left for,
+   * with the reason `"abort"`. What it throws is printed and goes no further.
+   */
+  onUndelivered?: ((item: T, reason: UndeliveredReason) => void) | undefined;
+}
+
+/**
+ * Distributes a source over `count` branches: each item goes to **one** of them,
+ * the one that has waited longest. A slow branch gets fewer items and holds
+ * nobody up.
+ *
+ * - **Waiting.** Nothing is pulled before somebody reads, one item at a time
+ *   after that, and never more than `highWaterMark` items ahead of the reads.
+ * - **Cancelling** a branch leaves the source and every item to the others; what
+ *   was pulled for it goes to another. Cancelling the last one cancels the source
+ *   with an array of all reasons, in the order of the branches, and settles as
+ *   that does; what was pulled goes to `onUndelivered`.
+ * - **Endings.** The end of the source and its error reach all branches, after
+ *   the items before them.
+ * - An item costs the same with any number of branches.
+ *
+ * Throws a `TypeError` or `RangeError` that names the argument it cannot use, and
+ * then has not touched the source.
+ *
+ * @example Two workers
+ * ```ts
+ * import { balance } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const done: number[] = [];
+ * async function work(tasks: ReadableStream<number>): Promise<void> {
+ *   for await (const task of tasks) done.push(task);
+ * }
+ *
+ * await Promise.all(balance([1, 2, 3, 4, 5], 2).map(work));
+ * assertEquals(done.sort(), [1, 2, 3, 4, 5]);
+ * ```
+ */
+export function balance<T>(
+  source: Source<T>,
+  count: number,
+  options: BalanceOptions<T> = {},
+): ReadableStream<T>[] {
+  checkSource("balance", "source", source);
+  checkCount("balance", count);
+  checkOptions("balance", options);
+  const { highWaterMark = 0, onUndelivered } = options;
+  checkHighWaterMark("balance", highWaterMark);
+  if (onUndelivered !== undefined) {
+    checkFunction("balance", "onUndelivered", onUndelivered);
+  }
+  return new Balance(source, count, highWaterMark, onUndelivered).branches;
+}
+
+class Balance<T> implements Destination<T> {
+  readonly branches: ReadableStream<T>[];
+  readonly #queue: Queue<T>;
+  readonly #pump: Pump<T>;
+  readonly #onUndelivered: BalanceOptions<T>["onUndelivered"];
+  readonly #reasons: unknown[] = [];
+  #left: number;
+
+  constructor(
+    source: Source<T>,
+    count: number,
+    highWaterMark: number,
+    onUndelivered: BalanceOptions<T>["onUndelivered"],
+  ) {
+    this.#onUndelivered = onUndelivered;
+    this.#left = count;
+    this.#queue = new Queue<T>(
+      onUndelivered === undefined
+        ? { highWaterMark }
+        : { highWaterMark, onUndelivered },
+    );
+    this.#pump = new Pump(source, this);
+    this.branches = Array.from(
+      { length: count },
+      (_, index) =>
+        branchOf(this.#queue, {
+          asked: () => this.#pump.run(),
+          cancel: (reason) => this.#leave(index, reason),
+        }),
+    );
+  }
+
+  isWanted(): boolean {
+    const { desiredSize } = this.#queue;
+    return (desiredSize !== null && desiredSize > 0) || isAwaited(this.#queue);
+  }
+
+  accept(item: T): Promise<void> {
+    // It waits only if the branch that asked has gone, and then for any other.
+    const accepted = this.#queue.put(item);
+    if (accepted === FULFILLED) return accepted;
+    return accepted.catch(() => {
+      if (this.#onUndelivered === undefined) return;
+      report(this.#onUndelivered, item, "abort", "balance");
+    });
+  }
+
+  end(): void {
+    this.#queue.close();
+  }
+
+  fail(reason: unknown): void {
+    this.#queue.fail(reason);
+  }
+
+  #leave(index: number, reason: unknown): void | Promise<void> {
+    this.#reasons[index] = reason;
+    if (--this.#left > 0) return;
+    const cancelled = this.#pump.cancel(this.#reasons);
+    this.#queue.abort(reason);
+    return cancelled;
+  }
+}

@@ -1,0 +1,406 @@
+/**
+ * A transform that runs several calls of an asynchronous function at a time.
+ *
+ * @module
+ */
+
+import { received } from "../errors.ts";
+import { Queue } from "../queue.ts";
+import { checkHighWaterMark } from "../strategy.ts";
+import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
+import {
+  type Deferred,
+  deferred,
+  FULFILLED,
+  Line,
+  markHandled,
+  Putter,
+  type WaiterGroup,
+} from "../waiters.ts";
+import { branchOf, checkFunction, checkOptions } from "./branch.ts";
+
+/** Options of {@linkcode concurrentMap}. */
+export interface ConcurrentMapOptions {
+  /**
+   * How many calls run at a time, a whole number of 1 or more, or Infinity; 16
+   * unless told, which suits calls that wait for a network or a disk.
+   */
+  concurrency?: number | undefined;
+  /** Whether results come in the order of their items, or as they are ready; true unless told. */
+  ordered?: boolean | undefined;
+  /** How many results may wait to be read beyond the first `concurrency` places, see {@linkcode concurrentMap}; 16 unless told. */
+  highWaterMark?: number | undefined;
+}
+
+/**
+ * A transform for `pipeThrough`: runs `fn(item, signal)` for each item written,
+ * up to `concurrency` at a time, and gives out the results, in the order of the
+ * items unless told otherwise. Any value is an item and a result, `undefined`
+ * included.
+ *
+ * - **Waiting.** A call begins when its item is written, read or not, as long as
+ *   fewer than `concurrency` calls run and *calls that run + results not read* are
+ *   fewer than `concurrency + highWaterMark`. Else the write waits, in line, and
+ *   the writer's `ready` with it. A result that an earlier one holds up counts as
+ *   not read.
+ * - **Errors.** What `fn` throws or rejects with ends the pair: no call begins any
+ *   more, the signals of the calls under way abort with the reason, the writer is
+ *   errored with it, and so is the readable, after the results before it. Those
+ *   are, in order, the results of all earlier items, calls under way included,
+ *   whose own failure then only ends the wait; unordered, what was ready to be
+ *   read. All that comes later is dropped.
+ * - **Cancelling** the readable or aborting the writer does the same at once on
+ *   both sides: unread results are dropped, the calls under way see their signal
+ *   abort, and are not waited for.
+ * - **Closing** the writer lets the writes that wait begin, and fulfils when all
+ *   calls have ended well. The readable ends after the last result.
+ * - All calls have **one signal**, that of the pair. It is not aborted by a good end.
+ *
+ * Throws a `TypeError` or `RangeError` that names the argument it cannot use.
+ *
+ * @example Pages, four at a time, in order
+ * ```ts
+ * import { concurrentMap, Queue } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * async function lengthOf(page: string, signal: AbortSignal): Promise<number> {
+ *   signal.throwIfAborted(); // or fetch(page, { signal })
+ *   return await Promise.resolve(page.length);
+ * }
+ *
+ * const pages = new Queue<string>();
+ * await pages.putMany(["/", "/about", "/news"]);
+ * pages.close();
+ * const lengths: number[] = [];
+ * const mapped = pages.readable.pipeThrough(concurrentMap(lengthOf, { concurrency: 4 }));
+ * for await (const length of mapped) lengths.push(length);
+ * assertEquals(lengths, [1, 6, 5]);
+ * ```
+ */
+export function concurrentMap<T, R>(
+  fn: (item: T, signal: AbortSignal) => R | Promise<R>,
+  options: ConcurrentMapOptions = {},
+): ReadableWritablePair<R, T> {
+  checkFunction("map", "fn", fn);
+  checkOptions("map", options);
+  const { concurrency = 16, ordered = true, highWaterMark = 16 } = options;
+  checkConcurrency(concurrency);
+  checkHighWaterMark("map", highWaterMark);
+  if (typeof ordered !== "boolean") {
+    throw new TypeError(
+      `Cannot map: ordered must be true or false, received ${
+        received(ordered)
+      }`,
+    );
+  }
+  const { readable, writable } = new ConcurrentMap(
+    fn,
+    concurrency,
+    concurrency + highWaterMark,
+    ordered,
+  );
+  return { readable, writable };
+}
+
+function checkConcurrency(concurrency: unknown): void {
+  if (typeof concurrency !== "number") {
+    throw new TypeError(
+      `Cannot map: concurrency must be a number, received ${
+        received(concurrency)
+      }`,
+    );
+  }
+  if (
+    concurrency !== Infinity &&
+    (!Number.isSafeInteger(concurrency) || concurrency < 1)
+  ) {
+    throw new RangeError(
+      "Cannot map: concurrency must be a whole number of 1 or more, " +
+        `or Infinity, received ${concurrency}`,
+    );
+  }
+}
+
+/** Calls between a line of writes that wait and a queue of results, whose room is reckoned here. */
+class ConcurrentMap<T, R> implements PuttingEnd<T> {
+  readonly readable: ReadableStream<R>;
+  readonly writable: QueueWritable<T>;
+  readonly refusesWhenFull = false;
+  readonly #fn: (item: T, signal: AbortSignal) => R | Promise<R>;
+  readonly #concurrency: number;
+  /** How many calls and unread results there may be. */
+  readonly #places: number;
+  readonly #ordered: boolean;
+  readonly #controller: AbortController = new AbortController();
+  readonly #putters: Line<Putter<T>> = new Line();
+  readonly #results: Queue<R> = new Queue({ highWaterMark: Infinity });
+  #running = 0;
+  /** Calls that run, and those whose result an earlier one holds up; in order, oldest first. */
+  #begun = 0;
+  #oldest: Call<R> | undefined = undefined;
+  #newest: Call<R> | undefined = undefined;
+  #free: Call<R> | undefined = undefined;
+  /** No item will come any more. */
+  #closing = false;
+  /** Why no call begins any more. */
+  #failure: { reason: unknown } | undefined = undefined;
+  /** The readable has got all it will get. */
+  #over = false;
+  #admitting = false;
+  #ready: Deferred<void> | undefined = undefined;
+  /** Settles the closing of the writer. */
+  readonly #finished: Deferred<void> = deferred();
+
+  constructor(
+    fn: (item: T, signal: AbortSignal) => R | Promise<R>,
+    concurrency: number,
+    places: number,
+    ordered: boolean,
+  ) {
+    this.#fn = fn;
+    this.#concurrency = concurrency;
+    this.#places = places;
+    this.#ordered = ordered;
+    this.writable = new QueueWritable<T>(this);
+    this.readable = branchOf(this.#results, {
+      asked: () => this.#admit(),
+      cancel: (reason) => this.abort(reason),
+    });
+    markHandled(this.#finished.promise);
+  }
+
+  // -- Writing ----------------------------------------------------------------
+
+  get open(): boolean {
+    return !this.#closing && this.#failure === undefined;
+  }
+
+  get desiredSize(): number | null {
+    if (this.#failure !== undefined) return null;
+    if (this.#closing) return 0;
+    return Math.min(
+      this.#concurrency - this.#running,
+      this.#places - this.#begun - this.#results.length,
+    ) - this.#putters.length;
+  }
+
+  get ready(): Promise<void> {
+    if (!this.open || this.desiredSize! > 0) return FULFILLED;
+    if (this.#ready === undefined) {
+      this.#ready = deferred();
+      markHandled(this.#ready.promise);
+    }
+    return this.#ready.promise;
+  }
+
+  put(item: T, group: WaiterGroup): Promise<void> {
+    if (this.#failure !== undefined) {
+      return Promise.reject(this.#failure.reason);
+    }
+    if (this.#putters.first === undefined && this.#hasRoom()) {
+      this.#start(item);
+      return FULFILLED;
+    }
+    const putter = new Putter(item, 1, undefined, ignore);
+    this.#putters.push(putter);
+    group.add(putter);
+    return putter.promise;
+  }
+
+  #hasRoom(): boolean {
+    return this.#running < this.#concurrency &&
+      this.#begun + this.#results.length < this.#places;
+  }
+
+  /** Lets waiting writes in, and those that wait for room to write. */
+  #admit(): void {
+    // A call that ends at once comes back in here.
+    if (this.#admitting || !this.#hasRoom()) return;
+    this.#admitting = true;
+    for (
+      let putter = this.#putters.first;
+      putter !== undefined && this.#hasRoom();
+      putter = this.#putters.first
+    ) {
+      putter.leave();
+      putter.accepted();
+      this.#start(putter.item);
+    }
+    this.#admitting = false;
+    if (this.#ready === undefined || this.desiredSize! <= 0) return;
+    this.#ready.resolve();
+    this.#ready = undefined;
+  }
+
+  // -- Calls ------------------------------------------------------------------
+
+  #start(item: T): void {
+    this.#running++;
+    this.#begun++;
+    const call = this.#freeCall();
+    if (this.#ordered) this.#lineUp(call);
+    let result: R | Promise<R>;
+    try {
+      result = (0, this.#fn)(item, this.#controller.signal);
+      if (isThenable(result)) {
+        Promise.resolve(result).then(call.succeeded, call.failed);
+        return;
+      }
+    } catch (reason) {
+      return this.#failed(call, reason);
+    }
+    this.#succeeded(call, result);
+  }
+
+  /** Calls are used again: an object and two functions for each item cost a tenth of the whole. */
+  #freeCall(): Call<R> {
+    const call = this.#free;
+    if (call !== undefined) {
+      this.#free = call.next;
+      call.next = undefined;
+      return call;
+    }
+    return new Call<R>(
+      (call, result) => this.#succeeded(call, result),
+      (call, reason) => this.#failed(call, reason),
+    );
+  }
+
+  #reuse(call: Call<R>): void {
+    call.state = "running";
+    call.result = undefined;
+    call.next = this.#free;
+    this.#free = call;
+  }
+
+  #lineUp(call: Call<R>): void {
+    if (this.#newest === undefined) this.#oldest = call;
+    else this.#newest.next = call;
+    this.#newest = call;
+  }
+
+  #succeeded(call: Call<R>, result: R): void {
+    this.#running--;
+    if (this.#over) return;
+    if (this.#ordered) {
+      call.result = result;
+      call.state = "done";
+      this.#giveInOrder();
+    } else this.#give(call, result);
+    this.#endIfDone();
+    this.#admit();
+  }
+
+  #failed(call: Call<R>, reason: unknown): void {
+    this.#running--;
+    if (this.#over) return;
+    call.state = "failed";
+    const isFirst = this.#failure === undefined;
+    this.#failure ??= { reason };
+    if (isFirst) this.#refuseWrites(reason);
+    if (this.#ordered) this.#giveInOrder();
+    else this.#failResults();
+    if (isFirst) this.#controller.abort(reason);
+  }
+
+  // -- Results ----------------------------------------------------------------
+
+  /** Gives what no earlier call holds up any more. */
+  #giveInOrder(): void {
+    for (
+      let call = this.#oldest;
+      call !== undefined && call.state !== "running";
+      call = this.#oldest
+    ) {
+      if (call.state === "failed") return this.#failResults();
+      this.#oldest = call.next;
+      if (call.next === undefined) this.#newest = undefined;
+      this.#give(call, call.result as R);
+    }
+  }
+
+  #give(call: Call<R>, result: R): void {
+    this.#begun--;
+    this.#reuse(call);
+    this.#results.tryPut(result);
+  }
+
+  // -- Endings ----------------------------------------------------------------
+
+  close(): Promise<void> {
+    this.#closing = true;
+    this.#ready?.resolve();
+    this.#ready = undefined;
+    this.#endIfDone();
+    return this.#finished.promise;
+  }
+
+  failed(reason: unknown): void {
+    this.abort(reason);
+  }
+
+  /** Ends both sides now. */
+  abort(
+    reason: unknown = new DOMException("The map was aborted", "AbortError"),
+  ): void {
+    this.#over = true;
+    this.#oldest = undefined;
+    this.#newest = undefined;
+    const wasGoingOn = this.#failure === undefined;
+    this.#failure ??= { reason };
+    if (wasGoingOn) this.#refuseWrites(reason);
+    this.#results.abort(reason);
+    if (wasGoingOn) this.#controller.abort(reason);
+  }
+
+  #endIfDone(): void {
+    if (!this.#closing || this.#begun > 0 || this.#putters.length > 0) return;
+    this.#over = true;
+    this.#results.close();
+    this.#finished.resolve();
+  }
+
+  #refuseWrites(reason: unknown): void {
+    for (
+      let putter = this.#putters.first;
+      putter !== undefined;
+      putter = this.#putters.first
+    ) {
+      putter.leave();
+      putter.reject(reason);
+    }
+    this.#ready?.reject(reason);
+    this.#ready = undefined;
+    this.#finished.reject(reason);
+    this.writable.erroredByQueue(reason);
+  }
+
+  /** The readable fails once the results before are read. */
+  #failResults(): void {
+    this.#over = true;
+    this.#results.fail(this.#failure!.reason);
+  }
+}
+
+/** A call, until its result is given; then it serves for another. */
+class Call<R> {
+  state: "running" | "done" | "failed" = "running";
+  result: R | undefined = undefined;
+  next: Call<R> | undefined = undefined;
+  readonly succeeded: (result: R) => void;
+  readonly failed: (reason: unknown) => void;
+
+  constructor(
+    succeeded: (call: Call<R>, result: R) => void,
+    failed: (call: Call<R>, reason: unknown) => void,
+  ) {
+    this.succeeded = (result) => succeeded(this, result);
+    this.failed = (reason) => failed(this, reason);
+  }
+}
+
+function isThenable<R>(result: R | Promise<R>): result is Promise<R> {
+  return typeof (result as Promise<R> | null | undefined)?.then === "function";
+}
+
+function ignore(): void {}

@@ -1,0 +1,263 @@
+/**
+ * One source, several branches, each key to a branch of its own.
+ *
+ * @module
+ */
+
+import { received } from "../errors.ts";
+import { isAwaited, Queue } from "../queue.ts";
+import {
+  checkHighWaterMark,
+  type QueueOptions,
+  report,
+  type UndeliveredReason,
+} from "../strategy.ts";
+import { FULFILLED, markHandled } from "../waiters.ts";
+import { branchOf, checkCount, checkFunction, checkOptions } from "./branch.ts";
+import { type Destination, Pump } from "./pump.ts";
+import { checkSource, type Source } from "./source.ts";
+
+/** Options of {@linkcode partition}. */
+export interface PartitionOptions<T> {
+  /** How many items each branch holds for its reader; 16 unless told. */
+  highWaterMark?: number | undefined;
+  /**
+   * What happens to an item whose branch is full, as in a `Queue`: `"wait"` stops
+   * the source until that branch is read, `"drop-oldest"` and `"drop-newest"`
+   * drop an item of that branch and hold nobody up. `"wait"` unless told.
+   */
+  overflow?: "wait" | "drop-oldest" | "drop-newest" | undefined;
+  /**
+   * Receives, once, each item that was pulled and reaches no reader: dropped by
+   * the policy, or, with the reason `"abort"`, because its branch was cancelled
+   * or it has no key. What it throws is printed and goes no further.
+   */
+  onUndelivered?: ((item: T, reason: UndeliveredReason) => void) | undefined;
+}
+
+/**
+ * Distributes a source over `count` branches by key: items with the same key come
+ * out of the same branch, in their order. Which branch that is depends on the key
+ * and `count` alone, on any machine.
+ *
+ * Keys are strings and numbers; 0 and −0 are one key, and so are all NaN.
+ * `keyOf` is called once an item, when the item is pulled.
+ *
+ * - **Waiting.** Nothing is pulled before somebody reads. From then on, one item
+ *   at a time is pulled while somebody waits for one or all branches have room.
+ *   A branch that nobody reads therefore holds `highWaterMark` items; under
+ *   `"wait"` the next one for it stops the source, and with it all branches.
+ * - **Cancelling** a branch sends what it holds to `onUndelivered`, and what comes
+ *   for it later, too; it holds nobody up any more, and nothing is pulled ahead
+ *   from then on. Cancelling the last one cancels
+ *   the source with an array of all reasons, in the order of the branches, and
+ *   settles as that does.
+ * - **Endings.** The end of the source and its error reach all branches, after
+ *   the items before them. What `keyOf` throws, or a `TypeError` for a key that is
+ *   neither string nor number, does the same; then the source is cancelled with
+ *   it, and the item goes to `onUndelivered`.
+ * - An item costs the same with any number of branches, and O(length) of a string
+ *   key.
+ *
+ * Throws a `TypeError` or `RangeError` that names the argument it cannot use, and
+ * then has not touched the source.
+ *
+ * @example One worker an account, so that nothing overtakes
+ * ```ts
+ * import { partition } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const moves = [
+ *   { account: "ada", amount: 5 },
+ *   { account: "bob", amount: 7 },
+ *   { account: "ada", amount: -2 },
+ * ];
+ * const amounts: Record<string, number[]> = { ada: [], bob: [] };
+ * async function book(branch: ReadableStream<typeof moves[0]>): Promise<void> {
+ *   for await (const { account, amount } of branch) amounts[account]!.push(amount);
+ * }
+ *
+ * await Promise.all(partition(moves, 4, (move) => move.account).map(book));
+ * assertEquals(amounts, { ada: [5, -2], bob: [7] });
+ * ```
+ */
+export function partition<T>(
+  source: Source<T>,
+  count: number,
+  keyOf: (item: T) => string | number,
+  options: PartitionOptions<T> = {},
+): ReadableStream<T>[] {
+  checkSource("partition", "source", source);
+  checkCount("partition", count);
+  checkFunction("partition", "keyOf", keyOf);
+  checkOptions("partition", options);
+  const { highWaterMark = 16, overflow = "wait", onUndelivered } = options;
+  checkHighWaterMark("partition", highWaterMark);
+  if (
+    overflow !== "wait" && overflow !== "drop-oldest" &&
+    overflow !== "drop-newest"
+  ) {
+    throw new TypeError(
+      `Cannot partition: overflow must be "wait", "drop-oldest" or ` +
+        `"drop-newest", received ${received(overflow)}`,
+    );
+  }
+  const branch: QueueOptions<T> = { highWaterMark, overflow };
+  if (onUndelivered !== undefined) {
+    checkFunction("partition", "onUndelivered", onUndelivered);
+    branch.onUndelivered = onUndelivered;
+  }
+  return new Partition(source, count, keyOf, branch).branches;
+}
+
+class Partition<T> implements Destination<T> {
+  readonly branches: ReadableStream<T>[];
+  readonly #queues: Queue<T>[];
+  readonly #keyOf: (item: T) => string | number;
+  readonly #pump: Pump<T>;
+  readonly #onUndelivered: QueueOptions<T>["onUndelivered"];
+  readonly #readsAhead: boolean;
+  /** All that may be waited for. Those that are not are found out in passing, so that the look at all is spared. */
+  readonly #asking: Set<Queue<T>> = new Set();
+  /** All that may be full, likewise. */
+  readonly #full: Set<Queue<T>> = new Set();
+  readonly #reasons: unknown[] = [];
+  #left: number;
+
+  constructor(
+    source: Source<T>,
+    count: number,
+    keyOf: (item: T) => string | number,
+    branch: QueueOptions<T>,
+  ) {
+    this.#keyOf = keyOf;
+    this.#onUndelivered = branch.onUndelivered;
+    this.#readsAhead = branch.highWaterMark! > 0;
+    this.#left = count;
+    this.#queues = Array.from({ length: count }, () => new Queue<T>(branch));
+    this.#pump = new Pump(source, this);
+    this.branches = this.#queues.map((queue, index) =>
+      branchOf(queue, {
+        asked: () => this.#asked(queue),
+        cancel: (reason) => this.#leave(index, reason),
+      })
+    );
+  }
+
+  isWanted(): boolean {
+    if (this.#somebodyWaits()) return true;
+    // Once a branch was cancelled: a source that has items for nobody else
+    // would be pulled to its end, for no reader.
+    if (!this.#readsAhead || this.#left < this.#queues.length) return false;
+    return !this.#oneIsFull();
+  }
+
+  accept(item: T): Promise<void> {
+    let queue: Queue<T>;
+    try {
+      queue = this.#queues[this.#placeOf(item)]!;
+    } catch (reason) {
+      markHandled(this.#pump.cancel(reason));
+      this.fail(reason);
+      this.#report(item);
+      return FULFILLED;
+    }
+    const accepted = queue.put(item);
+    if (isFull(queue)) this.#full.add(queue);
+    if (accepted === FULFILLED) return accepted;
+    // Refused: by a branch that was cancelled, before this or meanwhile.
+    return accepted.catch(() => this.#report(item));
+  }
+
+  end(): void {
+    for (const queue of this.#queues) queue.close();
+  }
+
+  fail(reason: unknown): void {
+    for (const queue of this.#queues) queue.fail(reason);
+  }
+
+  #placeOf(item: T): number {
+    const { length } = this.#queues;
+    return hashOf((0, this.#keyOf)(item)) % length;
+  }
+
+  #asked(queue: Queue<T>): void {
+    if (isAwaited(queue)) this.#asking.add(queue);
+    this.#pump.run();
+  }
+
+  #somebodyWaits(): boolean {
+    for (const queue of this.#asking) {
+      if (isAwaited(queue)) return true;
+      this.#asking.delete(queue);
+    }
+    return false;
+  }
+
+  #oneIsFull(): boolean {
+    for (const queue of this.#full) {
+      if (isFull(queue)) return true;
+      this.#full.delete(queue);
+    }
+    return false;
+  }
+
+  #leave(index: number, reason: unknown): void | Promise<void> {
+    this.#reasons[index] = reason;
+    this.#left--;
+    const cancelled = this.#left === 0
+      ? this.#pump.cancel(this.#reasons)
+      : undefined;
+    this.#queues[index]!.abort(reason);
+    return cancelled;
+  }
+
+  #report(item: T): void {
+    if (this.#onUndelivered === undefined) return;
+    report(this.#onUndelivered, item, "abort", "partition");
+  }
+}
+
+function isFull<T>(queue: Queue<T>): boolean {
+  const { desiredSize } = queue;
+  return desiredSize !== null && desiredSize <= 0;
+}
+
+const double: DataView = new DataView(new ArrayBuffer(8));
+
+/**
+ * 32 bits of a key: FNV-1a over the UTF-16 units of a string, the two halves of a
+ * number, and in the end the finaliser of MurmurHash3, because a remainder looks
+ * at the low bits only.
+ *
+ * Sources: http://www.isthe.com/chongo/tech/comp/fnv/ and
+ * https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp (fmix32)
+ */
+export function hashOf(key: unknown): number {
+  let hash = 0x811c9dc5;
+  if (typeof key === "string") {
+    for (let at = 0; at < key.length; at++) {
+      hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
+    }
+  } else if (typeof key === "number") {
+    // Adding 0 makes one zero of the two.
+    double.setFloat64(0, key + 0);
+    // The bits of a NaN are the machine's to choose.
+    if (key !== key) double.setFloat64(0, Infinity);
+    hash = mixed(hash ^ double.getInt32(0)) ^ double.getInt32(4);
+  } else {
+    throw new TypeError(
+      `Cannot partition: keyOf(item) must be a string or number, received ${
+        received(key)
+      }`,
+    );
+  }
+  return mixed(hash) >>> 0;
+}
+
+function mixed(hash: number): number {
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}
