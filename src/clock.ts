@@ -4,6 +4,8 @@
  * @module
  */
 
+import { received } from "./errors.ts";
+
 /** A clock with alarms. Give one of your own to run time as you like, in tests above all. */
 export interface Clock {
   /** Milliseconds since some moment; it never goes back. */
@@ -20,3 +22,17 @@ export const systemClock: Clock = {
   setTimer: (callback, milliseconds) => setTimeout(callback, milliseconds),
   clearTimer: (timer) => clearTimeout(timer as number),
 };
+
+/** Throws a `TypeError` unless it has what a clock needs. */
+export function checkClock(action: string, clock: unknown): void {
+  const { now, setTimer, clearTimer } = (clock ?? {}) as Partial<Clock>;
+  if (
+    typeof now === "function" && typeof setTimer === "function" &&
+    typeof clearTimer === "function"
+  ) return;
+  throw new TypeError(
+    `Cannot ${action}: clock must have now, setTimer and clearTimer, received ${
+      received(clock)
+    }`,
+  );
+}
