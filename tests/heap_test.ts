@@ -155,3 +155,97 @@ test("Heap: evictions among many puts keep no memory of what has left", () => {
   assert(left.length <= 10, `${left.length} left`);
   assertEquals(left, left.toSorted((a, b) => a % 7 - b % 7 || a - b));
 });
+
+/** The same numbers on every run, from 0 to below 1. */
+function dice(seed: number): () => number {
+  return () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed / 2 ** 32;
+  };
+}
+
+test("Heap: a backlog of 20,000 does what a sorted array does", () => {
+  const heap = new Heap<number>(noRank);
+  const model: Entry[] = [];
+  const roll = dice(11);
+  const pick = (): number => Math.floor(roll() * model.length);
+  let next = 0;
+  const insert = (entry: Entry): void => {
+    let [low, high] = [0, model.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (inOrder(model[middle]!, entry) < 0) low = middle + 1;
+      else high = middle;
+    }
+    model.splice(low, 0, entry);
+  };
+  // Few keys, so that many are equal.
+  const push = (key: number, weight: number): void => {
+    heap.push(next, weight, { key, since: 0 });
+    insert({ item: next, key, weight, arrival: next++ });
+  };
+  const anyKey = (): number => Math.floor(roll() * 2_000);
+  for (let step = 0; step < 60_000; step++) {
+    // It grows to 20,000, stays there, shrinks to nothing, and once more.
+    const phase = Math.floor(step / 10_000) % 3;
+    if (model.length < 20_000 && phase === 0) {
+      for (let count = 0; count < 3; count++) push(anyKey(), 1);
+    }
+    const kind = Math.floor(roll() * (phase === 2 ? 8 : 400));
+    if (model.length === 0) continue;
+    if (kind === 0) {
+      assertEquals(heap.evict(), model.pop()!.item);
+    } else if (kind === 1) {
+      const [entry] = model.splice(pick(), 1);
+      assertEquals(heap.remove(entry!.item), [entry!.item]);
+    } else if (kind === 2) {
+      const [entry] = model.splice(pick(), 1);
+      const key = anyKey();
+      assertEquals(heap.rerank(entry!.item, key), 1);
+      insert({ ...entry!, key });
+    } else if (kind === 3) {
+      // Before all, or among the first few.
+      push(model[0]!.key - 1, 2);
+      push(model[Math.min(9, model.length - 1)]!.key, 0.5);
+    } else if (kind % 2 === 0) {
+      push(anyKey(), 1);
+    } else {
+      for (let count = 0; count < 3 && model.length > 0; count++) {
+        const { item, weight } = model.shift()!;
+        assertEquals(heap.first(), item);
+        const before = heap.size;
+        assertEquals(heap.shift(), item);
+        assert(model.length === 0 || heap.size === before - weight);
+      }
+    }
+    if (heap.length !== model.length) {
+      throw new Error(`${heap.length} instead of ${model.length}`);
+    }
+  }
+  assertEquals(heap.clear(), model.map(({ item }) => item));
+});
+
+test("Heap: what a million puts leave behind keeps its order", () => {
+  const heap = new Heap<number>(noRank);
+  const roll = dice(5);
+  // By key, in the order of arrival.
+  const model: number[][] = Array.from({ length: 64 }, () => []);
+  const heads: number[] = model.map(() => 0);
+  let next = 0;
+  const take = (): void => {
+    const key = model.findIndex((items, key) => heads[key]! < items.length);
+    const item = model[key]![heads[key]!++];
+    if (heap.shift() !== item) throw new Error(`not the turn of ${item}`);
+  };
+  for (let round = 0; round < 40; round++) {
+    for (let count = 0; count < 25_000; count++) {
+      const key = Math.floor(roll() * 64);
+      model[key]!.push(next);
+      heap.push(next++, 1, { key, since: 0 });
+    }
+    for (let count = 0; count < 24_000; count++) take();
+  }
+  assertEquals(heap.length, 40_000);
+  assertEquals(heap.remove(-1), []);
+  while (heap.length > 0) take();
+});

@@ -15,6 +15,14 @@ import type { Buffer } from "./buffer.ts";
 const SHIFT = 2;
 const CHILDREN: number = 1 << SHIFT;
 const SMALLEST = 16;
+const PAGE_SHIFT = 12;
+const PAGE_MASK: number = (1 << PAGE_SHIFT) - 1;
+/** How many numbers may be out of use, beyond as many as are in use. */
+const SPARE = 1_024;
+/** So many are sorted in the cache; more are kept in runs of so many each. */
+const RUN = 16_384;
+/** This many runs may be used up to any extent before they are made into one. */
+const RUNS = 16;
 
 /** Where an item belongs: the smaller `key` comes first. */
 export interface Rank {
@@ -26,51 +34,72 @@ export interface Rank {
 /**
  * Items in the order of their keys, and of their arrival among equals.
  *
- * - `push` and `shift` are O(log n); about 40 bytes an item.
- * - An item known by identity is found in O(1) and moved in O(log n); the index
- *   for that is made by the first such call, and kept from then on.
- * - `evict` takes the last in order, O(log n) amortised; the order from the
- *   other end is made by the first such call, too.
+ * - `push` and `shift` are O(log n) amortised; about 20 bytes an item, and 8 more
+ *   for weights that differ, 8 more for aging.
+ * - An item known by identity is found in O(1) and moved in O(log n). What that
+ *   takes is made by the first such call, O(n), and dropped when about as many
+ *   items have left as are stored.
+ * - `evict` takes the last in order, O(log n) amortised; what that takes is made
+ *   and dropped likewise.
  *
- * What is sorted is a key and the number of a slot, so that sorting a million
- * items stays within the cache; the item itself does not move.
+ * Items are numbered as they arrive, so that a number tells both where the item
+ * is and which of two equals came first. What is sorted is a key and a number. At
+ * many items a heap misses the cache all the time, so only the latest are in one
+ * and the others are a backlog of sorted runs, until somebody looks for an item.
  */
 export class Heap<T> implements Buffer<T, Rank> {
-  length = 0;
   size = 0;
   readonly rank: (item: T, options: object | undefined) => Rank;
-  #arrivalCount = 0;
+  /** The latest to arrive, or everything. */
+  readonly #order: Tree = new Tree();
+  /** All before those, if there are many. */
+  readonly #backlog: Backlog<T> = new Backlog();
+  /** Whether everything is in the tree, where it can be found, and has to stay there. */
+  #unrolled = false;
 
-  // By place in the heap.
-  #keys: Float64Array = new Float64Array(SMALLEST);
-  #slots: Int32Array = new Int32Array(SMALLEST);
+  // By number.
+  readonly #items: Column<T | undefined> = new Column<T | undefined>(undefined);
+  readonly #weights: Column<number> = new Column(1);
+  readonly #since: Column<number> = new Column(0);
+  /** The number of the next to arrive. */
+  #next = 0;
+  /** While above 0, what is stored keeps its number and no number is given twice. */
+  #holds = 0;
 
-  // By slot.
-  #items: (T | undefined)[] = [];
-  #arrivals: Float64Array = new Float64Array(SMALLEST);
-  #since: Float64Array = new Float64Array(SMALLEST);
-  #weights: Float64Array = new Float64Array(SMALLEST);
-  /** Kept only once somebody asks for an item: writing it down costs as much as all the rest. */
-  #places: Int32Array | undefined = undefined;
-  readonly #freeSlots: number[] = [];
-  /** Spares a look at a weight, which is one miss of the cache an item. */
-  #allWeighOne = true;
-
-  /** The slots of an item; most items are stored once. */
+  /** The numbers of an item; most items are stored once. */
   #identities: Map<T, number | number[]> | undefined = undefined;
-  /** All that is stored, the last in order first, and some that has left. */
-  #fromTheEnd: Heap<End> | undefined = undefined;
+  /** All that is stored, turned round so that the last comes first, and some that has left. */
+  #fromTheEnd: Tree | undefined = undefined;
 
   constructor(rank: (item: T, options: object | undefined) => Rank) {
     this.rank = rank;
   }
 
+  get length(): number {
+    return this.#order.length + this.#backlog.length;
+  }
+
   push(item: T, weight: number, rank: Rank): void {
-    this.#insert(item, weight, rank, this.#arrivalCount++);
+    if (this.#next > 2 * this.length + SPARE) this.#renumber();
+    if (this.#order.length >= RUN && !this.#unrolled) {
+      this.#backlog.add(this.#order, this.#items);
+    }
+    const number = this.#next++;
+    this.#items.set(number, item);
+    this.#weights.set(number, weight);
+    this.#since.set(number, rank.since);
+    this.size += weight;
+    if (this.#identities !== undefined) {
+      identify(this.#identities, item, number);
+    }
+    this.#fromTheEnd?.push(-rank.key, ~number);
+    this.#order.push(rank.key, number);
   }
 
   shift(): T {
-    return this.#removeAt(0);
+    if (!this.#isBacklogFirst()) return this.#removeAt(0);
+    const number = this.#backlog.number;
+    return this.#gone(number, this.#backlog.take());
   }
 
   line<P>(): WaitingLine<Putter<P>> {
@@ -79,12 +108,14 @@ export class Heap<T> implements Buffer<T, Rank> {
 
   /** The first in order. Only called when there is one. */
   first(): T {
-    return this.#items[this.#slots[0]!] as T;
+    return this.#isBacklogFirst()
+      ? this.#backlog.item
+      : this.#items.get(this.#order.numberAt(0)) as T;
   }
 
   yieldsTo({ key }: Rank): boolean {
     // Among equals the arriving one is the last.
-    return this.length > 0 && this.#keys[this.#lastPlace()]! > key;
+    return this.length > 0 && this.#order.keyAt(this.#lastPlace()) > key;
   }
 
   evict(): T {
@@ -99,207 +130,281 @@ export class Heap<T> implements Buffer<T, Rank> {
 
   /** Removes those that match, an item or a predicate, and returns them in their order. */
   remove(match: T | ((item: T) => boolean)): T[] {
-    const slots = this.#matching(match);
-    if (slots.length > 1) {
-      slots.sort((left, right) => this.#compare(left, right));
-    }
-    return slots.map((slot) => this.#removeAt(this.#placeOf(slot)));
+    const order = this.#order;
+    return this.#matching(match)
+      .sort((left, right) => order.compare(left, right))
+      .map((number) => this.#removeAt(order.placeOf(number)));
   }
 
   /** Gives those that match another key; what their arrival has added stays. Returns how many. */
   rerank(match: T | ((item: T) => boolean), key: number): number {
-    const slots = this.#matching(match);
-    for (const slot of slots) {
-      const place = this.#placeOf(slot);
-      const next = key + this.#since[slot]!;
-      const rises = next <= this.#keys[place]!;
-      this.#noteEnd(slot, next);
-      if (rises) this.#rise(place, next, slot);
-      else this.#sink(place, next, slot);
+    const numbers = this.#matching(match);
+    for (const number of numbers) {
+      const next = key + this.#since.get(number);
+      this.#fromTheEnd?.push(-next, ~number);
+      this.#order.rekey(number, next);
     }
-    return slots.length;
+    return numbers.length;
   }
 
   // -- Storing ----------------------------------------------------------------
 
-  #insert(item: T, weight: number, rank: Rank, arrival: number): void {
-    const slot = this.#freeSlots.pop() ?? this.length;
-    if (slot === this.#arrivals.length) this.#resize(slot * 2);
-    this.#items[slot] = item;
-    this.#arrivals[slot] = arrival;
-    this.#since[slot] = rank.since;
-    this.#weights[slot] = weight;
-    if (weight !== 1) this.#allWeighOne = false;
-    this.size += weight;
-    if (this.#identities !== undefined) this.#identify(item, slot);
-    this.#noteEnd(slot, rank.key);
-    this.#rise(this.length++, rank.key, slot);
+  #removeAt(place: number): T {
+    const number = this.#order.numberAt(place);
+    const item = this.#items.take(number) as T;
+    this.#order.removeAt(place);
+    return this.#gone(number, item);
   }
 
-  #removeAt(place: number): T {
-    const slot = this.#slots[place]!;
-    const item = this.#items[slot] as T;
-    const last = --this.length;
-    // Fractions added and taken off again drift; an empty heap weighs nothing.
-    if (this.#allWeighOne) this.size = last;
-    else this.size = last === 0 ? 0 : this.size - this.#weights[slot]!;
-    this.#items[slot] = undefined;
-    this.#arrivals[slot] = NaN;
-    if (this.#identities !== undefined) this.#forget(item, slot);
-    if (place !== last) {
-      const key = this.#keys[last]!;
-      const moved = this.#slots[last]!;
-      if (place > 0 && this.#comesBefore(key, moved, (place - 1) >> SHIFT)) {
-        this.#rise(place, key, moved);
-      } else this.#sink(place, key, moved);
-    }
-    if (last === 0) this.#empty();
-    else this.#freeSlots.push(slot);
+  /** What follows when an item has been taken out. */
+  #gone(number: number, item: T): T {
+    this.size -= this.#weights.get(number);
+    if (this.#identities !== undefined) forget(this.#identities, item, number);
+    if (this.length === 0) this.#empty();
     return item;
   }
 
-  /** An empty heap gives the memory of a backlog back. */
   #empty(): void {
-    this.#freeSlots.length = 0;
-    this.#allWeighOne = true;
-    this.#items = [];
+    // Fractions added and taken off again drift; an empty heap weighs nothing.
+    this.size = 0;
+    if (this.#holds > 0) return;
     this.#fromTheEnd = undefined;
-    if (this.#arrivals.length > SMALLEST * 64) this.#resize(SMALLEST);
+    this.#unrolled = false;
+    this.#weights.clear();
+    this.#since.clear();
+    if (this.#next > SPARE) {
+      // The memory of a backlog is given back.
+      this.#items.clear();
+      this.#order.clear();
+    }
+    this.#next = 0;
   }
 
-  #resize(capacity: number): void {
-    this.#keys = resized(this.#keys, new Float64Array(capacity));
-    this.#slots = resized(this.#slots, new Int32Array(capacity));
-    this.#arrivals = resized(this.#arrivals, new Float64Array(capacity));
-    this.#since = resized(this.#since, new Float64Array(capacity));
-    this.#weights = resized(this.#weights, new Float64Array(capacity));
-    if (this.#places !== undefined) {
-      this.#places = resized(this.#places, new Int32Array(capacity));
+  #isBacklogFirst(): boolean {
+    if (this.#backlog.length === 0) return false;
+    // Among equals what is in the backlog came first.
+    return this.#order.length === 0 ||
+      this.#backlog.key <= this.#order.keyAt(0);
+  }
+
+  /** Numbers what is stored from 0 again. O(n), once n have left. */
+  #renumber(): void {
+    if (this.#holds > 0) return;
+    this.#identities = undefined;
+    this.#fromTheEnd = undefined;
+    this.#unrolled = false;
+    const later = new Int32Array(this.#next);
+    this.#order.mark(later);
+    this.#backlog.mark(later);
+    const kept = new Int32Array(this.length);
+    let next = 0;
+    for (let number = 0; number < later.length; number++) {
+      if (later[number] === 0) continue;
+      kept[next] = number;
+      later[number] = next++;
     }
+    this.#order.renumber(later);
+    this.#backlog.renumber(later);
+    for (const column of [this.#items, this.#weights, this.#since]) {
+      column.keep(kept);
+    }
+    this.#next = next;
   }
 
   // -- Finding ----------------------------------------------------------------
 
   #matching(match: T | ((item: T) => boolean)): number[] {
-    this.#index();
-    const known = this.#slotsOf(match as T);
-    if (known.length > 0 || typeof match !== "function") return known;
-    const slots = [...this.#slots.subarray(0, this.length)];
-    const arrivals = slots.map((slot) => this.#arrivals[slot]);
+    this.#unroll();
+    const known = this.#index().get(match as T);
+    if (known !== undefined) {
+      return typeof known === "number" ? [known] : [...known];
+    }
+    if (typeof match !== "function") return [];
+    const isStored = (number: number): boolean =>
+      this.#order.placeOf(number) >= 0;
     // The predicate is user code and may use the queue meanwhile.
-    return slots.filter((slot, at) =>
-      this.#arrivals[slot] === arrivals[at] &&
-      (match as (item: T) => boolean)(this.#items[slot] as T) &&
-      this.#arrivals[slot] === arrivals[at]
-    );
+    this.#holds++;
+    try {
+      return [...this.#order.stored()].filter((number) =>
+        isStored(number) &&
+        (match as (item: T) => boolean)(this.#items.get(number) as T)
+      ).filter(isStored);
+    } finally {
+      this.#holds--;
+    }
   }
 
-  #placeOf(slot: number): number {
-    if (this.#places === undefined) {
-      this.#places = new Int32Array(this.#slots.length);
-      for (let place = 0; place < this.length; place++) {
-        this.#places[this.#slots[place]!] = place;
+  #index(): Map<T, number | number[]> {
+    if (this.#identities === undefined) {
+      this.#identities = new Map();
+      for (const number of this.#order.stored()) {
+        identify(this.#identities, this.#items.get(number) as T, number);
       }
     }
-    return this.#places[slot]!;
+    return this.#identities;
   }
 
-  #slotsOf(item: T): number[] {
-    const found = this.#identities!.get(item);
-    if (found === undefined) return [];
-    return typeof found === "number" ? [found] : [...found];
-  }
-
-  #index(): void {
-    if (this.#identities !== undefined) return;
-    this.#identities = new Map();
-    for (const slot of this.#slots.subarray(0, this.length)) {
-      this.#identify(this.#items[slot] as T, slot);
-    }
-  }
-
-  #identify(item: T, slot: number): void {
-    const others = this.#identities!.get(item);
-    if (others === undefined) this.#identities!.set(item, slot);
-    else if (typeof others === "number") {
-      this.#identities!.set(item, [others, slot]);
-    } else others.push(slot);
-  }
-
-  #forget(item: T, slot: number): void {
-    const others = this.#identities!.get(item)!;
-    if (typeof others === "number" || others.length === 1) {
-      this.#identities!.delete(item);
-    } else others.splice(others.indexOf(slot), 1);
+  #unroll(): void {
+    this.#unrolled = true;
+    this.#backlog.moveInto(this.#order, this.#items);
   }
 
   /** The place of the last in order. */
   #lastPlace(): number {
+    this.#unroll();
+    const order = this.#order;
     const known = this.#fromTheEnd;
-    if (known === undefined || known.length > this.length * 2 + SMALLEST) {
-      this.#fromTheEnd = new Heap<End>(noRank);
-      for (let place = 0; place < this.length; place++) {
-        this.#noteEnd(this.#slots[place]!, this.#keys[place]!);
-      }
+    if (known === undefined || known.length > 2 * this.length + SPARE) {
+      this.#fromTheEnd = order.reversed();
     }
-    for (const ends = this.#fromTheEnd!;; ends.shift()) {
-      const { slot, arrival, key } = ends.first();
+    for (const ends = this.#fromTheEnd!;; ends.removeAt(0)) {
+      const place = order.placeOf(~ends.numberAt(0));
       // What has left, or got another key since, is passed over.
-      if (this.#arrivals[slot] !== arrival) continue;
-      const place = this.#placeOf(slot);
-      if (this.#keys[place] === key) return place;
+      if (place >= 0 && order.keyAt(place) === -ends.keyAt(0)) return place;
+    }
+  }
+}
+
+/** Numbers in the order of their keys, and in their own among equal keys. */
+class Tree {
+  length = 0;
+  #keys: Float64Array = new Float64Array(SMALLEST);
+  #numbers: Int32Array = new Int32Array(SMALLEST);
+  /** By number. Kept only once somebody asks: writing it down costs as much as all the rest. */
+  #places: Int32Array | undefined = undefined;
+
+  keyAt(place: number): number {
+    return this.#keys[place]!;
+  }
+
+  numberAt(place: number): number {
+    return this.#numbers[place]!;
+  }
+
+  /** The place of a number, -1 if it is not in here. */
+  placeOf(number: number): number {
+    const place = (this.#places ??= this.#findPlaces())[number]!;
+    return place < this.length && this.#numbers[place] === number ? place : -1;
+  }
+
+  /** All numbers in here, by place. */
+  stored(): Int32Array {
+    return this.#numbers.slice(0, this.length);
+  }
+
+  push(key: number, number: number): void {
+    if (this.length === this.#keys.length) this.#resize(this.length * 2);
+    if (this.#places !== undefined && number >= this.#places.length) {
+      this.#places = resized(this.#places, new Int32Array(number * 2));
+    }
+    this.#rise(this.length++, key, number);
+  }
+
+  removeAt(place: number): void {
+    const last = --this.length;
+    if (place !== last) {
+      this.#settle(place, this.#keys[last]!, this.#numbers[last]!);
     }
   }
 
-  /** Everything is turned round, so that the last in order is the first there. */
-  #noteEnd(slot: number, key: number): void {
-    if (this.#fromTheEnd === undefined) return;
-    const arrival = this.#arrivals[slot]!;
-    const rank = { key: -key, since: 0 };
-    this.#fromTheEnd.#insert({ slot, arrival, key }, 0, rank, -arrival);
+  /** Gives the first another key, which is no smaller. */
+  replaceFirst(key: number): void {
+    this.#sink(0, key, this.#numbers[0]!);
   }
 
-  // -- Sorting ----------------------------------------------------------------
+  rekey(number: number, key: number): void {
+    this.#settle(this.placeOf(number), key, number);
+  }
 
-  #compare(left: number, right: number): number {
-    const leftKey = this.#keys[this.#placeOf(left)]!;
-    const rightKey = this.#keys[this.#placeOf(right)]!;
+  clear(): void {
+    this.length = 0;
+    this.#places = undefined;
+    this.#resize(SMALLEST);
+  }
+
+  /** The same with all turned round: what is last here is first there. */
+  reversed(): Tree {
+    const other = new Tree();
+    for (let place = 0; place < this.length; place++) {
+      other.push(-this.#keys[place]!, ~this.#numbers[place]!);
+    }
+    return other;
+  }
+
+  /** Sets the mark of each number in here to 1. */
+  mark(marks: Int32Array): void {
+    for (let place = 0; place < this.length; place++) {
+      marks[this.#numbers[place]!] = 1;
+    }
+  }
+
+  /** Gives each number a new one, in the same order. */
+  renumber(later: Int32Array): void {
+    for (let place = 0; place < this.length; place++) {
+      this.#numbers[place] = later[this.#numbers[place]!]!;
+    }
+    this.#places = undefined;
+    if (this.#keys.length > 4 * this.length + SMALLEST) {
+      this.#resize(2 * this.length + SMALLEST);
+    }
+  }
+
+  /** The order of two numbers in here. */
+  compare(left: number, right: number): number {
+    const leftKey = this.#keys[this.placeOf(left)]!;
+    const rightKey = this.#keys[this.placeOf(right)]!;
     if (leftKey !== rightKey) return leftKey < rightKey ? -1 : 1;
-    return this.#arrivals[left]! - this.#arrivals[right]!;
+    return left - right;
   }
 
-  #comesBefore(key: number, slot: number, place: number): boolean {
+  #findPlaces(): Int32Array {
+    const numbers = this.stored();
+    const highest = numbers.reduce((one, other) => Math.max(one, other), 0);
+    const places = new Int32Array(highest + SMALLEST);
+    for (const [place, number] of numbers.entries()) places[number] = place;
+    return places;
+  }
+
+  #resize(capacity: number): void {
+    this.#keys = resized(this.#keys, new Float64Array(capacity));
+    this.#numbers = resized(this.#numbers, new Int32Array(capacity));
+  }
+
+  #comesBefore(key: number, number: number, place: number): boolean {
     const other = this.#keys[place]!;
-    return key === other
-      ? this.#arrivals[slot]! < this.#arrivals[this.#slots[place]!]!
-      : key < other;
+    return key === other ? number < this.#numbers[place]! : key < other;
   }
 
-  #rise(place: number, key: number, slot: number): void {
+  /** Puts a number down where it belongs, above or below a place. */
+  #settle(place: number, key: number, number: number): void {
+    if (place > 0 && this.#comesBefore(key, number, (place - 1) >> SHIFT)) {
+      this.#rise(place, key, number);
+    } else this.#sink(place, key, number);
+  }
+
+  #rise(place: number, key: number, number: number): void {
     const keys = this.#keys;
-    const slots = this.#slots;
+    const numbers = this.#numbers;
     const places = this.#places;
     while (place > 0) {
       const parent = (place - 1) >> SHIFT;
-      if (!this.#comesBefore(key, slot, parent)) break;
-      const moved = slots[parent]!;
+      if (!this.#comesBefore(key, number, parent)) break;
+      const moved = numbers[parent]!;
       keys[place] = keys[parent]!;
-      slots[place] = moved;
+      numbers[place] = moved;
       if (places !== undefined) places[moved] = place;
       place = parent;
     }
     keys[place] = key;
-    slots[place] = slot;
-    if (places !== undefined) places[slot] = place;
+    numbers[place] = number;
+    if (places !== undefined) places[number] = place;
   }
 
   /** The hot loop: written out, because a call for each comparison costs a third more. */
-  #sink(place: number, key: number, slot: number): void {
+  #sink(place: number, key: number, number: number): void {
     const keys = this.#keys;
-    const slots = this.#slots;
+    const numbers = this.#numbers;
     const places = this.#places;
-    const arrivals = this.#arrivals;
-    const arrival = arrivals[slot]!;
     const length = this.length;
     for (;;) {
       let best = (place << SHIFT) + 1;
@@ -310,33 +415,225 @@ export class Heap<T> implements Buffer<T, Rank> {
         const other = keys[child]!;
         if (
           other < bestKey ||
-          (other === bestKey &&
-            arrivals[slots[child]!]! < arrivals[slots[best]!]!)
+          (other === bestKey && numbers[child]! < numbers[best]!)
         ) {
           best = child;
           bestKey = other;
         }
       }
-      const bestSlot = slots[best]!;
-      if (key < bestKey || (key === bestKey && arrival < arrivals[bestSlot]!)) {
-        break;
-      }
+      const moved = numbers[best]!;
+      if (key < bestKey || (key === bestKey && number < moved)) break;
       keys[place] = bestKey;
-      slots[place] = bestSlot;
-      if (places !== undefined) places[bestSlot] = place;
+      numbers[place] = moved;
+      if (places !== undefined) places[moved] = place;
       place = best;
     }
     keys[place] = key;
-    slots[place] = slot;
-    if (places !== undefined) places[slot] = place;
+    numbers[place] = number;
+    if (places !== undefined) places[number] = place;
   }
 }
 
-/** What is in the heap of ends: it is outdated when another item has the slot or the item another key. */
-interface End {
-  readonly slot: number;
-  readonly arrival: number;
-  readonly key: number;
+/** Items that have been sorted, with keys and numbers; those before `at` have left. */
+interface Run<T> {
+  readonly keys: Float64Array;
+  readonly numbers: Int32Array;
+  readonly items: (T | undefined)[];
+  at: number;
+}
+
+/**
+ * Many items, as sorted runs that are read from front to back. A large tree
+ * misses the cache at each level and again for the item; here only the first of
+ * each run are compared, and the next of a run lie side by side.
+ */
+class Backlog<T> {
+  length = 0;
+  /** The keys of the first of each run. A later run has the later items, so its number decides among equals. */
+  readonly #firsts: Tree = new Tree();
+  readonly #runs: Map<number, Run<T>> = new Map();
+  #next = 0;
+
+  get key(): number {
+    return this.#firsts.keyAt(0);
+  }
+
+  get number(): number {
+    const { numbers, at } = this.#first();
+    return numbers[at]!;
+  }
+
+  get item(): T {
+    const { items, at } = this.#first();
+    return items[at] as T;
+  }
+
+  take(): T {
+    const run = this.#first();
+    const item = run.items[run.at] as T;
+    run.items[run.at++] = undefined;
+    this.length--;
+    if (run.at < run.keys.length) this.#firsts.replaceFirst(run.keys[run.at]!);
+    else {
+      this.#runs.delete(this.#firsts.numberAt(0));
+      this.#firsts.removeAt(0);
+    }
+    return item;
+  }
+
+  /** Sorts all that is in a tree, which came after everything in here, and empties the tree. */
+  add(order: Tree, items: Column<T | undefined>): void {
+    if (this.#runs.size > RUNS + 2 * this.length / RUN) this.#merge();
+    const run = emptyRun<T>(order.length);
+    for (let at = 0; at < run.keys.length; at++) {
+      const number = order.numberAt(0);
+      run.keys[at] = order.keyAt(0);
+      run.numbers[at] = number;
+      run.items.push(items.take(number));
+      order.removeAt(0);
+    }
+    items.clear();
+    this.#append(run);
+  }
+
+  /** Puts everything into a tree. */
+  moveInto(order: Tree, items: Column<T | undefined>): void {
+    while (this.length > 0) {
+      const { key, number } = this;
+      order.push(key, number);
+      items.set(number, this.take());
+    }
+  }
+
+  mark(marks: Int32Array): void {
+    for (const { numbers, at } of this.#runs.values()) {
+      for (let place = at; place < numbers.length; place++) {
+        marks[numbers[place]!] = 1;
+      }
+    }
+  }
+
+  renumber(later: Int32Array): void {
+    for (const { numbers, at } of this.#runs.values()) {
+      for (let place = at; place < numbers.length; place++) {
+        numbers[place] = later[numbers[place]!]!;
+      }
+    }
+  }
+
+  /** Gives back the memory of what has left, and makes a few runs of many. */
+  #merge(): void {
+    const run = emptyRun<T>(this.length);
+    for (let at = 0; at < run.keys.length; at++) {
+      run.keys[at] = this.key;
+      run.numbers[at] = this.number;
+      run.items.push(this.take());
+    }
+    this.#append(run);
+  }
+
+  #append(run: Run<T>): void {
+    this.length += run.keys.length;
+    this.#firsts.push(run.keys[0]!, this.#next);
+    this.#runs.set(this.#next++, run);
+  }
+
+  #first(): Run<T> {
+    return this.#runs.get(this.#firsts.numberAt(0))!;
+  }
+}
+
+function emptyRun<T>(length: number): Run<T> {
+  return {
+    keys: new Float64Array(length),
+    numbers: new Int32Array(length),
+    items: [],
+    at: 0,
+  };
+}
+
+/**
+ * Values by number, in pages so that growing copies nothing. A page of which all
+ * are as usual takes no memory.
+ */
+class Column<V> {
+  readonly #usual: V;
+  #pages: (V[] | undefined)[] = [];
+
+  constructor(usual: V) {
+    this.#usual = usual;
+  }
+
+  get(number: number): V {
+    const page = this.#pages[number >> PAGE_SHIFT];
+    return page === undefined ? this.#usual : page[number & PAGE_MASK]!;
+  }
+
+  /** Returns a value and makes it the usual one. */
+  take(number: number): V {
+    const page = this.#pages[number >> PAGE_SHIFT];
+    if (page === undefined) return this.#usual;
+    const value = page[number & PAGE_MASK]!;
+    page[number & PAGE_MASK] = this.#usual;
+    return value;
+  }
+
+  /** Changes a value, or adds the next. */
+  set(number: number, value: V): void {
+    const page = this.#pages[number >> PAGE_SHIFT];
+    if (page !== undefined) page[number & PAGE_MASK] = value;
+    else if (value !== this.#usual) this.#begin(number, value);
+  }
+
+  #begin(number: number, value: V): void {
+    const page = new Array<V>(number & PAGE_MASK).fill(this.#usual);
+    page.push(value);
+    while (this.#pages.length < number >> PAGE_SHIFT) {
+      this.#pages.push(undefined);
+    }
+    this.#pages[number >> PAGE_SHIFT] = page;
+  }
+
+  /** Keeps the values of these numbers, which ascend; they are then numbered from 0. */
+  keep(numbers: Int32Array): void {
+    if (this.#pages.length === 0) return;
+    for (let next = 0; next < numbers.length; next++) {
+      this.set(next, this.get(numbers[next]!));
+    }
+    const last = numbers.length >> PAGE_SHIFT;
+    this.#pages.length = Math.min(this.#pages.length, last + 1);
+    const page = this.#pages[last];
+    if (page !== undefined) {
+      page.length = Math.min(page.length, numbers.length & PAGE_MASK);
+    }
+  }
+
+  clear(): void {
+    this.#pages = [];
+  }
+}
+
+/** An item that is stored more than once has several numbers. */
+function identify<T>(
+  identities: Map<T, number | number[]>,
+  item: T,
+  number: number,
+): void {
+  const others = identities.get(item);
+  if (others === undefined) identities.set(item, number);
+  else if (typeof others === "number") identities.set(item, [others, number]);
+  else others.push(number);
+}
+
+function forget<T>(
+  identities: Map<T, number | number[]>,
+  item: T,
+  number: number,
+): void {
+  const numbers = identities.get(item)!;
+  if (typeof numbers === "number" || numbers.length === 1) {
+    identities.delete(item);
+  } else numbers.splice(numbers.indexOf(number), 1);
 }
 
 function noRank(): never {
@@ -362,7 +659,8 @@ class RankedLine<T> implements WaitingLine<Putter<T>> {
   }
 
   remove(putter: Putter<T>): void {
-    this.#heap.remove(putter);
+    if (putter === this.first) this.#heap.shift();
+    else this.#heap.remove(putter);
     putter.line = undefined;
     this.#changed();
   }
