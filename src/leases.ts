@@ -171,9 +171,9 @@ export class Receiver<T> extends Taker<T> {
     this.#reject = reject;
   }
 
-  accept(item: T, weight = 1, rank?: unknown, note?: unknown): void {
+  accept(item: T, weight?: number, rank?: unknown, note?: unknown): void {
     this.leave();
-    const particulars = { weight, rank, note };
+    const particulars = { weight: weight ?? 1, rank, note };
     this.#resolve(this.#leases.lend(item, particulars, this.#visibility));
   }
 
