@@ -23,6 +23,13 @@
  * @module
  */
 
+export type { Clock } from "./src/clock.ts";
+export type {
+  Delivery,
+  DeliverySource,
+  NackOptions,
+  ReceiveOptions,
+} from "./src/delivery.ts";
 export { LaggedError, QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
 export { balance } from "./src/flow/balance.ts";

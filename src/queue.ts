@@ -7,9 +7,17 @@
  */
 
 import { bufferOf } from "./buffers/buffer.ts";
-import type { Buffer, Neighbour, Neighbourhood } from "./buffers/buffer.ts";
+import type {
+  Buffer,
+  Neighbour,
+  Neighbourhood,
+  Particulars,
+} from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
+import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
+import { checkMilliseconds, Leases, Receiver } from "./leases.ts";
+import type { LendingEnd, Note } from "./leases.ts";
 import {
   checkHighWaterMark,
   checkWeight,
@@ -99,6 +107,12 @@ export interface QueueStats {
   readonly waitingGets: number;
   /** Accepted items that nobody has marked as done, see {@linkcode Queue.join}. */
   readonly unfinished: number;
+  /** Items that are lent, see {@linkcode Queue.receive}. */
+  readonly inFlight: number;
+  /** Items that a `nack` with a delay keeps back. */
+  readonly delayed: number;
+  /** How many times a lent item came back. Each of them counts as taken again when it is. */
+  readonly returned: number;
   /** Registered producers that are not done yet. */
   readonly producers: number;
   /** Where the queue stands. */
@@ -197,6 +211,7 @@ export class Queue<T>
   /** Nothing about an arriving item has to be asked, of it or of others. */
   readonly #plain: boolean;
   readonly #overflow: Overflow;
+  readonly #timestamps: boolean;
   #highWaterMark: number;
   #state: QueueState = "open";
   /** Set by fail() and abort(). */
@@ -215,6 +230,8 @@ export class Queue<T>
   #clearedCount = 0;
   /** Items that came from other queues, less those that went there. */
   #movedCount = 0;
+  /** Items that came back from where they were lent to. */
+  #returnedCount = 0;
   /** Items that join() need not wait for any more. */
   #doneCount = 0;
   #peakLength = 0;
@@ -228,6 +245,7 @@ export class Queue<T>
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
   readonly #writables: Set<QueueWritable<T>> = new Set();
+  #leases: Leases<T> | undefined = undefined;
   #producerCount = 0;
   readonly #producerErrors: unknown[] = [];
 
@@ -241,11 +259,13 @@ export class Queue<T>
     this.#highWaterMark = this.#strategy.highWaterMark;
     this.#sizeOf = this.#strategy.size;
     this.#overflow = this.#strategy.overflow;
+    this.#timestamps = this.#strategy.timestamps;
     this.#buffer = bufferOf(options) ?? new Ring<T>();
     this.#putters = this.#buffer.line<T>?.() ?? new Line<Putter<T>>();
     this.#neighbours = this.#buffer.join?.(this.#asNeighbour());
     this.#plain = this.#sizeOf === undefined &&
-      this.#buffer.rank === undefined && this.#neighbours === undefined;
+      this.#buffer.rank === undefined && this.#neighbours === undefined &&
+      !this.#timestamps;
   }
 
   // -- State ------------------------------------------------------------------
@@ -683,6 +703,9 @@ export class Queue<T>
     this.#aborted = true;
     this.#failure = { reason };
     const items = this.#buffer.clear();
+    const delayed = this.#leases?.abort(reason) ?? [];
+    this.#returnedCount += delayed.length;
+    items.push(...delayed);
     this.#undeliveredCount += items.length;
     this.#markDone(items.length);
     this.#ready?.reject(reason);
@@ -904,6 +927,114 @@ export class Queue<T>
     return this.#joined.promise;
   }
 
+  // -- Items that are lent ----------------------------------------------------
+
+  /**
+   * Lends the next item, and waits for one while there is none, or while as many
+   * are lent as `maxInFlight` allows. The item is done when its delivery is
+   * acknowledged; it comes back, and is delivered again with the next higher
+   * `attempt`, by `nack`, when the time it was lent for is over, and at the end
+   * of an `await using` block without `ack`.
+   *
+   * It goes back to where it was taken from, whether or not there is room. While
+   * an item is lent it counts for {@linkcode Queue.join} and not for the bound,
+   * and a queue that was closed does not end. After `abort` the `signal` of each
+   * delivery is aborted; what comes back then goes to `onUndelivered`.
+   *
+   * Rejects as {@linkcode Queue.get} does, and then has taken nothing. O(1); a
+   * timer for each delivery with `visibility`.
+   *
+   * @example Nothing is lost with its worker
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<string>();
+   * await queue.put("task");
+   * {
+   *   await using delivery = await queue.receive();
+   *   assertEquals([delivery.item, delivery.attempt], ["task", 1]);
+   * } // left without ack(): the task goes back
+   * const again = await queue.receive({ visibility: 30_000 });
+   * assertEquals([again.item, again.attempt], ["task", 2]);
+   * assertEquals(again.ack(), true);
+   * await queue.join();
+   * ```
+   */
+  receive(options?: ReceiveOptions): Promise<Delivery<T>> {
+    let signal: AbortSignal | undefined;
+    const visibility = options?.visibility ?? Infinity;
+    try {
+      signal = signalOf("receive", options);
+      checkMilliseconds("receive", "visibility", visibility);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    const leases = this.#leases ??= new Leases<T>(this.#lendingEnd());
+    return new Promise((resolve, reject) => {
+      const receiver = new Receiver<T>(leases, visibility, resolve, reject);
+      leases.admit(receiver);
+      if (signal !== undefined && receiver.line !== undefined) {
+        this.#signals.of(signal).add(receiver);
+      }
+    });
+  }
+
+  #lendingEnd(): LendingEnd<T> {
+    return {
+      clock: this.#strategy.clock,
+      most: this.#strategy.maxInFlight,
+      serve: (receiver) => {
+        if (!this.#hasNext()) return this.#wait(receiver, undefined);
+        // The item goes over before the queue may end because of it.
+        this.#removeFor(receiver);
+        this.#afterRemoval();
+      },
+      done: () => {
+        this.#markDone(1);
+        this.#settleJoin();
+        this.#endIfDrained();
+      },
+      putBack: (item, particulars) => this.#putBack(item, particulars),
+    };
+  }
+
+  /** As `#remove`, together with what is known of the item. */
+  #removeFor(receiver: Receiver<T>): void {
+    if (!this.#hasOwn()) this.#neighbours!.fetch();
+    if (this.#buffer.length === 0) {
+      const { weight, rank } = this.#putters.first!;
+      return receiver.accept(this.#remove(), weight, rank, this.#noteNow());
+    }
+    const { weight, rank, note } = this.#buffer.next();
+    receiver.accept(this.#remove(), weight, rank, note ?? NEW);
+  }
+
+  /** What was lent is here again: for who waits, or stored whether or not there is room. */
+  #putBack(item: T, particulars: Particulars): void {
+    this.#returnedCount++;
+    if (this.#state === "errored") {
+      this.#undeliveredCount++;
+      this.#markDone(1);
+      this.#settleJoin();
+      return this.#report([item], "abort");
+    }
+    const getter = this.#oldestGetter();
+    if (getter !== undefined) {
+      const { weight, rank, note } = particulars;
+      this.#takenCount++;
+      getter.accept(item, weight, rank, note);
+      return this.#endIfDrained();
+    }
+    if (this.#neighbours?.isWaiting() === true) {
+      this.#movedCount--;
+      this.#neighbours.deliver(item, particulars);
+      return this.#endIfDrained();
+    }
+    this.#buffer.putBack(item, particulars);
+    this.#notePeak();
+  }
+
   /** A frozen snapshot of the counters. Costs nothing between calls. */
   stats(): QueueStats {
     return Object.freeze({
@@ -917,8 +1048,11 @@ export class Queue<T>
       dropped: this.#droppedCount,
       undelivered: this.#undeliveredCount,
       waitingPuts: this.#putters.length,
-      waitingGets: this.#getters.length,
+      waitingGets: this.#getters.length + (this.#leases?.waiting ?? 0),
       unfinished: this.#unfinished(),
+      inFlight: this.#leases?.held ?? 0,
+      delayed: this.#leases?.delayed.size ?? 0,
+      returned: this.#returnedCount,
       producers: this.#producerCount,
       state: this.#state,
     });
@@ -937,14 +1071,15 @@ export class Queue<T>
       if (getter !== undefined) {
         this.#putCount++;
         this.#takenCount++;
-        getter.accept(item);
+        getter.accept(item, weight, rank, this.#noteNow());
         return true;
       }
     }
     if (this.#neighbours?.isWaiting() === true) {
       this.#putCount++;
       this.#movedCount--;
-      this.#neighbours.deliver(item);
+      const note = this.#noteNow();
+      this.#neighbours.deliver(item, { weight, rank, note });
       return true;
     }
     if (!this.#hasRoom()) return false;
@@ -954,9 +1089,19 @@ export class Queue<T>
   }
 
   #store(item: T, weight: number, rank: unknown): void {
-    const buffer = this.#buffer;
-    buffer.push(item, weight, rank);
-    if (buffer.length > this.#peakLength) this.#peakLength = buffer.length;
+    if (!this.#timestamps) this.#buffer.push(item, weight, rank);
+    else this.#buffer.push(item, weight, rank, this.#noteNow());
+    this.#notePeak();
+  }
+
+  #notePeak(): void {
+    const { length } = this.#buffer;
+    if (length > this.#peakLength) this.#peakLength = length;
+  }
+
+  #noteNow(): Note {
+    if (!this.#timestamps) return NEW;
+    return { attempt: 0, enqueuedAt: this.#strategy.clock.now() };
   }
 
   /** Passes over native reads that were given up, see `views/readable.ts`. */
@@ -1071,6 +1216,7 @@ export class Queue<T>
 
   #endIfDrained(): void {
     if (this.#state !== "closing" || this.#hasOwn()) return;
+    if (this.#leases !== undefined && this.#leases.outstanding > 0) return;
     if (this.#neighbours?.mayHaveItems() === true) return;
     const failure = this.#failure;
     this.#state = failure === undefined ? "closed" : "errored";
@@ -1268,10 +1414,13 @@ export class Queue<T>
       get unfinished(): number {
         return queue().#unfinished();
       },
-      deliver: (item) => {
+      get lent(): number {
+        return queue().#aborted ? 0 : queue().#leases?.outstanding ?? 0;
+      },
+      deliver: (item, { weight, rank, note }) => {
         this.#movedCount++;
         this.#takenCount++;
-        this.#oldestGetter()!.accept(item);
+        this.#oldestGetter()!.accept(item, weight, rank, note);
       },
       admitOne: () => {
         const putter = this.#putters.first!;
@@ -1291,7 +1440,7 @@ export class Queue<T>
       received: (count, done) => {
         this.#movedCount += count;
         this.#doneCount += done;
-        this.#peakLength = Math.max(this.#peakLength, this.#buffer.length);
+        this.#notePeak();
       },
       endIfDrained: () => this.#endIfDrained(),
     };
@@ -1316,9 +1465,9 @@ export class Queue<T>
       "there is room, so no put waits",
     );
     expect(
-      this.#putCount + this.#movedCount ===
+      this.#putCount + this.#movedCount + this.#returnedCount ===
         this.#takenCount + stored + this.#undeliveredCount + this.#clearedCount,
-      "put + moved here = taken + stored + undelivered + cleared",
+      "put + moved here + returned = taken + stored + undelivered + cleared",
     );
     expect(this.#unfinished() >= 0, "no more is done than was put");
     expect(
@@ -1334,6 +1483,7 @@ export class Queue<T>
     );
     expect(
       this.#state !== "closing" || this.#hasOwn() ||
+        (this.#leases !== undefined && this.#leases.outstanding > 0) ||
         this.#neighbours?.mayHaveItems() === true,
       "a closing queue has something left",
     );
@@ -1351,6 +1501,9 @@ export class Queue<T>
     isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
+
+/** Of an item that was put at a time that nobody noted. */
+const NEW: Note = { attempt: 0, enqueuedAt: undefined };
 
 const RANKS: readonly QueueState[] = ["open", "closing", "closed", "errored"];
 

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { checkClock, systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
 
 /**
@@ -43,6 +45,12 @@ export interface QueueOptions<T> extends QueuingStrategy<T> {
   onUndelivered?: (item: T, reason: UndeliveredReason) => void;
   /** A name for messages and `stats()`. */
   name?: string;
+  /** How many items may be lent at a time, see `receive()`; any number unless told. */
+  maxInFlight?: number;
+  /** Notes when each item was put, for deliveries and monitors; costs a look at the clock an item. False unless told. */
+  timestamps?: boolean;
+  /** Where time comes from, for leases and timestamps; `performance.now` and `setTimeout` unless told. */
+  clock?: Clock;
 }
 
 /** {@linkcode QueueOptions} after the check, defaults filled in. */
@@ -55,6 +63,9 @@ export interface Strategy<T> {
     | ((item: T, reason: UndeliveredReason) => void)
     | undefined;
   readonly name: string;
+  readonly maxInFlight: number;
+  readonly timestamps: boolean;
+  readonly clock: Clock;
 }
 
 /** Reads each option once, through its getter where it has one. */
@@ -89,7 +100,27 @@ export function readStrategy<T>(
       `Cannot make a queue: name must be a string, received ${received(name)}`,
     );
   }
-  return { highWaterMark, size, overflow, onUndelivered, name };
+  const { maxInFlight = Infinity, timestamps = false, clock = systemClock } =
+    options;
+  checkMaxInFlight(maxInFlight);
+  if (typeof timestamps !== "boolean") {
+    throw new TypeError(
+      `Cannot make a queue: timestamps must be a boolean, received ${
+        received(timestamps)
+      }`,
+    );
+  }
+  checkClock("make a queue", clock);
+  return {
+    highWaterMark,
+    size,
+    overflow,
+    onUndelivered,
+    name,
+    maxInFlight,
+    timestamps,
+    clock,
+  };
 }
 
 /** Tells of an item that reaches no consumer. What the callback throws is printed and goes no further. */
@@ -118,6 +149,22 @@ export function checkHighWaterMark(action: string, value: unknown): void {
   if (!(value >= 0)) {
     throw new RangeError(
       `Cannot ${action}: highWaterMark must be 0 or more, received ${value}`,
+    );
+  }
+}
+
+function checkMaxInFlight(value: unknown): void {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot make a queue: maxInFlight must be a number, received ${
+        received(value)
+      }`,
+    );
+  }
+  if (!(value >= 1) || (value !== Infinity && !Number.isInteger(value))) {
+    throw new RangeError(
+      `Cannot make a queue: maxInFlight must be a whole number of 1 or more, ` +
+        `received ${value}`,
     );
   }
 }

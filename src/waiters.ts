@@ -107,8 +107,13 @@ export class Putter<T> extends Waiter {
 
 /** Someone who waits for an item. */
 export abstract class Taker<T> extends Waiter {
-  /** Takes an item and leaves, unless it wants more. */
-  abstract accept(item: T): void;
+  /** Takes an item and leaves, unless it wants more. The rest is for who may put the item back. */
+  abstract accept(
+    item: T,
+    weight?: number,
+    rank?: unknown,
+    note?: unknown,
+  ): void;
   /** Learns that no item will come. It has left already. */
   abstract end(): void;
 

@@ -639,6 +639,9 @@ class Session {
       waitingPuts: model.puts.length,
       waitingGets: model.gets.length,
       unfinished: model.unfinished,
+      inFlight: 0,
+      delayed: 0,
+      returned: 0,
       producers: model.counts.producers,
       state: model.state,
     };

@@ -23,8 +23,12 @@ export interface Buffer<T, R = unknown> {
   rank?(item: T, options: object | undefined): R;
   /** The line in which puts wait for room; left out where they wait in the order of arrival. */
   line?<P>(): WaitingLine<Putter<P>>;
-  /** Stores an item. */
-  push(item: T, weight: number, rank: R): void;
+  /** Stores an item, and what the queue wants to know about it later, if anything. */
+  push(item: T, weight: number, rank: R, note?: unknown): void;
+  /** What is known of the item whose turn it is. Only called when there is one. */
+  next(): Particulars<R>;
+  /** Stores an item that was removed, so that it is its turn again. */
+  putBack(item: T, particulars: Particulars<R>): void;
   /** Removes the item whose turn it is. Only called when there is one. */
   shift(): T;
   /** Whether a stored item should make way for an arriving one of that rank. */
@@ -35,6 +39,13 @@ export interface Buffer<T, R = unknown> {
   clear(): T[];
   /** Called once, by the queue, where items may go to other queues and come from them; left out where not. */
   join?(neighbour: Neighbour<T>): Neighbourhood<T>;
+}
+
+/** What a buffer knows of an item. */
+export interface Particulars<R = unknown> {
+  readonly weight: number;
+  readonly rank?: R;
+  readonly note: unknown;
 }
 
 /** What a queue tells, and does for, the others that it shares items with. */
@@ -49,8 +60,10 @@ export interface Neighbour<T> {
   readonly room: number;
   /** Accepted items that nobody has marked as done. */
   readonly unfinished: number;
+  /** Items that were taken and may come back. */
+  readonly lent: number;
   /** Gives an item that was put elsewhere to its oldest waiting get. Only called when there is one. */
-  deliver(item: T): void;
+  deliver(item: T, particulars: Particulars): void;
   /** Lets the first waiting put in whether or not there is room. Only called when there is one. */
   admitOne(): void;
   /** So many of its items have gone to another buffer; tells how many of them were marked as done. */
@@ -72,7 +85,7 @@ export interface Neighbourhood<T> {
   /** Whether somebody waits for an item. */
   isWaiting(): boolean;
   /** Gives an arriving item to the one who has waited longest. Only called when somebody waits. */
-  deliver(item: T): void;
+  deliver(item: T, particulars: Particulars): void;
   /** The queue has ended. */
   ended(): void;
 }
@@ -98,6 +111,13 @@ export function storedIn<T>(
     ordered.onUndelivered = options.onUndelivered;
   }
   if (options?.name !== undefined) ordered.name = options.name;
+  if (options?.maxInFlight !== undefined) {
+    ordered.maxInFlight = options.maxInFlight;
+  }
+  if (options?.timestamps !== undefined) {
+    ordered.timestamps = options.timestamps;
+  }
+  if (options?.clock !== undefined) ordered.clock = options.clock;
   return ordered;
 }
 

@@ -9,7 +9,7 @@
  */
 
 import type { Putter, WaitingLine } from "../waiters.ts";
-import type { Buffer } from "./buffer.ts";
+import type { Buffer, Particulars } from "./buffer.ts";
 
 /** A node has 4 children: two levels of a binary tree for one line of cache. */
 const SHIFT = 2;
@@ -41,6 +41,8 @@ export interface Rank {
  *   items have left as are stored.
  * - `evict` takes the last in order, O(log n) amortised; what that takes is made
  *   and dropped likewise.
+ * - What is put back comes before its equals. While the heap knows where each item
+ *   is, for one of those two, it comes behind them.
  *
  * Items are numbered as they arrive, so that a number tells both where the item
  * is and which of two equals came first. What is sorted is a key and a number. At
@@ -61,6 +63,7 @@ export class Heap<T> implements Buffer<T, Rank> {
   readonly #items: Column<T | undefined> = new Column<T | undefined>(undefined);
   readonly #weights: Column<number> = new Column(1);
   readonly #since: Column<number> = new Column(0);
+  readonly #notes: Column<unknown> = new Column<unknown>(undefined);
   /** The number of the next to arrive. */
   #next = 0;
   /** While above 0, what is stored keeps its number and no number is given twice. */
@@ -79,21 +82,30 @@ export class Heap<T> implements Buffer<T, Rank> {
     return this.#order.length + this.#backlog.length;
   }
 
-  push(item: T, weight: number, rank: Rank): void {
+  push(item: T, weight: number, rank: Rank, note?: unknown): void {
     if (this.#next > 2 * this.length + SPARE) this.#renumber();
     if (this.#order.length >= RUN && !this.#unrolled) {
       this.#backlog.add(this.#order, this.#items);
     }
-    const number = this.#next++;
-    this.#items.set(number, item);
-    this.#weights.set(number, weight);
-    this.#since.set(number, rank.since);
-    this.size += weight;
-    if (this.#identities !== undefined) {
-      identify(this.#identities, item, number);
-    }
-    this.#fromTheEnd?.push(-rank.key, ~number);
-    this.#order.push(rank.key, number);
+    this.#append(item, this.#enter(item, weight, rank, note), rank.key);
+  }
+
+  next(): Particulars<Rank> {
+    const isBacklog = this.#isBacklogFirst();
+    const number = isBacklog ? this.#backlog.number : this.#order.numberAt(0);
+    const key = isBacklog ? this.#backlog.key : this.#order.keyAt(0);
+    return {
+      weight: this.#weights.get(number),
+      rank: { key, since: this.#since.get(number) },
+      note: this.#notes.get(number),
+    };
+  }
+
+  putBack(item: T, { weight, rank, note }: Particulars<Rank>): void {
+    const { key } = rank!;
+    const number = this.#enter(item, weight, rank!, note);
+    if (this.#unrolled) this.#append(item, number, key);
+    else this.#backlog.addFirst(key, number, item);
   }
 
   shift(): T {
@@ -149,6 +161,25 @@ export class Heap<T> implements Buffer<T, Rank> {
 
   // -- Storing ----------------------------------------------------------------
 
+  /** Writes down all but where it is in order. */
+  #enter(item: T, weight: number, rank: Rank, note: unknown): number {
+    const number = this.#next++;
+    this.#weights.set(number, weight);
+    this.#since.set(number, rank.since);
+    this.#notes.set(number, note);
+    this.size += weight;
+    if (this.#identities !== undefined) {
+      identify(this.#identities, item, number);
+    }
+    this.#fromTheEnd?.push(-rank.key, ~number);
+    return number;
+  }
+
+  #append(item: T, number: number, key: number): void {
+    this.#items.set(number, item);
+    this.#order.push(key, number);
+  }
+
   #removeAt(place: number): T {
     const number = this.#order.numberAt(place);
     const item = this.#items.take(number) as T;
@@ -159,6 +190,7 @@ export class Heap<T> implements Buffer<T, Rank> {
   /** What follows when an item has been taken out. */
   #gone(number: number, item: T): T {
     this.size -= this.#weights.get(number);
+    this.#notes.take(number);
     if (this.#identities !== undefined) forget(this.#identities, item, number);
     if (this.length === 0) this.#empty();
     return item;
@@ -172,6 +204,7 @@ export class Heap<T> implements Buffer<T, Rank> {
     this.#unrolled = false;
     this.#weights.clear();
     this.#since.clear();
+    this.#notes.clear();
     if (this.#next > SPARE) {
       // The memory of a backlog is given back.
       this.#items.clear();
@@ -205,9 +238,9 @@ export class Heap<T> implements Buffer<T, Rank> {
     }
     this.#order.renumber(later);
     this.#backlog.renumber(later);
-    for (const column of [this.#items, this.#weights, this.#since]) {
-      column.keep(kept);
-    }
+    for (
+      const column of [this.#items, this.#weights, this.#since, this.#notes]
+    ) column.keep(kept);
     this.#next = next;
   }
 
@@ -449,27 +482,29 @@ interface Run<T> {
  */
 class Backlog<T> {
   length = 0;
-  /** The keys of the first of each run. A later run has the later items, so its number decides among equals. */
+  /** The keys of the first of each run. A run with a higher number has the later items, so that decides among equals. */
   readonly #firsts: Tree = new Tree();
   readonly #runs: Map<number, Run<T>> = new Map();
   #next = 0;
+  /** The number of the run that is before all others. */
+  #first = 0;
 
   get key(): number {
     return this.#firsts.keyAt(0);
   }
 
   get number(): number {
-    const { numbers, at } = this.#first();
+    const { numbers, at } = this.#firstRun();
     return numbers[at]!;
   }
 
   get item(): T {
-    const { items, at } = this.#first();
+    const { items, at } = this.#firstRun();
     return items[at] as T;
   }
 
   take(): T {
-    const run = this.#first();
+    const run = this.#firstRun();
     const item = run.items[run.at] as T;
     run.items[run.at++] = undefined;
     this.length--;
@@ -493,7 +528,16 @@ class Backlog<T> {
       order.removeAt(0);
     }
     items.clear();
-    this.#append(run);
+    this.#include(run, this.#next++);
+  }
+
+  /** Adds an item that comes before its equals. */
+  addFirst(key: number, number: number, item: T): void {
+    const run = emptyRun<T>(1);
+    run.keys[0] = key;
+    run.numbers[0] = number;
+    run.items.push(item);
+    this.#include(run, --this.#first);
   }
 
   /** Puts everything into a tree. */
@@ -529,16 +573,16 @@ class Backlog<T> {
       run.numbers[at] = this.number;
       run.items.push(this.take());
     }
-    this.#append(run);
+    this.#include(run, this.#next++);
   }
 
-  #append(run: Run<T>): void {
+  #include(run: Run<T>, number: number): void {
     this.length += run.keys.length;
-    this.#firsts.push(run.keys[0]!, this.#next);
-    this.#runs.set(this.#next++, run);
+    this.#firsts.push(run.keys[0]!, number);
+    this.#runs.set(number, run);
   }
 
-  #first(): Run<T> {
+  #firstRun(): Run<T> {
     return this.#runs.get(this.#firsts.numberAt(0))!;
   }
 }

@@ -8,7 +8,12 @@
  * @module
  */
 
-import type { Buffer, Neighbour, Neighbourhood } from "./buffer.ts";
+import type {
+  Buffer,
+  Neighbour,
+  Neighbourhood,
+  Particulars,
+} from "./buffer.ts";
 import { Ring } from "./ring.ts";
 
 /** How lanes steal. */
@@ -39,7 +44,9 @@ export class Lanes<T> {
   }
 
   mayHaveItems(): boolean {
-    return this.all.some((lane) => lane.queue.open || lane.load > 0);
+    return this.all.some(({ queue, load }) =>
+      queue.open || load > 0 || queue.lent > 0
+    );
   }
 
   /** Of the lanes in which somebody waits for an item, the one where this began first. */
@@ -81,10 +88,10 @@ export class Lanes<T> {
   }
 
   /** Gives an item that was put into the lane to the one that has waited longest. */
-  deliver(lane: Lane<T>, item: T): void {
+  deliver(lane: Lane<T>, item: T, particulars: Particulars): void {
     const thief = this.longestWaiting()!;
     this.#note(lane, thief, 1);
-    thief.queue.deliver(item);
+    thief.queue.deliver(item, particulars);
   }
 
   #note(victim: Lane<T>, thief: Lane<T>, count: number): void {
@@ -159,8 +166,8 @@ export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
     return this.#lanes.longestWaiting() !== undefined;
   }
 
-  deliver(item: T): void {
-    this.#lanes.deliver(this, item);
+  deliver(item: T, particulars: Particulars): void {
+    this.#lanes.deliver(this, item, particulars);
   }
 
   ended(): void {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Buffer } from "./buffer.ts";
+import type { Buffer, Particulars } from "./buffer.ts";
 
 const SMALLEST = 16;
 
@@ -13,7 +13,8 @@ const SMALLEST = 16;
  *
  * - Every operation is O(1), growth and shrinking amortised.
  * - 8 to 16 bytes an item while all weigh 1; the weights get a ring of their
- *   own with the first item that weighs something else.
+ *   own with the first item that weighs something else, and so do the notes with
+ *   the first item that has one.
  * - A slot is emptied when its item leaves, and a ring that a backlog has
  *   blown up gives the memory back.
  */
@@ -22,6 +23,7 @@ export class Ring<T> implements Buffer<T> {
   size = 0;
   #slots: (T | undefined)[] = emptySlots(SMALLEST);
   #weights: number[] | undefined = undefined;
+  #notes: unknown[] | undefined = undefined;
   #head = 0;
   /** Always the capacity − 1. Wraps an index by `& #mask`. */
   #mask: number = SMALLEST - 1;
@@ -33,14 +35,21 @@ export class Ring<T> implements Buffer<T> {
     this.#newestFirst = options.newestFirst === true;
   }
 
-  push(item: T, weight: number): void {
+  push(item: T, weight: number, _rank?: unknown, note?: unknown): void {
     if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
-    const index = (this.#head + this.length) & this.#mask;
-    this.#slots[index] = item;
-    if (this.#weights !== undefined) this.#weights[index] = weight;
-    else if (weight !== 1) this.#keepWeights(index, weight);
-    this.length++;
-    this.size += weight;
+    this.#fill((this.#head + this.length) & this.#mask, item, weight, note);
+  }
+
+  next(): Particulars {
+    const place = this.#newestFirst ? this.length - 1 : 0;
+    return { weight: this.#weightAt(place), note: this.#noteAt(place) };
+  }
+
+  putBack(item: T, { weight, note }: Particulars): void {
+    if (this.#newestFirst) return this.push(item, weight, undefined, note);
+    if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
+    this.#head = (this.#head - 1) & this.#mask;
+    this.#fill(this.#head, item, weight, note);
   }
 
   /** The item so many places behind the oldest one; it stays. */
@@ -75,6 +84,7 @@ export class Ring<T> implements Buffer<T> {
     this.#mask = SMALLEST - 1;
     this.#fewest = 0;
     this.#weights = undefined;
+    this.#notes = undefined;
     return items;
   }
 
@@ -91,7 +101,8 @@ export class Ring<T> implements Buffer<T> {
     }
     for (let place = this.length - count; place < this.length; place++) {
       const index = (this.#head + place) & this.#mask;
-      to.push(this.#slots[index] as T, this.#weightAt(place));
+      const weight = this.#weightAt(place);
+      to.push(this.#slots[index] as T, weight, undefined, this.#noteAt(place));
     }
     for (let left = count; left > 0; left--) {
       this.#remove((this.#head + this.length - 1) & this.#mask);
@@ -101,6 +112,20 @@ export class Ring<T> implements Buffer<T> {
 
   #weightAt(place: number): number {
     return this.#weights?.[(this.#head + place) & this.#mask] ?? 1;
+  }
+
+  #noteAt(place: number): unknown {
+    return this.#notes?.[(this.#head + place) & this.#mask];
+  }
+
+  #fill(index: number, item: T, weight: number, note: unknown): void {
+    this.#slots[index] = item;
+    if (this.#weights !== undefined) this.#weights[index] = weight;
+    else if (weight !== 1) this.#keepWeights(index, weight);
+    if (this.#notes !== undefined) this.#notes[index] = note;
+    else if (note !== undefined) this.#keepNotes(index, note);
+    this.length++;
+    this.size += weight;
   }
 
   #removeOldest(): T {
@@ -113,6 +138,7 @@ export class Ring<T> implements Buffer<T> {
     const slots = this.#slots;
     const item = slots[index] as T;
     slots[index] = undefined;
+    if (this.#notes !== undefined) this.#notes[index] = undefined;
     const length = --this.length;
     if (this.#weights === undefined) this.size = length;
     // Fractions added and taken off again drift; an empty ring weighs nothing.
@@ -131,6 +157,9 @@ export class Ring<T> implements Buffer<T> {
         capacity,
       ) as number[];
     }
+    if (this.#notes !== undefined) {
+      this.#notes = unrolled(this.#notes, this.#head, this.length, capacity);
+    }
     this.#head = 0;
     this.#mask = capacity - 1;
     this.#fewest = capacity > SMALLEST * 2 ? capacity / 4 : 0;
@@ -139,6 +168,11 @@ export class Ring<T> implements Buffer<T> {
   #keepWeights(index: number, weight: number): void {
     this.#weights = new Array<number>(this.#mask + 1).fill(1);
     this.#weights[index] = weight;
+  }
+
+  #keepNotes(index: number, note: unknown): void {
+    this.#notes = emptySlots(this.#mask + 1);
+    this.#notes[index] = note;
   }
 }
 

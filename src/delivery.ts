@@ -1,0 +1,51 @@
+/**
+ * Items that are lent to whoever works on them, until that one says what became
+ * of them.
+ *
+ * @module
+ */
+
+/** Options of {@linkcode DeliverySource.receive}. */
+export interface ReceiveOptions {
+  /** Gives up waiting: the promise rejects with the signal's reason and nothing is taken. */
+  signal?: AbortSignal | undefined;
+  /** How many milliseconds the item is lent for before somebody else gets it; for ever unless told. */
+  visibility?: number | undefined;
+}
+
+/** Options of {@linkcode Delivery.nack}. */
+export interface NackOptions {
+  /** How many milliseconds to wait before the item may be delivered again; 0 unless told. */
+  delay?: number | undefined;
+  /** Why, for whoever looks at the queue. */
+  reason?: unknown;
+}
+
+/**
+ * An item that is lent. It is done with `ack()`, and goes back with `nack()`, when
+ * the time it was lent for is over, or when an `await using` block ends without
+ * either. After that the delivery is lost: `ack`, `nack` and `extend` are false and
+ * change nothing.
+ */
+export interface Delivery<T> extends AsyncDisposable {
+  /** The item. */
+  readonly item: T;
+  /** How many times it was delivered, this time included; from 1. */
+  readonly attempt: number;
+  /** When it was put, on the clock of the queue; undefined where the queue does not note it. */
+  readonly enqueuedAt: number | undefined;
+  /** Aborts when the delivery is lost before `ack` or `nack`: the item may be with somebody else now. */
+  readonly signal: AbortSignal;
+  /** The item is done. False when the delivery was lost before. */
+  ack(): boolean | Promise<boolean>;
+  /** The item goes back to the head of the queue, to be delivered again. False when the delivery was lost before. */
+  nack(options?: NackOptions): boolean | Promise<boolean>;
+  /** Lends the item for so many milliseconds from now. False when the delivery was lost before. */
+  extend(milliseconds: number): boolean | Promise<boolean>;
+}
+
+/** Where deliveries come from: a `Queue`, or a queue on an engine. */
+export interface DeliverySource<T> {
+  /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once the source is closed and empty. */
+  receive(options?: ReceiveOptions): Promise<Delivery<T>>;
+}

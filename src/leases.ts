@@ -1,0 +1,319 @@
+/**
+ * What a queue has lent: who holds which item, for how long, and what becomes of
+ * it.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+import { QueueClosedError, received } from "./errors.ts";
+import type { Delivery, NackOptions } from "./delivery.ts";
+import type { Particulars } from "./buffers/buffer.ts";
+import { FULFILLED, Line, Taker } from "./waiters.ts";
+
+/** What is known of an item beside its weight and rank. */
+export interface Note {
+  /** How many times it was delivered. */
+  readonly attempt: number;
+  /** When it was put, where that is noted. */
+  readonly enqueuedAt: number | undefined;
+}
+
+/** What leases need of the queue behind them. */
+export interface LendingEnd<T> {
+  readonly clock: Clock;
+  /** How many items may be lent at a time. */
+  readonly most: number;
+  /** Gives the next item to the receiver, now or later. */
+  serve(receiver: Receiver<T>): void;
+  /** A lent item is done. */
+  done(): void;
+  /** A lent item comes back. */
+  putBack(item: T, particulars: Particulars): void;
+}
+
+/** The leases of one queue. */
+export class Leases<T> {
+  readonly end: LendingEnd<T>;
+  /** Items that are lent. */
+  held = 0;
+  /** Items that wait for the end of a `nack` with a delay. */
+  readonly delayed: Set<Lease<T>> = new Set();
+  readonly #open: Set<Lease<T>> = new Set();
+  /** Receivers that wait for an item: each may need a lease. */
+  #reserved = 0;
+  /** Receivers that wait until they may wait for an item. */
+  readonly #line: Line<Receiver<T>> = new Line();
+
+  constructor(end: LendingEnd<T>) {
+    this.end = end;
+  }
+
+  /** Items that may still come back. */
+  get outstanding(): number {
+    return this.held + this.delayed.size;
+  }
+
+  /** Receivers that wait for others to be done. */
+  get waiting(): number {
+    return this.#line.length;
+  }
+
+  /** Serves the receiver as soon as no more than `most` items are lent with it. */
+  admit(receiver: Receiver<T>): void {
+    if (this.#line.first !== undefined || !this.#hasRoom()) {
+      this.#line.push(receiver);
+    } else this.#serve(receiver);
+  }
+
+  /** A receiver got its item. */
+  lend(
+    item: T,
+    particulars: Particulars,
+    visibility: number,
+  ): Lease<T> {
+    this.#reserved--;
+    this.held++;
+    const lease = new Lease(this, item, particulars, visibility);
+    this.#open.add(lease);
+    return lease;
+  }
+
+  /** A receiver goes without an item. */
+  unreserve(): void {
+    this.#reserved--;
+    this.#admitNext();
+  }
+
+  done(lease: Lease<T>): void {
+    this.#close(lease);
+    this.end.done();
+    this.#admitNext();
+  }
+
+  /** The item is the queue's again, after a while. */
+  putBack(lease: Lease<T>, delay: number): void {
+    this.#close(lease);
+    if (delay > 0) {
+      this.delayed.add(lease);
+      lease.startTimer(delay, () => {
+        this.delayed.delete(lease);
+        this.end.putBack(lease.item, lease.particulars);
+      });
+    } else this.end.putBack(lease.item, lease.particulars);
+    this.#admitNext();
+  }
+
+  /** The queue was aborted: tells all who hold an item, and returns those that were to come back later. */
+  abort(reason: unknown): T[] {
+    const items: T[] = [];
+    for (const lease of this.delayed) {
+      lease.stopTimer();
+      items.push(lease.item);
+    }
+    this.delayed.clear();
+    for (
+      let receiver = this.#line.first;
+      receiver !== undefined;
+      receiver = this.#line.first
+    ) {
+      receiver.leave();
+      receiver.reject(reason);
+    }
+    for (const lease of [...this.#open]) lease.tell(reason);
+    return items;
+  }
+
+  #close(lease: Lease<T>): void {
+    this.held--;
+    this.#open.delete(lease);
+  }
+
+  #hasRoom(): boolean {
+    return this.held + this.#reserved < this.end.most;
+  }
+
+  #serve(receiver: Receiver<T>): void {
+    this.#reserved++;
+    receiver.reserved = true;
+    this.end.serve(receiver);
+  }
+
+  #admitNext(): void {
+    while (this.#line.first !== undefined && this.#hasRoom()) {
+      const receiver = this.#line.first;
+      // It stays in the group of its signal.
+      this.#line.remove(receiver);
+      this.#serve(receiver);
+    }
+  }
+}
+
+/** Waits for an item that is to be lent. */
+export class Receiver<T> extends Taker<T> {
+  /** Whether it has been promised a lease. */
+  reserved = false;
+  readonly #leases: Leases<T>;
+  readonly #visibility: number;
+  readonly #resolve: (delivery: Delivery<T>) => void;
+  readonly #reject: (reason: unknown) => void;
+
+  constructor(
+    leases: Leases<T>,
+    visibility: number,
+    resolve: (delivery: Delivery<T>) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    super();
+    this.#leases = leases;
+    this.#visibility = visibility;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  accept(item: T, weight?: number, rank?: unknown, note?: unknown): void {
+    this.leave();
+    const particulars = { weight: weight ?? 1, rank, note };
+    this.#resolve(this.#leases.lend(item, particulars, this.#visibility));
+  }
+
+  end(): void {
+    this.reject(
+      new QueueClosedError(
+        "Cannot receive: the queue must be open or hold items, " +
+          "received one that is closed and empty",
+      ),
+    );
+  }
+
+  reject(reason: unknown): void {
+    this.#reject(reason);
+    if (this.reserved) this.#leases.unreserve();
+  }
+}
+
+/** An item that is lent. */
+class Lease<T> implements Delivery<T> {
+  readonly item: T;
+  readonly attempt: number;
+  readonly enqueuedAt: number | undefined;
+  readonly particulars: Particulars;
+  readonly #leases: Leases<T>;
+  #held = true;
+  #timer: unknown = undefined;
+  /** Made when somebody asks for the signal. */
+  #controller: AbortController | undefined = undefined;
+  #lost: { reason: unknown } | undefined = undefined;
+
+  constructor(
+    leases: Leases<T>,
+    item: T,
+    { weight, rank, note }: Particulars,
+    visibility: number,
+  ) {
+    const { attempt, enqueuedAt } = note as Note;
+    this.item = item;
+    this.attempt = attempt + 1;
+    this.enqueuedAt = enqueuedAt;
+    this.particulars = {
+      weight,
+      rank,
+      note: { attempt: this.attempt, enqueuedAt } satisfies Note,
+    };
+    this.#leases = leases;
+    this.#expireAfter(visibility);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#lost !== undefined) this.#controller.abort(this.#lost.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  ack(): boolean {
+    if (!this.#giveUp()) return false;
+    this.#leases.done(this);
+    return true;
+  }
+
+  nack(options?: NackOptions): boolean {
+    const delay = options?.delay ?? 0;
+    checkMilliseconds("nack", "delay", delay);
+    if (!this.#giveUp()) return false;
+    this.#leases.putBack(this, delay);
+    return true;
+  }
+
+  extend(milliseconds: number): boolean {
+    checkMilliseconds("extend", "milliseconds", milliseconds);
+    if (!this.#held) return false;
+    this.stopTimer();
+    this.#expireAfter(milliseconds);
+    return true;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.nack();
+    return FULFILLED;
+  }
+
+  /** Tells whoever works on the item to stop. */
+  tell(reason: unknown): void {
+    if (this.#lost !== undefined) return;
+    this.#lost = { reason };
+    this.#controller?.abort(reason);
+  }
+
+  startTimer(milliseconds: number, ring: () => void): void {
+    this.#timer = this.#leases.end.clock.setTimer(ring, milliseconds);
+  }
+
+  stopTimer(): void {
+    if (this.#timer === undefined) return;
+    this.#leases.end.clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #giveUp(): boolean {
+    if (!this.#held) return false;
+    this.#held = false;
+    this.stopTimer();
+    return true;
+  }
+
+  #expireAfter(milliseconds: number): void {
+    if (milliseconds === Infinity) return;
+    this.startTimer(milliseconds, () => {
+      this.#held = false;
+      this.#leases.putBack(this, 0);
+      this.tell(
+        new DOMException(
+          "The item was lent for longer than its visibility",
+          "TimeoutError",
+        ),
+      );
+    });
+  }
+}
+
+/** A number of milliseconds of 0 or more; Infinity is one. */
+export function checkMilliseconds(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot ${action}: ${name} must be a number of milliseconds, received ${
+        received(value)
+      }`,
+    );
+  }
+  if (!(value >= 0)) {
+    throw new RangeError(
+      `Cannot ${action}: ${name} must be 0 milliseconds or more, received ${value}`,
+    );
+  }
+}
