@@ -22,6 +22,7 @@ const LAYERS: readonly string[][] = [
     "src/flow/concurrent_map.ts",
     "src/flow/partition.ts",
   ],
+  ["src/monitor.ts"],
   ["mod.ts"],
 ];
 
