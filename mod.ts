@@ -84,3 +84,11 @@ export type {
   WorkStealingQueueOptions,
   WorkStealingStats,
 } from "./src/work_stealing_queue.ts";
+export { monitor } from "./src/monitor.ts";
+export type {
+  Alert,
+  AlertKind,
+  Monitored,
+  MonitorOptions,
+  MonitorSample,
+} from "./src/monitor.ts";

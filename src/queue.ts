@@ -87,6 +87,8 @@ export interface QueueStats {
   readonly name: string;
   /** Items stored. */
   readonly length: number;
+  /** Their weight, in the unit of `size`; their number unless told. */
+  readonly size: number;
   /** Room left, in the unit of `size`; null once failed or aborted. */
   readonly desiredSize: number | null;
   /** The bound. */
@@ -115,6 +117,8 @@ export interface QueueStats {
   readonly returned: number;
   /** Registered producers that are not done yet. */
   readonly producers: number;
+  /** When the item whose turn it is was put, on the clock of the queue; undefined without `timestamps`, and when there is none. */
+  readonly oldest: number | undefined;
   /** Where the queue stands. */
   readonly state: QueueState;
 }
@@ -1040,6 +1044,7 @@ export class Queue<T>
     return Object.freeze({
       name: this.#strategy.name,
       length: this.#buffer.length,
+      size: this.#buffer.size,
       desiredSize: this.desiredSize,
       highWaterMark: this.#highWaterMark,
       peakLength: this.#peakLength,
@@ -1054,6 +1059,7 @@ export class Queue<T>
       delayed: this.#leases?.delayed.size ?? 0,
       returned: this.#returnedCount,
       producers: this.#producerCount,
+      oldest: this.#oldest(),
       state: this.#state,
     });
   }
@@ -1097,6 +1103,11 @@ export class Queue<T>
   #notePeak(): void {
     const { length } = this.#buffer;
     if (length > this.#peakLength) this.#peakLength = length;
+  }
+
+  #oldest(): number | undefined {
+    if (this.#buffer.length === 0) return undefined;
+    return (this.#buffer.next().note as Note | undefined)?.enqueuedAt;
   }
 
   #noteNow(): Note {

@@ -33,6 +33,7 @@ const LAYERS: readonly string[][] = [
     "src/flow/tee.ts",
     "src/flow/zip.ts",
   ],
+  ["src/monitor.ts"],
   ["mod.ts"],
 ];
 
