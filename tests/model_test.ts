@@ -629,6 +629,7 @@ class Session {
     const expected: QueueStats = {
       name: "",
       length: model.stored.length,
+      size: model.size,
       desiredSize: model.desiredSize,
       highWaterMark: model.highWaterMark,
       peakLength: model.counts.peak,
@@ -643,6 +644,7 @@ class Session {
       delayed: 0,
       returned: 0,
       producers: model.counts.producers,
+      oldest: undefined,
       state: model.state,
     };
     same(this.#queue.stats(), expected, "stats");
