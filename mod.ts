@@ -23,14 +23,38 @@
  * @module
  */
 
+export type { Clock } from "./src/clock.ts";
+export type {
+  Delivery,
+  DeliverySource,
+  NackOptions,
+  ReceiveOptions,
+} from "./src/delivery.ts";
 export { QueueClosedError, QueueFullError } from "./src/errors.ts";
 export type { QueueErrorOptions } from "./src/errors.ts";
 export { balance } from "./src/flow/balance.ts";
 export type { BalanceOptions } from "./src/flow/balance.ts";
 export { concurrentMap } from "./src/flow/concurrent_map.ts";
 export type { ConcurrentMapOptions } from "./src/flow/concurrent_map.ts";
+export { consume } from "./src/flow/consume.ts";
+export type {
+  BatchHandler,
+  BatchOptions,
+  ConsumeContext,
+  ConsumeOptions,
+  ConsumeReport,
+  Handler,
+  UnconsumedReason,
+} from "./src/flow/consume_options.ts";
+export type { DeadLetter, DeadLetterTarget } from "./src/flow/dead_letter.ts";
+export type { Quantiles } from "./src/flow/histogram.ts";
 export { partition } from "./src/flow/partition.ts";
 export type { PartitionOptions } from "./src/flow/partition.ts";
+export type { RateOptions } from "./src/flow/rate.ts";
+export { replay } from "./src/flow/replay.ts";
+export type { ReplayOptions } from "./src/flow/replay.ts";
+export { unrecoverable } from "./src/flow/retry.ts";
+export type { FailureReason, RetryOptions } from "./src/flow/retry.ts";
 export type { Source } from "./src/flow/source.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";

@@ -14,12 +14,24 @@ const LAYERS: readonly string[][] = [
   ["src/queue.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],
   ["src/flow/source.ts", "src/flow/branch.ts"],
+  ["src/flow/retry.ts"],
   ["src/flow/pump.ts"],
   [
     "src/flow/balance.ts",
     "src/flow/concurrent_map.ts",
     "src/flow/partition.ts",
   ],
+  [
+    "src/flow/dead_letter.ts",
+    "src/flow/histogram.ts",
+    "src/flow/intake.ts",
+    "src/flow/keys.ts",
+    "src/flow/rate.ts",
+  ],
+  ["src/flow/consume_options.ts"],
+  ["src/flow/calls.ts"],
+  ["src/flow/consume.ts"],
+  ["src/flow/replay.ts"],
   ["mod.ts"],
 ];
 
