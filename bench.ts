@@ -17,7 +17,13 @@ import fastq from "fastq";
 import { pushable } from "it-pushable";
 import process from "node:process";
 import PQueue from "p-queue";
-import { LifoQueue, PriorityQueue, Queue, WorkStealingQueue } from "./mod.ts";
+import {
+  consume,
+  LifoQueue,
+  PriorityQueue,
+  Queue,
+  WorkStealingQueue,
+} from "./mod.ts";
 
 const ITEMS = 10_000;
 
@@ -269,6 +275,17 @@ async function dealt(
   return count;
 }
 
+/** What is there already, by a handler that does nothing; counted by the report. */
+async function consumeAll(
+  concurrency: number,
+  closed: Queue<number>,
+): Promise<number> {
+  const { processed } = await consume(closed, doNothing, { concurrency });
+  return processed;
+}
+
+async function doNothing(): Promise<void> {}
+
 const batch = Array.from({ length: 100 }, (_, item) => item);
 const depths = new Map(
   [10, 1_000, 1_000_000].map((depth) => [depth, filled(depth)]),
@@ -469,6 +486,67 @@ const rows: Row[] = [
       },
     },
   ]),
+  ...[1, 64].flatMap((concurrency): Row[] => {
+    const group = `consume ${ITEMS} that are there, ${concurrency} at a time`;
+    return [
+      {
+        group,
+        name: "Queue",
+        baseline: true,
+        run() {
+          const queue = filled(ITEMS);
+          queue.close();
+          return consumeAll(concurrency, queue);
+        },
+      },
+      {
+        group,
+        name: "for await, without a report or anything else (the limit)",
+        async run() {
+          const queue = filled(ITEMS);
+          queue.close();
+          let count = 0;
+          await Promise.all(Array.from({ length: concurrency }, async () => {
+            for await (const _item of queue) {
+              await doNothing();
+              count++;
+            }
+          }));
+          return count;
+        },
+      },
+      {
+        group,
+        name: "fastq",
+        async run() {
+          let count = 0;
+          const queue = fastq.promise((_item: number) => {
+            count++;
+            return doNothing();
+          }, concurrency);
+          for (let item = 0; item < ITEMS; item++) void queue.push(item);
+          await queue.drained();
+          return count;
+        },
+      },
+      {
+        group,
+        name: "p-queue",
+        async run() {
+          let count = 0;
+          const queue = new PQueue({ concurrency });
+          for (let item = 0; item < ITEMS; item++) {
+            void queue.add(() => {
+              count++;
+              return doNothing();
+            });
+          }
+          await queue.onIdle();
+          return count;
+        },
+      },
+    ];
+  }),
   ...[0, 1].map((highWaterMark): Row => ({
     group: "ping-pong",
     name: `Queue, highWaterMark ${highWaterMark}`,
