@@ -150,7 +150,7 @@ test("consume: in any order of steps each item ends exactly once", async () => {
     ),
     concurrency: fc.integer({ min: 1, max: 4 }),
     attempts: fc.integer({ min: 1, max: 3 }),
-    source: fc.constantFrom("queue" as const, "lending" as const),
+    source: fc.constantFrom("stream" as const, "lending" as const),
     answersLater: fc.boolean(),
     keys: fc.constantFrom(0, 0, 1, 3),
     batch: fc.constantFrom(0, 0, 2),
@@ -232,7 +232,7 @@ test("consume: in any order of steps each item ends exactly once", async () => {
       const queue = new Queue<Item>({ highWaterMark: Infinity });
       for (const item of items) queue.tryPut(item);
       queue.close();
-      const source = plan.source === "queue" ? queue : lending;
+      const source = plan.source === "stream" ? queue.consumer() : lending;
       const letters = new Queue<DeadLetter<Item>>({ highWaterMark: 1 });
       async function collect(): Promise<void> {
         for await (const { item, attempts } of letters) {
@@ -295,7 +295,7 @@ test("consume: in any order of steps each item ends exactly once", async () => {
       while (clock.ring()) await turn();
       assertEquals(lending.lent, 0);
       const left = new Set(
-        plan.source === "queue"
+        plan.source === "stream"
           ? queue.clear()
           : lending.stored.map(({ item }) => item),
       );
@@ -308,7 +308,7 @@ test("consume: in any order of steps each item ends exactly once", async () => {
         const all = [...ends[item.index]!, ...(left.has(item) ? ["left"] : [])];
         assertEquals(all.length, 1, `${item.index} ended as ${all}`);
       }
-      if (report !== undefined && plan.source === "queue") {
+      if (report !== undefined && plan.source === "stream") {
         const { processed, failed, returned, lost } = report;
         const counted = processed + failed + returned + lost;
         assertEquals(counted + left.size, items.length, "counts add up");

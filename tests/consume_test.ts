@@ -557,7 +557,8 @@ test("consume: a stop reports what its source does not take back, and waits for 
   const reported: unknown[][] = [];
   const overrun: number[] = [];
   const held = new Held();
-  const running = consume(queue, (item, context) => {
+  // A consumer of its own: the stream of it takes nothing back.
+  const running = consume(queue.consumer(), (item, context) => {
     if (item === 0) throw new Error("again later");
     return held.handler(item, context);
   }, {
@@ -910,7 +911,7 @@ test("consume: a batch is what came within linger, and no more than max", async 
   const clock = new SteppedClock();
   const queue = new Queue<number>();
   const batches: [number[], number][] = [];
-  const running = consume(queue, (items) => {
+  const running = consume(queue.readable, (items) => {
     batches.push([items, clock.now()]);
   }, { batch: { max: 3, linger: 20 }, clock });
   await queue.putMany([0, 1]);

@@ -29,7 +29,7 @@ export interface ConsumeContext {
 export interface BatchOptions {
   /** The most items of one call; a whole number of 1 or more. */
   max: number;
-  /** How many milliseconds the first item waits for others; 0 unless told, which takes what is there. */
+  /** How many milliseconds the first item waits for others, or until the source has ended; 0 unless told, which takes what is there. */
   linger?: number | undefined;
 }
 
@@ -54,7 +54,7 @@ export interface ConsumeOptions<T> {
   timeout?: number | undefined;
   /** How many milliseconds a handler has to end once its signal has aborted, before it counts as overrunning; 1000 unless told. */
   grace?: number | undefined;
-  /** For sources that lend: for how many milliseconds at a time. Renewed for as long as the item is here. */
+  /** For sources that lend, for how many milliseconds at a time. Renewed for as long as the item is here. */
   visibility?: number | undefined;
   /** Gets what failed for good. A full target is waited for. */
   deadLetter?: DeadLetterTarget<T> | undefined;
