@@ -52,7 +52,7 @@ export { partition } from "./src/flow/partition.ts";
 export type { PartitionOptions } from "./src/flow/partition.ts";
 export type { RateOptions } from "./src/flow/rate.ts";
 export { replay } from "./src/flow/replay.ts";
-export type { ReplayOptions } from "./src/flow/replay.ts";
+export type { PutTarget, ReplayOptions } from "./src/flow/replay.ts";
 export { unrecoverable } from "./src/flow/retry.ts";
 export type { FailureReason, RetryOptions } from "./src/flow/retry.ts";
 export type { Source } from "./src/flow/source.ts";
