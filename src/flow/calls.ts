@@ -45,8 +45,7 @@ export class Call<T> implements ConsumeContext {
   isOverrunning = false;
   isReported = false;
   timedOut: { reason: unknown } | undefined = undefined;
-  readonly #shared: AbortSignal;
-  readonly #hasOwn: boolean;
+  readonly #shared: AbortSignal | undefined;
   #own: AbortController | undefined = undefined;
   #aborted: { reason: unknown } | undefined = undefined;
   #lost: ((this: AbortSignal) => void) | undefined = undefined;
@@ -56,20 +55,18 @@ export class Call<T> implements ConsumeContext {
     attempt: number,
     age: number | undefined,
     began: number,
-    shared: AbortSignal,
-    hasOwn: boolean,
+    shared: AbortSignal | undefined,
   ) {
     this.jobs = jobs;
     this.attempt = attempt;
     this.age = age;
     this.began = began;
     this.#shared = shared;
-    this.#hasOwn = hasOwn;
   }
 
   /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
   get signal(): AbortSignal {
-    if (!this.#hasOwn) return this.#shared;
+    if (this.#shared !== undefined) return this.#shared;
     if (this.#own === undefined) this.#makeOwn();
     return this.#own!.signal;
   }

@@ -7,7 +7,7 @@
 
 import { Ring } from "../buffers/ring.ts";
 import { type Clock, systemClock } from "../clock.ts";
-import type { Delivery, DeliverySource } from "../delivery.ts";
+import type { Delivery, DeliverySource, NackOptions } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction, checkOptions } from "./branch.ts";
 import { Call, Job, Slot } from "./calls.ts";
@@ -162,9 +162,10 @@ class Run<T> implements IntakeOwner<T> {
   readonly #keys: KeyLines<Job<T>> | undefined;
   readonly #rate: SlidingWindow | undefined;
   readonly #memory: FailureMemory<T> = new FailureMemory();
-  /** Of all handlers, unless an attempt needs its own. Aborts when the run is stopped. */
+  /** Aborts when the run is stopped. */
   readonly #controller: AbortController = new AbortController();
-  readonly #hasOwnSignals: boolean;
+  /** Undefined where each attempt may need its own. */
+  readonly #sharedSignal: AbortSignal | undefined;
   readonly #finished: Deferred<ConsumeReport> = deferred();
   readonly #stopped: () => void;
 
@@ -197,6 +198,7 @@ class Run<T> implements IntakeOwner<T> {
   #graceTimer: unknown = undefined;
 
   #processed = 0;
+  readonly #noteProcessed: () => void = () => void this.#processed++;
   #retried = 0;
   #deadLettered = 0;
   #undelivered = 0;
@@ -224,7 +226,9 @@ class Run<T> implements IntakeOwner<T> {
     this.#retry = new Retry("consume", retry, random);
     this.#rate = rate && new SlidingWindow("consume", rate);
     this.#keys = options.keyOf && new KeyLines();
-    this.#hasOwnSignals = options.timeout !== undefined || lends(source);
+    if (options.timeout === undefined && !lends(source)) {
+      this.#sharedSignal = this.#controller.signal;
+    }
     this.#mailbox = deadLetter && mailboxTo("consume", deadLetter);
     try {
       const { signal } = this.#controller;
@@ -444,8 +448,7 @@ class Run<T> implements IntakeOwner<T> {
       }
       this.#startWork(job);
     }
-    const { signal } = this.#controller;
-    return new Call(jobs, attempt, age, now, signal, this.#hasOwnSignals);
+    return new Call(jobs, attempt, age, now, this.#sharedSignal);
   }
 
   #fulfilled(slot: Slot<T>, result: unknown): void {
@@ -547,7 +550,7 @@ class Run<T> implements IntakeOwner<T> {
   /** These return a promise when the slot has to wait for it; it never rejects. */
   #succeed(job: Job<T>): Promise<void> | undefined {
     if (!job.isListed) return undefined;
-    return this.#acknowledge(job, () => void this.#processed++);
+    return this.#acknowledge(job, this.#noteProcessed);
   }
 
   #fail(job: Job<T>, error: unknown): Promise<void> | undefined {
@@ -561,7 +564,7 @@ class Run<T> implements IntakeOwner<T> {
     if (job.delivery === undefined || this.#keys !== undefined) {
       return this.#waitForRetry(job, delay);
     }
-    return this.#returnForRetry(job, job.delivery, delay);
+    return this.#returnForRetry(job, delay);
   }
 
   #noteFailure(job: Job<T>, error: unknown): void {
@@ -604,21 +607,16 @@ class Run<T> implements IntakeOwner<T> {
 
   #returnForRetry(
     job: Job<T>,
-    delivery: Delivery<T>,
     delay: number,
   ): Promise<void> | undefined {
     const failure = job.failure!;
     // Before it can come back.
     this.#memory.remember(job.item, failure);
-    return this.#settle(
-      job,
-      () => delivery.nack({ delay, reason: failure.last }),
-      () => {
-        this.#retried++;
-        // A source that was empty and closed has something again.
-        this.#sourceEnded = false;
-      },
-    );
+    return this.#settle(job, { delay, reason: failure.last }, () => {
+      this.#retried++;
+      // A source that was empty and closed has something again.
+      this.#sourceEnded = false;
+    });
   }
 
   async #bury(job: Job<T>, reason: FailureReason): Promise<void> {
@@ -675,25 +673,23 @@ class Run<T> implements IntakeOwner<T> {
   }
 
   #acknowledge(job: Job<T>, done: () => void): Promise<void> | undefined {
-    const { delivery } = job;
-    if (delivery !== undefined) {
-      return this.#settle(job, () => delivery.ack(), done);
-    }
+    if (job.delivery !== undefined) return this.#settle(job, undefined, done);
     if (!job.isListed) return undefined;
     this.#leave(job);
     done();
     return undefined;
   }
 
-  /** Lets go of the job, and counts it as lost if it was not ours any more. */
+  /** Lets go of what was lent, by `ack` or `nack`, and counts it as lost if it was not ours any more. */
   #settle(
     job: Job<T>,
-    letGo: () => boolean | Promise<boolean>,
+    nack: NackOptions | undefined,
     done: () => void,
   ): Promise<void> | undefined {
+    const delivery = job.delivery!;
     let settled: boolean | Promise<boolean>;
     try {
-      settled = letGo();
+      settled = nack === undefined ? delivery.ack() : delivery.nack(nack);
     } catch {
       settled = false;
     }
@@ -821,18 +817,13 @@ class Run<T> implements IntakeOwner<T> {
     const reason = this.#stopReason?.reason;
     const toReport: T[] = [];
     for (let job = this.#newest; job !== undefined; job = this.#newest) {
-      const { delivery, item } = job;
       const returned = (): void => void this.#returned++;
-      if (delivery === undefined) {
+      if (job.delivery === undefined) {
         this.#leave(job);
         returned();
-        toReport.push(item);
+        toReport.push(job.item);
       } else {
-        const answer = this.#settle(
-          job,
-          () => delivery.nack({ reason }),
-          returned,
-        );
+        const answer = this.#settle(job, { reason }, returned);
         // In order: an engine puts back what it hears of first, first.
         if (answer !== undefined) await answer;
       }

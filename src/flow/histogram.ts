@@ -21,6 +21,7 @@ const STEPS = 8;
 /** Doublings below and above one millisecond: from a microsecond to 34 years. */
 const BELOW = 10;
 const ABOVE = 40;
+const LEAST = 2 ** -BELOW;
 
 /** Counts times by their magnitude. Any number of them takes the same three kilobytes. */
 export class Histogram {
@@ -31,10 +32,12 @@ export class Histogram {
   record(milliseconds: number): void {
     this.#total++;
     if (milliseconds > this.#max) this.#max = milliseconds;
+    if (milliseconds <= LEAST) {
+      this.#counts[0]!++;
+      return;
+    }
     const at = Math.ceil((Math.log2(milliseconds) + BELOW) * STEPS);
-    const last = this.#counts.length - 1;
-    // Zero has a logarithm of -Infinity.
-    this.#counts[at > 0 ? Math.min(at, last) : 0]!++;
+    this.#counts[Math.min(at, this.#counts.length - 1)]!++;
   }
 
   quantiles(): Quantiles {
