@@ -56,6 +56,23 @@ export type { Source, SourceErrorPolicy } from "./src/flow/source.ts";
 export { tee } from "./src/flow/tee.ts";
 export type { TeeOptions } from "./src/flow/tee.ts";
 export { zip } from "./src/flow/zip.ts";
+export { consume } from "./src/flow/consume.ts";
+export type {
+  BatchHandler,
+  BatchOptions,
+  ConsumeContext,
+  ConsumeOptions,
+  ConsumeReport,
+  Handler,
+  UnconsumedReason,
+} from "./src/flow/consume_options.ts";
+export type { DeadLetter, DeadLetterTarget } from "./src/flow/dead_letter.ts";
+export type { Quantiles } from "./src/flow/histogram.ts";
+export type { RateOptions } from "./src/flow/rate.ts";
+export { replay } from "./src/flow/replay.ts";
+export type { PutTarget, ReplayOptions } from "./src/flow/replay.ts";
+export { unrecoverable } from "./src/flow/retry.ts";
+export type { FailureReason, RetryOptions } from "./src/flow/retry.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

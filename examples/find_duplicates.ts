@@ -1,14 +1,22 @@
 /**
  * Finds files with the same contents below a folder.
  *
- * One walk fills a bounded queue, several workers hash what is in it, and their
- * results come together in a second queue with one reader. Whichever side is
- * slow, the others wait for it, and memory stays flat.
+ * One walk fills a bounded queue, `consume` hashes what is in it, several files at
+ * a time, and the results come together in a second queue with one reader.
+ * Whichever side is slow, the others wait for it, and memory stays flat. What
+ * cannot be read is tried again, then set aside: at the end every file is either
+ * hashed or listed as failed.
  *
  * @module
  */
 
-import { Queue } from "@highwater/queue";
+import {
+  consume,
+  type ConsumeReport,
+  type DeadLetter,
+  Queue,
+  unrecoverable,
+} from "@highwater/queue";
 import { SingleBar } from "cli-progress";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -25,8 +33,14 @@ Links are not followed. Ctrl-C stops the walk and reports what was found.
   --concurrency <n>      files hashed at the same time (default: 8)
   --high-water-mark <n>  files that may wait to be hashed (default: 64)
   --min-size <bytes>     ignore smaller files (default: 0)
+  --fail-rate <0 to 1>   pretend that so many files cannot be read at first;
+                         a third of them never can (default: 0)
   --json                 one JSON document on standard output
   --help                 this text`;
+
+const ATTEMPTS = 3;
+/** What will be the same the next time. */
+const HOPELESS = ["EACCES", "EISDIR", "ENAMETOOLONG", "ENOENT", "EPERM"];
 
 interface Found {
   path: string;
@@ -35,6 +49,13 @@ interface Found {
 
 interface Hashed extends Found {
   hash: string;
+}
+
+/** A file that was given up. */
+interface Failed {
+  path: string;
+  attempts: number;
+  error: string;
 }
 
 interface Group {
@@ -48,6 +69,7 @@ interface Settings {
   concurrency: number;
   highWaterMark: number;
   minSize: number;
+  failRate: number;
   json: boolean;
 }
 
@@ -57,6 +79,7 @@ await checkFolder(settings.folder);
 const files = new Queue<Found>({ highWaterMark: settings.highWaterMark });
 const results = new Queue<Hashed>();
 const counters = { found: 0, hashed: 0, bytes: 0, unreadable: 0 };
+const failed: Failed[] = [];
 const complaints: string[] = [];
 const interruption = new AbortController();
 const started = performance.now();
@@ -70,17 +93,17 @@ const bar = new SingleBar({
 process.on("SIGINT", interrupt);
 bar.start(1, 0);
 let groups: Group[];
+let report: ConsumeReport;
 try {
-  const hashers = Array.from({ length: settings.concurrency }, hashFiles);
-  [groups] = await Promise.all([collect(), findFiles(), ...hashers]);
+  [groups, report] = await Promise.all([collect(), hashFiles(), findFiles()]);
 } finally {
   bar.stop();
   process.off("SIGINT", interrupt);
 }
 // Only now: a line in between would tear the live line apart.
 for (const complaint of complaints) console.error(printable(complaint));
-if (settings.json) printJSON(groups);
-else print(groups);
+if (settings.json) printJSON(groups, report);
+else print(groups, report);
 if (interruption.signal.aborted) process.exitCode = 130;
 
 /** The producer: waits whenever `highWaterMark` files are ahead of the hashers. */
@@ -117,18 +140,48 @@ async function* walk(root: string): AsyncGenerator<Found> {
   }
 }
 
-/** One of several consumers: each takes the next file as soon as it is free. */
-async function hashFiles(): Promise<void> {
-  // A registered producer: the last one to close closes `results`.
-  const output = results.producer({ onError: "abort" }).getWriter();
+/** The consumers: each file is hashed, or ends in `failed`. */
+async function hashFiles(): Promise<ConsumeReport> {
   try {
-    for await (const file of files) {
-      const hashed = await hash(file.path).catch(complain);
-      if (hashed !== undefined) await output.write(hashed);
-    }
-    await output.close();
+    return await consume(files, hashFile, {
+      concurrency: settings.concurrency,
+      retry: { attempts: ATTEMPTS, delay: 20 },
+      deadLetter: giveUp,
+    });
+  } finally {
+    results.close(); // the reporter takes what is left, then ends
+  }
+}
+
+async function hashFile(
+  { path }: Found,
+  { attempt }: { attempt: number },
+): Promise<void> {
+  failAsAsked(path, attempt);
+  let hashed: Hashed;
+  try {
+    hashed = await hash(path);
   } catch (error) {
-    await output.abort(error);
+    const { code } = error as { code?: string };
+    throw HOPELESS.includes(code ?? "") ? unrecoverable(error) : error;
+  }
+  await results.put(hashed);
+}
+
+function giveUp({ item, attempts, errors }: DeadLetter<Found>): void {
+  const error = errors.last as Error;
+  failed.push({ path: item.path, attempts, error: error.message });
+  complain(error);
+}
+
+/** For --fail-rate: the same files each time, for one to three attempts. */
+function failAsAsked(path: string, attempt: number): void {
+  if (settings.failRate === 0) return;
+  const digest = createHash("sha256").update(path).digest();
+  const failures = 1 + digest.readUInt32LE(4) % ATTEMPTS;
+  if (digest.readUInt32LE(0) / 2 ** 32 >= settings.failRate) return;
+  if (attempt <= failures) {
+    throw new Error(`failed as asked, attempt ${attempt}: ${path}`);
   }
 }
 
@@ -170,22 +223,29 @@ function progress(): string {
   const waiting = waitingPuts > 0
     ? "the walk"
     : waitingGets > 0
-    ? `${waitingGets} of ${settings.concurrency} hashers`
+    ? "the hashers"
     : "nobody";
   return `${counters.found} found, ${counters.hashed} hashed, ` +
     `${bytes(counters.bytes / Math.max(seconds, 0.001))}/s, ` +
     `queue ${length}/${highWaterMark}, waiting: ${waiting}`;
 }
 
-function printJSON(groups: Group[]): void {
+function printJSON(groups: Group[], { retried }: ConsumeReport): void {
   const interrupted = interruption.signal.aborted;
   const { folder } = settings;
-  console.log(
-    JSON.stringify({ folder, interrupted, ...counters, groups }, null, 2),
-  );
+  failed.sort((one, other) => one.path < other.path ? -1 : 1);
+  const document = {
+    folder,
+    interrupted,
+    ...counters,
+    retried,
+    failed,
+    groups,
+  };
+  console.log(JSON.stringify(document, null, 2));
 }
 
-function print(groups: Group[]): void {
+function print(groups: Group[], { retried }: ConsumeReport): void {
   let spare = 0;
   let total = 0;
   for (const group of groups) {
@@ -200,7 +260,10 @@ function print(groups: Group[]): void {
     `${interruption.signal.aborted ? "Interrupted: " : ""}` +
       `${spare} spare copies in ${groups.length} groups, ` +
       `${bytes(total)} wasted; ${found} files found, ${hashed} hashed, ` +
-      `${unreadable} unreadable`,
+      `${unreadable} unreadable` +
+      (retried + failed.length === 0
+        ? ""
+        : `; ${retried} retries, ${failed.length} given up`),
   );
 }
 
@@ -249,6 +312,7 @@ function readSettings(): Settings {
         "concurrency": { type: "string", default: "8" },
         "high-water-mark": { type: "string", default: "64" },
         "min-size": { type: "string", default: "0" },
+        "fail-rate": { type: "string", default: "0" },
         "json": { type: "boolean", default: false },
         "help": { type: "boolean", default: false },
       },
@@ -267,6 +331,7 @@ function readSettings(): Settings {
         0,
       ),
       minSize: wholeNumber("min-size", values["min-size"], 0),
+      failRate: share("fail-rate", values["fail-rate"]),
       json: values.json,
     };
   } catch (error) {
@@ -282,6 +347,12 @@ function wholeNumber(option: string, text: string, least: number): number {
   throw new Error(
     `--${option} takes a whole number from ${least} on, not "${text}"`,
   );
+}
+
+function share(option: string, text: string): number {
+  const value = Number(text);
+  if (/^\d*\.?\d+$/.test(text) && value <= 1) return value;
+  throw new Error(`--${option} takes a number from 0 to 1, not "${text}"`);
 }
 
 function refuse(message: string): never {

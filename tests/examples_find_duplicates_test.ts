@@ -21,6 +21,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -44,6 +45,8 @@ interface Report {
   hashed: number;
   bytes: number;
   unreadable: number;
+  retried: number;
+  failed: { path: string; attempts: number; error: string }[];
   groups: { size: number; hash: string; paths: string[] }[];
 }
 
@@ -59,6 +62,7 @@ test("find_duplicates finds what sha256sum finds", async function () {
     assertEquals(report.found, FILES);
     assertEquals(report.hashed, FILES);
     assertEquals(report.interrupted, false);
+    assertEquals([report.retried, report.failed], [0, []]);
     for (const { size, paths } of report.groups) {
       for (const path of paths) assertEquals(readFileSync(path).length, size);
     }
@@ -88,6 +92,57 @@ test(
         assertEquals(code, 0);
         assertEquals(groupsOf(JSON.parse(stdout) as Report), expected);
       }
+    });
+  },
+  { timeout: 120_000 },
+);
+
+test(
+  "find_duplicates --fail-rate: what fails is tried again or given up, and every file is accounted for",
+  async function () {
+    await withTree(makeTree, async (folder) => {
+      const { code, stdout, stderr } = await run([
+        "--json",
+        "--fail-rate",
+        "0.05",
+        folder,
+      ]);
+      assertEquals(code, 0);
+      const report = JSON.parse(stdout) as Report;
+      const { found, hashed, failed, retried } = report;
+      assertEquals(found, FILES);
+      assertEquals(hashed + failed.length, FILES);
+      // About 120 files fail at first; those given up have been tried twice more.
+      assertGreater(failed.length, 5);
+      assertGreater(retried, failed.length * 2);
+      assertLess(retried + failed.length, FILES / 4);
+      assertEquals(new Set(failed.map(({ path }) => path)).size, failed.length);
+      for (const { path, attempts, error } of failed) {
+        assertEquals([attempts, statSync(path).isFile()], [3, true]);
+        assertStringIncludes(error, "failed as asked, attempt 3");
+      }
+      assertEquals(
+        stderr.match(/^Cannot read: failed as asked/gm)?.length,
+        failed.length,
+      );
+      assertEquals(report.unreadable, 2 + failed.length);
+      const given = new Set(failed.map(({ path }) => path));
+      const expected = groupsBySha256sum(folder)
+        .map((paths) => paths.filter((path) => !given.has(path)))
+        .filter(({ length }) => length > 1);
+      assertEquals(groupsOf(report), sorted(expected));
+
+      const all = await run(["--fail-rate=1", "--concurrency=64", folder]);
+      const line = all.stdout.trimEnd().split("\n").at(-1) ?? "";
+      const match =
+        /2400 files found, (\d+) hashed, (\d+) unreadable; (\d+) retries, (\d+) given up$/
+          .exec(line);
+      const [, hashedNow, unreadable, retries, givenUp] = (match ?? []).map(
+        Number,
+      );
+      assertEquals(hashedNow! + givenUp!, FILES);
+      assertEquals(unreadable, 2 + givenUp!);
+      assertGreater(retries!, FILES);
     });
   },
   { timeout: 120_000 },
@@ -156,6 +211,7 @@ test("find_duplicates --help", async function () {
       "--concurrency",
       "--high-water-mark",
       "--min-size",
+      "--fail-rate",
       "--json",
       "--help",
     ]
@@ -178,6 +234,8 @@ test(
       ["--high-water-mark=-1"],
       ["--min-size", "1.5"],
       ["--min-size", ""],
+      ["--fail-rate", "2"],
+      ["--fail-rate=x"],
     ];
     const outcomes = await Promise.all(wrong.map((args) => run(args)));
     for (const [index, { code, stdout, stderr }] of outcomes.entries()) {

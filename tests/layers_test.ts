@@ -22,6 +22,7 @@ const LAYERS: readonly string[][] = [
     "src/flow/fan.ts",
     "src/flow/select.ts",
   ],
+  ["src/flow/retry.ts"],
   ["src/flow/pump.ts"],
   [
     "src/flow/balance.ts",
@@ -34,6 +35,17 @@ const LAYERS: readonly string[][] = [
     "src/flow/zip.ts",
   ],
   ["src/monitor.ts"],
+  [
+    "src/flow/dead_letter.ts",
+    "src/flow/histogram.ts",
+    "src/flow/intake.ts",
+    "src/flow/keys.ts",
+    "src/flow/rate.ts",
+  ],
+  ["src/flow/consume_options.ts"],
+  ["src/flow/calls.ts"],
+  ["src/flow/consume.ts"],
+  ["src/flow/replay.ts"],
   ["mod.ts"],
 ];
 

@@ -1,0 +1,127 @@
+/**
+ * The items of a run and the calls of its handler.
+ *
+ * @module
+ */
+
+import type { Delivery } from "../delivery.ts";
+import type { ConsumeContext } from "./consume_options.ts";
+import type { Keyed } from "./keys.ts";
+import type { Failure } from "./retry.ts";
+
+/** An item from when it is taken until it has ended. All of them are in one list, oldest first. */
+export class Job<T> implements Keyed {
+  readonly item: T;
+  readonly delivery: Delivery<T> | undefined;
+  attempt: number;
+  key: unknown = undefined;
+  /** When it began to wait; undefined if it did not. */
+  waitingSince: number | undefined = undefined;
+  failure: Failure | undefined = undefined;
+  /** A handler has it, or it is on its way to the dead letters. */
+  underWay = false;
+  /** The alarm of a retry. */
+  timer: unknown = undefined;
+  /** It has been lent for a while. */
+  isOld = false;
+  isListed = true;
+  previous: Job<T> | undefined = undefined;
+  next: Job<T> | undefined = undefined;
+
+  constructor(item: T, delivery: Delivery<T> | undefined) {
+    this.item = item;
+    this.delivery = delivery;
+    this.attempt = delivery === undefined ? 1 : delivery.attempt;
+  }
+}
+
+/** One call of the handler: what it was called with. */
+export class Call<T> implements ConsumeContext {
+  readonly jobs: readonly Job<T>[];
+  readonly attempt: number;
+  readonly age: number | undefined;
+  readonly began: number;
+  /** Its jobs do not wait for it any more. */
+  isOverrunning = false;
+  isReported = false;
+  timedOut: { reason: unknown } | undefined = undefined;
+  readonly #shared: AbortSignal | undefined;
+  #own: AbortController | undefined = undefined;
+  #aborted: { reason: unknown } | undefined = undefined;
+  #lost: ((this: AbortSignal) => void) | undefined = undefined;
+
+  constructor(
+    jobs: readonly Job<T>[],
+    attempt: number,
+    age: number | undefined,
+    began: number,
+    shared: AbortSignal | undefined,
+  ) {
+    this.jobs = jobs;
+    this.attempt = attempt;
+    this.age = age;
+    this.began = began;
+    this.#shared = shared;
+  }
+
+  /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
+  get signal(): AbortSignal {
+    if (this.#shared !== undefined) return this.#shared;
+    if (this.#own === undefined) this.#makeOwn();
+    return this.#own!.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#aborted ??= { reason };
+    this.#own?.abort(reason);
+  }
+
+  end(): void {
+    if (this.#lost === undefined) return;
+    for (const { delivery } of this.jobs) {
+      delivery?.signal.removeEventListener("abort", this.#lost);
+    }
+    this.#lost = undefined;
+  }
+
+  #makeOwn(): void {
+    this.#own = new AbortController();
+    const isLent = this.jobs[0]!.delivery !== undefined;
+    if (isLent && this.#aborted === undefined) this.#followDeliveries();
+    if (this.#aborted !== undefined) this.#own.abort(this.#aborted.reason);
+  }
+
+  #followDeliveries(): void {
+    const abort = (reason: unknown): void => this.abort(reason);
+    this.#lost = function (): void {
+      abort(this.reason);
+    };
+    for (const { delivery } of this.jobs) {
+      const { signal } = delivery!;
+      if (signal.aborted) this.abort(signal.reason);
+      else signal.addEventListener("abort", this.#lost);
+    }
+  }
+}
+
+/** A place for a call, used again: its functions are made once. */
+export class Slot<T> {
+  call: Call<T> | undefined = undefined;
+  timer: unknown = undefined;
+  readonly fulfilled: (result: unknown) => void;
+  readonly rejected: (error: unknown) => void;
+  readonly timedOut: () => void;
+  readonly overran: () => void;
+
+  constructor(owner: {
+    fulfilled(slot: Slot<T>, result: unknown): void;
+    rejected(slot: Slot<T>, error: unknown): void;
+    timedOut(slot: Slot<T>): void;
+    overran(slot: Slot<T>): void;
+  }) {
+    this.fulfilled = (result) => owner.fulfilled(this, result);
+    this.rejected = (error) => owner.rejected(this, error);
+    this.timedOut = () => owner.timedOut(this);
+    this.overran = () => owner.overran(this);
+  }
+}

@@ -1,0 +1,901 @@
+/**
+ * Runs a handler on the items of a source: bounded, each item accounted for, one
+ * failure never stops the rest.
+ *
+ * @module
+ */
+
+import { Ring } from "../buffers/ring.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import type { Delivery, DeliverySource, NackOptions } from "../delivery.ts";
+import { type Deferred, deferred } from "../waiters.ts";
+import { checkFunction, checkOptions } from "./arguments.ts";
+import { Call, Job, Slot } from "./calls.ts";
+import {
+  type BatchHandler,
+  type BatchOptions,
+  checkConcurrency,
+  checkConsumeOptions,
+  type ConsumeContext,
+  type ConsumeOptions,
+  type ConsumeReport,
+  type Handler,
+  type UnconsumedReason,
+} from "./consume_options.ts";
+import { type DeadLetter, type Mailbox, mailboxTo } from "./dead_letter.ts";
+import { Histogram } from "./histogram.ts";
+import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
+import { KeyLines } from "./keys.ts";
+import { SlidingWindow } from "./rate.ts";
+import {
+  FailureMemory,
+  type FailureReason,
+  Retry,
+  unrecoverable,
+} from "./retry.ts";
+import { checkSource, type Source } from "./source.ts";
+
+/**
+ * Runs `handler(item, context)` on all items of a source, up to `concurrency` at a
+ * time, until the source ends, and fulfils with a report of what became of them.
+ *
+ * - **Nothing is lost.** Each item taken ends in one of these: its handler ended
+ *   well; it failed for good and `deadLetter` has it, or `onUndelivered`; the run
+ *   was stopped and it went back to the source, or to `onUndelivered`.
+ * - **Bounded.** An item is taken when a call can begin with it, not before. One
+ *   item may be early: when a retry or a full batch got the place it was asked
+ *   for. With `keyOf` up to `readAhead` more wait aside. Up to 1,000 items may wait
+ *   to be tried again; then nothing new is taken.
+ * - **Failures** stop nothing, unless `onError` is `"abort"`. With `retry` an item
+ *   is tried again later; until then it holds no place. After the last attempt, or
+ *   an error marked by {@linkcode unrecoverable}, the item goes to `deadLetter`,
+ *   which may take its time: the place is held meanwhile, so that a full target
+ *   slows the run down.
+ * - **Sources that lend** (anything with a `receive`) get `ack` when the item has
+ *   ended, `nack` for a retry and when the run was stopped, so that the attempts
+ *   of all consumers count. With `keyOf` retries wait here instead, or others of
+ *   the key would overtake.
+ * - **Timeouts.** After `timeout` the signal of the attempt aborts. A handler that
+ *   then ends well has ended well, one that rejects has failed, and one that
+ *   does neither within `grace` is overrunning: that is reported, its item goes on
+ *   as failed, and its place stays taken until it settles. With `keyOf` the item,
+ *   and all of its key, wait for that.
+ * - **Batches.** With `batch` the handler gets an array. If it throws, all items
+ *   have failed; if it returns what `Promise.allSettled` gives, for as many items,
+ *   the rejected ones have; anything else is success for all. Each item is acked,
+ *   retried and reported by itself.
+ *
+ * **Closing** the source drains: what is in it is still worked on, then the
+ * promise fulfils. The **signal** stops: nothing more is taken, the signals of the
+ * handlers abort, and when they have ended, or `grace` is over, what is not
+ * finished goes back, to the head of the queue and in order where the source
+ * lends. The promise fulfils then, too, with `stopped: true`. Other sources are
+ * left as a `break` would leave them, so a stream is cancelled.
+ *
+ * Rejects with the source's error, after the items before it; under
+ * `onError: "abort"` with the error of the item that failed for good, after a stop
+ * as above; that item goes back, too, unless it was dead-lettered. A `TypeError` or
+ * `RangeError` names the argument that cannot be used, nothing has been taken then.
+ *
+ * Costs about as much as two awaits an item, and no timer unless an option asks
+ * for one.
+ *
+ * @example Four at a time, each tried three times
+ * ```ts
+ * import { consume, type DeadLetter, Queue } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const pages = new Queue<string>();
+ * const dead = new Queue<DeadLetter<string>>();
+ * await pages.putMany(["/", "/news", "/broken"]);
+ * pages.close(); // the end of production is the end of the run
+ *
+ * async function visit(page: string, { signal }: { signal: AbortSignal }): Promise<void> {
+ *   await Promise.resolve(signal); // fetch(page, { signal })
+ *   if (page === "/broken") throw new Error("500");
+ * }
+ *
+ * const report = await consume(pages, visit, {
+ *   concurrency: 4,
+ *   timeout: 5_000,
+ *   retry: { attempts: 3, delay: 2 },
+ *   deadLetter: dead,
+ * });
+ * assertEquals([report.processed, report.retried, report.deadLettered], [2, 2, 1]);
+ * assertEquals((await dead.get()).item, "/broken");
+ * ```
+ *
+ * @example In batches, of which some items fail
+ * ```ts
+ * import { consume } from "@highwater/queue";
+ * import { assertEquals } from "@std/assert";
+ *
+ * async function save(line: string): Promise<void> {
+ *   await Promise.resolve();
+ *   if (line === "") throw new Error("empty");
+ * }
+ *
+ * const failed: string[] = [];
+ * const report = await consume(
+ *   ["a", "", "b"],
+ *   (lines) => Promise.allSettled(lines.map(save)),
+ *   { batch: { max: 100, linger: 5 }, onUndelivered: (line) => failed.push(line) },
+ * );
+ * assertEquals([report.processed, failed], [2, [""]]);
+ * ```
+ */
+export function consume<T>(
+  source: Source<T> | DeliverySource<T>,
+  handler: BatchHandler<T>,
+  options: ConsumeOptions<T> & { batch: BatchOptions },
+): Promise<ConsumeReport>;
+/** With the items one by one. */
+export function consume<T>(
+  source: Source<T> | DeliverySource<T>,
+  handler: Handler<T>,
+  options?: ConsumeOptions<T> & { batch?: undefined },
+): Promise<ConsumeReport>;
+export async function consume<T>(
+  source: Source<T> | DeliverySource<T>,
+  handler: Handler<T> | BatchHandler<T>,
+  options: ConsumeOptions<T> = {},
+): Promise<ConsumeReport> {
+  if (!lends(source)) checkSource("consume", "source", source);
+  checkFunction("consume", "handler", handler);
+  checkOptions("consume", options);
+  checkConsumeOptions(options);
+  return await new Run<T>(source, handler, options).outcome;
+}
+
+/** How many items may wait to be tried again. */
+const MAX_WAITING = 1_000;
+
+class Run<T> implements IntakeOwner<T> {
+  readonly #intake: Intake<T>;
+  readonly #handler: (item: T & T[], context: ConsumeContext) => unknown;
+  readonly #options: ConsumeOptions<T>;
+  readonly #concurrency: number | (() => number);
+  readonly #retry: Retry;
+  readonly #grace: number;
+  readonly #clock: Clock;
+  readonly #mailbox: Mailbox<T> | undefined;
+  readonly #keys: KeyLines<Job<T>> | undefined;
+  readonly #rate: SlidingWindow | undefined;
+  readonly #memory: FailureMemory<T> = new FailureMemory();
+  /** Aborts when the run is stopped. */
+  readonly #controller: AbortController = new AbortController();
+  /** Undefined where each attempt may need its own. */
+  readonly #sharedSignal: AbortSignal | undefined;
+  readonly #finished: Deferred<ConsumeReport> = deferred();
+  readonly #stopped: () => void;
+
+  /** Jobs that can begin, in order. */
+  readonly #ready: Ring<Job<T>> = new Ring();
+  readonly #free: Slot<T>[] = [];
+  /** All there are. */
+  readonly #slots: Slot<T>[] = [];
+  /** Slots that are taken. */
+  #running = 0;
+  /** Jobs with a handler, or on their way to the dead letters. */
+  #underWay = 0;
+  /** Jobs that wait to be tried again. */
+  #waiting = 0;
+  #oldest: Job<T> | undefined = undefined;
+  #newest: Job<T> | undefined = undefined;
+
+  #advancing = false;
+  #asking = false;
+  #sourceEnded = false;
+  #sourceFailure: { reason: unknown } | undefined = undefined;
+  #stopReason: { reason: unknown; isFailure: boolean } | undefined = undefined;
+  #over = false;
+  #givingBack = false;
+
+  #rateTimer: unknown = undefined;
+  #lingerTimer: unknown = undefined;
+  #lingered = false;
+  #leaseTimer: unknown = undefined;
+  #graceTimer: unknown = undefined;
+
+  #processed = 0;
+  readonly #noteProcessed: () => void = () => void this.#processed++;
+  #retried = 0;
+  #deadLettered = 0;
+  #undelivered = 0;
+  #returned = 0;
+  #lost = 0;
+  #overrun = 0;
+  #errors: { first: unknown; last: unknown } | undefined = undefined;
+  readonly #began: number;
+  /** That of the end of a call, for one that begins right after it: some clocks cost more than all the rest. */
+  #time: number | undefined = undefined;
+  readonly #waits: Histogram = new Histogram();
+  readonly #runs: Histogram = new Histogram();
+
+  constructor(
+    source: Source<T> | DeliverySource<T>,
+    handler: Handler<T> | BatchHandler<T>,
+    options: ConsumeOptions<T>,
+  ) {
+    const { retry, random = Math.random, rate, deadLetter, signal } = options;
+    this.#handler = handler;
+    this.#options = options;
+    this.#concurrency = options.concurrency ?? 1;
+    this.#grace = options.grace ?? 1000;
+    this.#clock = options.clock ?? systemClock;
+    this.#retry = new Retry("consume", retry, random);
+    this.#rate = rate && new SlidingWindow("consume", rate);
+    this.#keys = options.keyOf && new KeyLines();
+    if (options.timeout === undefined && !lends(source)) {
+      this.#sharedSignal = this.#controller.signal;
+    }
+    this.#mailbox = deadLetter && mailboxTo("consume", deadLetter);
+    try {
+      const { signal } = this.#controller;
+      this.#intake = intakeOf(source, this, signal, options.visibility);
+    } catch (error) {
+      this.#mailbox?.release();
+      throw error;
+    }
+    this.#began = this.#clock.now();
+    this.#stopped = () => this.#stop(signal!.reason, false);
+    if (signal?.aborted === true) this.#stopped();
+    else {
+      signal?.addEventListener("abort", this.#stopped);
+      this.#advance();
+    }
+  }
+
+  get outcome(): Promise<ConsumeReport> {
+    return this.#finished.promise;
+  }
+
+  // -- Taking -----------------------------------------------------------------
+
+  arrived(item: T, delivery: Delivery<T> | undefined): void {
+    this.#asking = false;
+    const job = new Job(item, delivery);
+    this.#list(job);
+    if (this.#over) return void this.#giveBack();
+    if (this.#stopReason === undefined) this.#enter(job);
+    this.#advance();
+    // Most begin at once, and the time is not worth asking for.
+    if (job.isListed && !job.underWay) job.waitingSince = this.#clock.now();
+  }
+
+  ended(): void {
+    this.#asking = false;
+    this.#sourceEnded = true;
+    this.#advance();
+  }
+
+  failed(reason: unknown): void {
+    if (this.#stopReason === undefined) this.#sourceFailure = { reason };
+    this.ended();
+  }
+
+  /** Without keys, or when its key is free, the job can begin. */
+  #enter(job: Job<T>): void {
+    if (job.attempt > 1) {
+      job.failure = this.#memory.recall(job.item, job.attempt);
+    }
+    if (this.#keys !== undefined) {
+      try {
+        job.key = this.#options.keyOf!(job.item);
+      } catch (error) {
+        job.key = job; // a key that nobody else has
+        this.#keys.enter(job);
+        this.#startWork(job);
+        void Promise.resolve(this.#fail(job, unrecoverable(error)))
+          .then(() => this.#advance());
+        return;
+      }
+      if (!this.#keys.enter(job)) return;
+    }
+    this.#ready.push(job, 1);
+  }
+
+  /** Begins what can begin, asks for more if that could begin as well, and ends the run if there is nothing left. */
+  #advance(): void {
+    // A handler that does not wait comes back in here.
+    if (this.#advancing || this.#over) return;
+    this.#advancing = true;
+    do {
+      while (this.#canBegin()) this.#begin();
+    } while (this.#wantsMore() && this.#take());
+    this.#advancing = false;
+    if (this.#isDone()) void this.#finish();
+  }
+
+  /** Takes what is there now; asks for it if that cannot be told at once. */
+  #take(): boolean {
+    const delivery = this.#intake.take();
+    if (delivery === undefined) {
+      this.#asking = true;
+      this.#intake.ask();
+      return false;
+    }
+    const job = new Job(delivery.item, delivery);
+    this.#list(job);
+    this.#enter(job);
+    // One of a batch waits for others.
+    if (this.#options.batch !== undefined) job.waitingSince = this.#clock.now();
+    return true;
+  }
+
+  #canBegin(): boolean {
+    const count = this.#ready.length;
+    if (count === 0 || this.#stopReason !== undefined) return false;
+    const { batch } = this.#options;
+    if (
+      batch !== undefined && count < batch.max && !this.#lingered &&
+      !this.#sourceEnded
+    ) {
+      this.#linger(batch.linger ?? 0);
+      return false;
+    }
+    return this.#hasSlot() && this.#isWithinRate();
+  }
+
+  #wantsMore(): boolean {
+    return !this.#asking && !this.#sourceEnded &&
+      this.#ready.length < (this.#options.batch?.max ?? 1) &&
+      this.#waiting < MAX_WAITING &&
+      (this.#keys === undefined ||
+        this.#keys.waiting < (this.#options.readAhead ?? 64)) &&
+      this.#hasSlot() && this.#stopReason === undefined && this.#isWithinRate();
+  }
+
+  #hasSlot(): boolean {
+    if (typeof this.#concurrency === "number") {
+      return this.#running < this.#concurrency;
+    }
+    try {
+      const limit = this.#concurrency();
+      checkConcurrency(limit);
+      return this.#running < limit;
+    } catch (error) {
+      this.#stop(error, true);
+      return false;
+    }
+  }
+
+  #isWithinRate(): boolean {
+    if (this.#rate === undefined) return true;
+    const wait = this.#rate.waitFrom(this.#clock.now());
+    if (wait === 0) return true;
+    this.#rateTimer ??= this.#clock.setTimer(() => {
+      this.#rateTimer = undefined;
+      this.#advance();
+    }, wait);
+    return false;
+  }
+
+  #linger(milliseconds: number): void {
+    this.#lingerTimer ??= this.#clock.setTimer(() => {
+      this.#lingered = true;
+      this.#advance();
+    }, milliseconds);
+  }
+
+  #clear(timer: unknown): void {
+    if (timer !== undefined) this.#clock.clearTimer(timer);
+  }
+
+  // -- Running ----------------------------------------------------------------
+
+  #begin(): void {
+    const slot = this.#takeSlot();
+    const call = this.#makeCall();
+    slot.call = call;
+    const { timeout, batch } = this.#options;
+    if (timeout !== undefined) {
+      slot.timer = this.#clock.setTimer(slot.timedOut, timeout);
+    }
+    try {
+      const items = batch === undefined
+        ? call.jobs[0]!.item
+        : call.jobs.map((job) => job.item);
+      const result = (0, this.#handler)(items as T & T[], call);
+      if (isThenable(result)) {
+        Promise.resolve(result).then(slot.fulfilled, slot.rejected);
+        return;
+      }
+      this.#fulfilled(slot, result);
+    } catch (error) {
+      this.#rejected(slot, error);
+    }
+  }
+
+  #takeSlot(): Slot<T> {
+    this.#running++;
+    const slot = this.#free.pop();
+    if (slot !== undefined) return slot;
+    const made = new Slot<T>({
+      fulfilled: (slot, result) => this.#fulfilled(slot, result),
+      rejected: (slot, error) => this.#rejected(slot, error),
+      timedOut: (slot) => this.#timedOut(slot),
+      overran: (slot) => this.#overran(slot),
+    });
+    this.#slots.push(made);
+    return made;
+  }
+
+  #makeCall(): Call<T> {
+    const { batch } = this.#options;
+    const now = this.#time ?? this.#clock.now();
+    // The handler may take its time before it returns.
+    this.#time = undefined;
+    this.#rate?.note(now);
+    const jobs = [this.#ready.shift()];
+    if (batch !== undefined) {
+      while (jobs.length < batch.max && this.#ready.length > 0) {
+        jobs.push(this.#ready.shift());
+      }
+      this.#clear(this.#lingerTimer);
+      this.#lingerTimer = undefined;
+      this.#lingered = false;
+    }
+    let attempt = 1;
+    let age: number | undefined;
+    for (const job of jobs) {
+      const since = job.delivery?.enqueuedAt;
+      if (since !== undefined) age = Math.max(age ?? 0, now - since);
+      if (job.attempt > attempt) attempt = job.attempt;
+      if (job.attempt === 1) {
+        const waiting = since ?? job.waitingSince;
+        this.#waits.record(waiting === undefined ? 0 : now - waiting);
+      }
+      this.#startWork(job);
+    }
+    return new Call(jobs, attempt, age, now, this.#sharedSignal);
+  }
+
+  #fulfilled(slot: Slot<T>, result: unknown): void {
+    const call = this.#endCall(slot);
+    if (call.isOverrunning) return this.#freeSlot(slot);
+    const failures = this.#options.batch === undefined
+      ? undefined
+      : failuresIn(result, call.jobs.length);
+    let endings: Promise<void>[] | undefined;
+    for (let index = 0; index < call.jobs.length; index++) {
+      const job = call.jobs[index]!;
+      const failure = failures?.[index];
+      const ending = failure === undefined
+        ? this.#succeed(job)
+        : this.#fail(job, failure.reason);
+      if (ending !== undefined) (endings ??= []).push(ending);
+    }
+    this.#freeSlotAfter(slot, endings);
+  }
+
+  #rejected(slot: Slot<T>, error: unknown): void {
+    const call = this.#endCall(slot);
+    if (call.isOverrunning) return this.#freeSlot(slot);
+    this.#freeSlotAfter(slot, this.#failAll(call, error));
+  }
+
+  #failAll(call: Call<T>, error: unknown): Promise<void>[] | undefined {
+    let endings: Promise<void>[] | undefined;
+    for (const job of call.jobs) {
+      const ending = this.#fail(job, error);
+      if (ending !== undefined) (endings ??= []).push(ending);
+    }
+    return endings;
+  }
+
+  #endCall(slot: Slot<T>): Call<T> {
+    const call = slot.call!;
+    slot.call = undefined;
+    this.#clear(slot.timer);
+    slot.timer = undefined;
+    call.end();
+    this.#time = this.#clock.now();
+    this.#runs.record(this.#time - call.began);
+    return call;
+  }
+
+  #freeSlotAfter(slot: Slot<T>, endings: Promise<void>[] | undefined): void {
+    if (endings === undefined) this.#freeSlot(slot);
+    else {
+      this.#time = undefined;
+      Promise.all(endings).then(() => this.#freeSlot(slot));
+    }
+  }
+
+  #freeSlot(slot: Slot<T>): void {
+    this.#running--;
+    this.#free.push(slot);
+    this.#advance();
+    this.#time = undefined;
+  }
+
+  #timedOut(slot: Slot<T>): void {
+    const call = slot.call!;
+    const reason = new DOMException(
+      `The handler took longer than ${this.#options.timeout} ms`,
+      "TimeoutError",
+    );
+    call.timedOut = { reason };
+    // Before the handler learns of it: it may end at once.
+    slot.timer = this.#clock.setTimer(slot.overran, this.#grace);
+    call.abort(reason);
+  }
+
+  #overran(slot: Slot<T>): void {
+    slot.timer = undefined;
+    const call = slot.call!;
+    this.#noteOverrun(call);
+    // Its key is not free while it runs.
+    if (this.#keys !== undefined || this.#stopReason !== undefined) return;
+    call.isOverrunning = true;
+    const endings = this.#failAll(call, call.timedOut!.reason);
+    if (endings === undefined) this.#advance();
+    else Promise.all(endings).then(() => this.#advance());
+  }
+
+  #noteOverrun(call: Call<T>): void {
+    if (call.isReported) return;
+    call.isReported = true;
+    this.#overrun++;
+    const { onOverrun } = this.#options;
+    if (onOverrun === undefined) return;
+    for (const { item, attempt } of call.jobs) {
+      callOut("onOverrun", () => onOverrun(item, attempt));
+    }
+  }
+
+  // -- What becomes of a job --------------------------------------------------
+
+  /** These return a promise when the slot has to wait for it; it never rejects. */
+  #succeed(job: Job<T>): Promise<void> | undefined {
+    if (!job.isListed) return undefined;
+    return this.#acknowledge(job, this.#noteProcessed);
+  }
+
+  #fail(job: Job<T>, error: unknown): Promise<void> | undefined {
+    if (!job.isListed) return undefined;
+    // An answer to the stop says nothing about the item, which goes back.
+    if (this.#stopReason !== undefined) return this.#endWork(job);
+    this.#noteFailure(job, error);
+    const reason = this.#reasonToGiveUp(job, error);
+    if (reason !== undefined) return this.#bury(job, reason);
+    const delay = this.#retry.delayAfter(job.attempt);
+    if (job.delivery === undefined || this.#keys !== undefined) {
+      return this.#waitForRetry(job, delay);
+    }
+    return this.#returnForRetry(job, delay);
+  }
+
+  #noteFailure(job: Job<T>, error: unknown): void {
+    this.#errors ??= { first: error, last: error };
+    this.#errors.last = error;
+    const now = this.#clock.now();
+    job.failure ??= {
+      attempts: job.attempt,
+      first: error,
+      last: error,
+      firstAt: now,
+      lastAt: now,
+    };
+    job.failure.attempts = job.attempt;
+    job.failure.last = error;
+    job.failure.lastAt = now;
+  }
+
+  #reasonToGiveUp(job: Job<T>, error: unknown): FailureReason | undefined {
+    try {
+      return this.#retry.reasonToGiveUp(job.attempt, error);
+    } catch (thrown) {
+      this.#noteFailure(job, thrown);
+      return "when";
+    }
+  }
+
+  #waitForRetry(job: Job<T>, delay: number): undefined {
+    this.#endWork(job);
+    this.#retried++;
+    this.#waiting++;
+    job.timer = this.#clock.setTimer(() => {
+      job.timer = undefined;
+      this.#waiting--;
+      job.attempt++;
+      this.#ready.push(job, 1);
+      this.#advance();
+    }, delay);
+  }
+
+  #returnForRetry(
+    job: Job<T>,
+    delay: number,
+  ): Promise<void> | undefined {
+    const failure = job.failure!;
+    // Before it can come back.
+    this.#memory.remember(job.item, failure);
+    return this.#settle(job, { delay, reason: failure.last }, () => {
+      this.#retried++;
+      // A source that was empty and closed has something again.
+      this.#sourceEnded = false;
+    });
+  }
+
+  async #bury(job: Job<T>, reason: FailureReason): Promise<void> {
+    const { onError } = this.#options;
+    const error = job.failure!.last;
+    if (this.#mailbox !== undefined) {
+      await this.#send(job, reason, this.#mailbox);
+    } else if (onError === "abort") {
+      this.#endWork(job);
+    } else {
+      await this.#acknowledge(job, () => this.#reportFailed(job, "failed"));
+    }
+    if (onError === "abort") this.#stop(error, true);
+  }
+
+  async #send(
+    job: Job<T>,
+    reason: FailureReason,
+    mailbox: Mailbox<T>,
+  ): Promise<void> {
+    const { attempts, first, last, firstAt, lastAt } = job.failure!;
+    const epoch = this.#options.clock === undefined
+      ? performance.timeOrigin
+      : 0;
+    const letter: DeadLetter<T> = {
+      item: job.item,
+      attempts,
+      errors: { first, last },
+      firstAt: epoch + firstAt,
+      lastAt: epoch + lastAt,
+      reason,
+    };
+    try {
+      await mailbox.send(letter, this.#controller.signal);
+    } catch (error) {
+      // Cut short by a stop: it goes back like everything else.
+      if (this.#stopReason !== undefined) return this.#endWork(job);
+      await this.#acknowledge(
+        job,
+        () => this.#reportFailed(job, "dead-letter", error),
+      );
+      return;
+    }
+    await this.#acknowledge(job, () => void this.#deadLettered++);
+  }
+
+  #reportFailed(
+    job: Job<T>,
+    reason: UnconsumedReason,
+    error: unknown = job.failure!.last,
+  ): void {
+    this.#undelivered++;
+    this.#report(job.item, reason, error);
+  }
+
+  #acknowledge(job: Job<T>, done: () => void): Promise<void> | undefined {
+    if (job.delivery !== undefined) return this.#settle(job, undefined, done);
+    if (!job.isListed) return undefined;
+    this.#leave(job);
+    done();
+    return undefined;
+  }
+
+  /** Lets go of what was lent, by `ack` or `nack`, and counts it as lost if it was not ours any more. */
+  #settle(
+    job: Job<T>,
+    nack: NackOptions | undefined,
+    done: () => void,
+  ): Promise<void> | undefined {
+    const delivery = job.delivery!;
+    let settled: boolean | Promise<boolean>;
+    try {
+      settled = nack === undefined ? delivery.ack() : delivery.nack(nack);
+    } catch {
+      settled = false;
+    }
+    if (typeof settled !== "boolean") {
+      return settled.then(undefined, () => false).then((isOurs) =>
+        this.#settled(job, isOurs, done)
+      );
+    }
+    this.#settled(job, settled, done);
+    return undefined;
+  }
+
+  #settled(job: Job<T>, isOurs: boolean, done: () => void): void {
+    if (!job.isListed) return;
+    this.#leave(job);
+    if (isOurs) done();
+    else this.#lost++;
+  }
+
+  #startWork(job: Job<T>): void {
+    job.underWay = true;
+    this.#underWay++;
+  }
+
+  #endWork(job: Job<T>): undefined {
+    if (!job.underWay) return;
+    job.underWay = false;
+    this.#underWay--;
+  }
+
+  #report(item: T, reason: UnconsumedReason, error: unknown): void {
+    const { onUndelivered } = this.#options;
+    if (onUndelivered === undefined) return;
+    callOut("onUndelivered", () => onUndelivered(item, reason, error));
+  }
+
+  // -- The list of jobs -------------------------------------------------------
+
+  #list(job: Job<T>): void {
+    job.previous = this.#newest;
+    if (this.#newest === undefined) this.#oldest = job;
+    else this.#newest.next = job;
+    this.#newest = job;
+    if (this.#options.visibility !== undefined) this.#renewLater();
+  }
+
+  /** The job has ended; who is behind it can begin. */
+  #leave(job: Job<T>): void {
+    this.#endWork(job);
+    const { previous, next } = job;
+    if (previous === undefined) this.#oldest = next;
+    else previous.next = next;
+    if (next === undefined) this.#newest = previous;
+    else next.previous = previous;
+    job.isListed = false;
+    if (this.#keys === undefined || this.#stopReason !== undefined) return;
+    const follower = this.#keys.leave(job.key);
+    if (follower !== undefined) this.#ready.push(follower, 1);
+  }
+
+  /** One alarm for all that is lent: who has been here at two of them in a row needs more time. */
+  #renewLater(): void {
+    const visibility = this.#options.visibility!;
+    this.#leaseTimer ??= this.#clock.setTimer(() => {
+      this.#leaseTimer = undefined;
+      for (let job = this.#oldest; job !== undefined; job = job.next) {
+        if (job.isOld) extend(job.delivery, visibility);
+        job.isOld = true;
+      }
+      if (this.#oldest !== undefined) this.#renewLater();
+    }, visibility / 3);
+  }
+
+  // -- Endings ----------------------------------------------------------------
+
+  #stop(reason: unknown, isFailure: boolean): void {
+    if (this.#stopReason !== undefined || this.#over) return;
+    this.#stopReason = { reason, isFailure };
+    for (let job = this.#oldest; job !== undefined; job = job.next) {
+      this.#clear(job.timer);
+    }
+    this.#clear(this.#rateTimer);
+    this.#clear(this.#lingerTimer);
+    this.#graceTimer = this.#clock.setTimer(() => {
+      for (const { call } of this.#slots) {
+        if (call !== undefined) this.#noteOverrun(call);
+      }
+      void this.#finish();
+    }, this.#grace);
+    this.#intake.leave(reason);
+    this.#controller.abort(reason);
+    for (const { call } of this.#slots) call?.abort(reason);
+    this.#advance();
+  }
+
+  /** A stopped run waits for what is under way, the others until there is nothing left. */
+  #isDone(): boolean {
+    if (this.#over || this.#asking) return false;
+    if (this.#stopReason !== undefined) return this.#underWay === 0;
+    return this.#sourceEnded && this.#oldest === undefined;
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#over) return;
+    this.#over = true;
+    this.#clear(this.#graceTimer);
+    this.#clear(this.#rateTimer);
+    this.#options.signal?.removeEventListener("abort", this.#stopped);
+    await this.#giveBack();
+    this.#clear(this.#leaseTimer);
+    this.#mailbox?.release();
+    const failure = this.#stopReason?.isFailure === true
+      ? this.#stopReason
+      : this.#stopReason === undefined
+      ? this.#sourceFailure
+      : undefined;
+    if (failure !== undefined) this.#finished.reject(failure.reason);
+    else this.#finished.resolve(this.#makeReport());
+  }
+
+  /** The newest first, where each goes to the head of a queue. */
+  async #giveBack(): Promise<void> {
+    if (this.#givingBack) return;
+    this.#givingBack = true;
+    const reason = this.#stopReason?.reason;
+    const toReport: T[] = [];
+    for (let job = this.#newest; job !== undefined; job = this.#newest) {
+      const returned = (): void => void this.#returned++;
+      if (job.delivery === undefined) {
+        this.#leave(job);
+        returned();
+        toReport.push(job.item);
+      } else {
+        const answer = this.#settle(job, { reason }, returned);
+        // In order: an engine puts back what it hears of first, first.
+        if (answer !== undefined) await answer;
+      }
+    }
+    this.#givingBack = false;
+    for (const item of toReport.reverse()) {
+      this.#report(item, "stopped", reason);
+    }
+  }
+
+  #makeReport(): ConsumeReport {
+    return Object.freeze({
+      processed: this.#processed,
+      failed: this.#deadLettered + this.#undelivered,
+      retried: this.#retried,
+      deadLettered: this.#deadLettered,
+      undelivered: this.#undelivered,
+      returned: this.#returned,
+      lost: this.#lost,
+      overrun: this.#overrun,
+      errors: this.#errors,
+      stopped: this.#stopReason !== undefined,
+      duration: this.#clock.now() - this.#began,
+      wait: this.#waits.quantiles(),
+      run: this.#runs.quantiles(),
+    });
+  }
+}
+
+/** The rejected ones among what `Promise.allSettled` gave. */
+function failuresIn(
+  result: unknown,
+  count: number,
+): (PromiseRejectedResult | undefined)[] | undefined {
+  if (!Array.isArray(result)) return undefined;
+  const failures = result.map((entry) =>
+    entry?.status === "rejected" ? entry as PromiseRejectedResult : undefined
+  );
+  if (failures.every((failure) => failure === undefined)) return undefined;
+  if (result.length === count) return failures;
+  // Whose failures they are cannot be told.
+  const reason = new TypeError(
+    `Cannot tell which items failed: the handler of a batch must return a ` +
+      `result for each of its ${count} items, received ${result.length}`,
+  );
+  return Array.from({ length: count }, () => ({ status: "rejected", reason }));
+}
+
+function extend<T>(
+  delivery: Delivery<T> | undefined,
+  milliseconds: number,
+): void {
+  try {
+    const answer = delivery?.extend(milliseconds);
+    if (typeof answer === "object") answer.catch(ignore);
+  } catch {
+    // Lost, or about to be: the signal of the delivery tells.
+  }
+}
+
+/** What a callback throws is its own affair. */
+function callOut(name: string, call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    console.error(`${name} of consume threw`, error);
+  }
+}
+
+function isThenable(result: unknown): result is PromiseLike<unknown> {
+  return typeof (result as PromiseLike<unknown> | null | undefined)?.then ===
+    "function";
+}
+
+function ignore(): void {}
