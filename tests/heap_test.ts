@@ -249,3 +249,29 @@ test("Heap: what a million puts leave behind keeps its order", () => {
   assertEquals(heap.remove(-1), []);
   while (heap.length > 0) take();
 });
+
+test("Heap: a predicate may put and take as many as it likes", () => {
+  const heap = new Heap<number>(noRank);
+  const push = (item: number): void => {
+    heap.push(item, 1, { key: item % 10, since: 0 });
+  };
+  const inTurn = (one: number, other: number): number =>
+    one % 10 - other % 10 || one - other;
+  const before = Array.from({ length: 20_000 }, (_, item) => item);
+  before.forEach(push);
+  let first = true;
+  const removed = heap.remove((item) => {
+    if (first) {
+      first = false;
+      for (let count = 0; count < 12_000; count++) heap.shift();
+      // New ones are not asked about.
+      for (let later = 20_000; later < 45_000; later++) push(later);
+    }
+    return item % 3 === 0;
+  });
+  const left = before.toSorted(inTurn).slice(12_000);
+  assertEquals(removed, left.filter((item) => item % 3 === 0));
+  const later = Array.from({ length: 25_000 }, (_, at) => 20_000 + at);
+  const rest = [...left.filter((item) => item % 3 !== 0), ...later];
+  assertEquals(heap.clear(), rest.sort(inTurn));
+});
