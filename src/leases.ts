@@ -9,7 +9,7 @@ import type { Clock } from "./clock.ts";
 import { QueueClosedError, received } from "./errors.ts";
 import type { Delivery, NackOptions } from "./delivery.ts";
 import type { Particulars } from "./buffers/buffer.ts";
-import { FULFILLED, Line, Taker } from "./waiters.ts";
+import { FULFILLED, Line, Taker, Waiter } from "./waiters.ts";
 
 /** What is known of an item beside its weight and rank. */
 export interface Note {
@@ -18,6 +18,9 @@ export interface Note {
   /** When it was put, where that is noted. */
   readonly enqueuedAt: number | undefined;
 }
+
+/** Of an item that was put at a time that nobody noted. */
+export const NEW: Note = { attempt: 0, enqueuedAt: undefined };
 
 /** What leases need of the queue behind them. */
 export interface LendingEnd<T> {
@@ -39,7 +42,7 @@ export class Leases<T> {
   held = 0;
   /** Items that wait for the end of a `nack` with a delay. */
   readonly delayed: Set<Lease<T>> = new Set();
-  readonly #open: Set<Lease<T>> = new Set();
+  readonly #open: Line<Lease<T>> = new Line();
   /** Receivers that wait for an item: each may need a lease. */
   #reserved = 0;
   /** Receivers that wait until they may wait for an item. */
@@ -61,22 +64,31 @@ export class Leases<T> {
 
   /** Serves the receiver as soon as no more than `most` items are lent with it. */
   admit(receiver: Receiver<T>): void {
-    if (this.#line.first !== undefined || !this.#hasRoom()) {
-      this.#line.push(receiver);
-    } else this.#serve(receiver);
+    if (this.mayLend()) this.#serve(receiver);
+    else this.#line.push(receiver);
+  }
+
+  /** Whether one more may be lent without overtaking a receiver. */
+  mayLend(): boolean {
+    return this.#line.first === undefined && this.#hasRoom();
+  }
+
+  /** Lends an item that nobody has waited for. */
+  lend(item: T, particulars: Particulars, visibility: number): Delivery<T> {
+    this.held++;
+    const lease = new Lease(this, item, particulars, visibility);
+    this.#open.push(lease);
+    return lease;
   }
 
   /** A receiver got its item. */
-  lend(
+  lendReserved(
     item: T,
     particulars: Particulars,
     visibility: number,
-  ): Lease<T> {
+  ): Delivery<T> {
     this.#reserved--;
-    this.held++;
-    const lease = new Lease(this, item, particulars, visibility);
-    this.#open.add(lease);
-    return lease;
+    return this.lend(item, particulars, visibility);
   }
 
   /** A receiver goes without an item. */
@@ -120,13 +132,20 @@ export class Leases<T> {
       receiver.leave();
       receiver.reject(reason);
     }
-    for (const lease of [...this.#open]) lease.tell(reason);
+    for (
+      let lease = this.#open.first;
+      lease !== undefined;
+      lease = this.#open.first
+    ) {
+      lease.leave();
+      lease.tell(reason);
+    }
     return items;
   }
 
   #close(lease: Lease<T>): void {
     this.held--;
-    this.#open.delete(lease);
+    lease.leave();
   }
 
   #hasRoom(): boolean {
@@ -174,7 +193,9 @@ export class Receiver<T> extends Taker<T> {
   accept(item: T, weight?: number, rank?: unknown, note?: unknown): void {
     this.leave();
     const particulars = { weight: weight ?? 1, rank, note };
-    this.#resolve(this.#leases.lend(item, particulars, this.#visibility));
+    this.#resolve(
+      this.#leases.lendReserved(item, particulars, this.#visibility),
+    );
   }
 
   end(): void {
@@ -192,8 +213,8 @@ export class Receiver<T> extends Taker<T> {
   }
 }
 
-/** An item that is lent. */
-class Lease<T> implements Delivery<T> {
+/** An item that is lent; it waits, as it were, for its holder. */
+class Lease<T> extends Waiter implements Delivery<T> {
   readonly item: T;
   readonly attempt: number;
   readonly enqueuedAt: number | undefined;
@@ -211,7 +232,8 @@ class Lease<T> implements Delivery<T> {
     { weight, rank, note }: Particulars,
     visibility: number,
   ) {
-    const { attempt, enqueuedAt } = note as Note;
+    super();
+    const { attempt, enqueuedAt } = (note ?? NEW) as Note;
     this.item = item;
     this.attempt = attempt + 1;
     this.enqueuedAt = enqueuedAt;
@@ -257,6 +279,10 @@ class Lease<T> implements Delivery<T> {
   [Symbol.asyncDispose](): Promise<void> {
     this.nack();
     return FULFILLED;
+  }
+
+  override reject(reason: unknown): void {
+    this.tell(reason);
   }
 
   /** Tells whoever works on the item to stop. */

@@ -16,7 +16,7 @@ import type {
 import { Ring } from "./buffers/ring.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
-import { checkMilliseconds, Leases, Receiver } from "./leases.ts";
+import { checkMilliseconds, Leases, NEW, Receiver } from "./leases.ts";
 import type { LendingEnd, Note } from "./leases.ts";
 import {
   checkHighWaterMark,
@@ -974,7 +974,7 @@ export class Queue<T>
     } catch (reason) {
       return Promise.reject(reason);
     }
-    const leases = this.#leases ??= new Leases<T>(this.#lendingEnd());
+    const leases = this.#lending();
     return new Promise((resolve, reject) => {
       const receiver = new Receiver<T>(leases, visibility, resolve, reject);
       leases.admit(receiver);
@@ -984,6 +984,38 @@ export class Queue<T>
     });
   }
 
+  /**
+   * Lends the next item if there is one now that may be lent; `undefined` if not,
+   * whatever the state. Otherwise as {@linkcode Queue.receive}. O(1).
+   *
+   * @example As many as there are
+   * ```ts
+   * import { Queue } from "@highwater/queue";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new Queue<string>();
+   * queue.tryPut("task");
+   * assertEquals(queue.tryReceive()?.item, "task");
+   * assertEquals(queue.tryReceive(), undefined);
+   * ```
+   */
+  tryReceive(
+    options?: Pick<ReceiveOptions, "visibility">,
+  ): Delivery<T> | undefined {
+    const visibility = options?.visibility ?? Infinity;
+    checkMilliseconds("receive", "visibility", visibility);
+    const leases = this.#lending();
+    if (!this.#hasNext() || !leases.mayLend()) return undefined;
+    const particulars = this.#particularsOfNext();
+    const delivery = leases.lend(this.#remove(), particulars, visibility);
+    this.#afterRemoval();
+    return delivery;
+  }
+
+  #lending(): Leases<T> {
+    return this.#leases ??= new Leases<T>(this.#lendingEnd());
+  }
+
   #lendingEnd(): LendingEnd<T> {
     return {
       clock: this.#strategy.clock,
@@ -991,7 +1023,8 @@ export class Queue<T>
       serve: (receiver) => {
         if (!this.#hasNext()) return this.#wait(receiver, undefined);
         // The item goes over before the queue may end because of it.
-        this.#removeFor(receiver);
+        const { weight, rank, note } = this.#particularsOfNext();
+        receiver.accept(this.#remove(), weight, rank, note);
         this.#afterRemoval();
       },
       done: () => {
@@ -1003,15 +1036,14 @@ export class Queue<T>
     };
   }
 
-  /** As `#remove`, together with what is known of the item. */
-  #removeFor(receiver: Receiver<T>): void {
+  /** What is known of the item that `#remove` will return. */
+  #particularsOfNext(): Particulars {
     if (!this.#hasOwn()) this.#neighbours!.fetch();
     if (this.#buffer.length === 0) {
       const { weight, rank } = this.#putters.first!;
-      return receiver.accept(this.#remove(), weight, rank, this.#noteNow());
+      return { weight, rank, note: this.#noteNow() };
     }
-    const { weight, rank, note } = this.#buffer.next();
-    receiver.accept(this.#remove(), weight, rank, note ?? NEW);
+    return this.#buffer.next();
   }
 
   /** What was lent is here again: for who waits, or stored whether or not there is room. */
@@ -1512,9 +1544,6 @@ export class Queue<T>
     isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
-
-/** Of an item that was put at a time that nobody noted. */
-const NEW: Note = { attempt: 0, enqueuedAt: undefined };
 
 const RANKS: readonly QueueState[] = ["open", "closing", "closed", "errored"];
 

@@ -17,7 +17,7 @@ import {
   WorkStealingQueue,
 } from "../mod.ts";
 import { assertInvariants } from "../src/queue.ts";
-import { FakeClock } from "./support/fake_clock.ts";
+import { SteppedClock } from "./support/stepped_clock.ts";
 import { test } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
 
@@ -142,7 +142,7 @@ for (const [kind, create] of KINDS) {
   });
 
   test(`leases: ${kind}: an item that is not acknowledged in time goes to somebody else`, async () => {
-    const clock = new FakeClock();
+    const clock = new SteppedClock();
     const queue = create({ clock, timestamps: true });
     clock.advance(5);
     await queue.put("task");
@@ -165,7 +165,7 @@ for (const [kind, create] of KINDS) {
 }
 
 test("leases: nack() with a delay keeps the item back, also from the end of the queue", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const queue = new Queue<string>({ clock });
   await queue.putMany(["a", "b"]);
   (await queue.receive()).nack({ delay: 50 });
@@ -183,7 +183,7 @@ test("leases: nack() with a delay keeps the item back, also from the end of the 
 });
 
 test("leases: abort() reports what a delay keeps back, and takes its alarm away", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const left: string[] = [];
   const queue = new Queue<string>({
     clock,
@@ -210,6 +210,36 @@ test("leases: await using gives back what was not acknowledged", async () => {
   });
   const again = await queue.receive();
   assertEquals([again.item, again.attempt], ["b", 2]);
+});
+
+test("leases: tryReceive() lends what is there now, and overtakes no receiver", async () => {
+  const clock = new SteppedClock();
+  const queue = new Queue<number>({ maxInFlight: 2, clock });
+  assertEquals(queue.tryReceive(), undefined);
+  await queue.putMany([1, 2, 3]);
+  const first = queue.tryReceive({ visibility: 10 })!;
+  assertEquals([first.item, first.attempt], [1, 1]);
+  assertEquals(queue.tryReceive()!.item, 2);
+  assertEquals(queue.tryReceive(), undefined); // two are lent
+  const waiting = queue.receive();
+  clock.advance(10); // the first comes back, for the receiver
+  assertEquals((await waiting).item, 1);
+  assertEquals(queue.tryReceive(), undefined);
+  assertThrows(() => queue.tryReceive({ visibility: -1 }), RangeError);
+  queue.abort();
+  assertEquals(queue.tryReceive(), undefined);
+  assertInvariants(queue);
+});
+
+test("leases: tryReceive() serves a rendezvous, and steals", async () => {
+  const rendezvous = new Queue<number>({ highWaterMark: 0 });
+  const putting = rendezvous.put(1);
+  const delivery = rendezvous.tryReceive()!;
+  await putting;
+  assertEquals([delivery.item, delivery.nack()], [1, true]);
+  const queue = new WorkStealingQueue<number>({ lanes: 2 });
+  await queue.put(1, { lane: 0 });
+  assertEquals(queue.lane(1).tryReceive()!.item, 1);
 });
 
 test("leases: maxInFlight bounds what is lent, in the order of arrival", async () => {
@@ -348,7 +378,7 @@ test("leases: the item is whatever was put, a promise too", async () => {
 });
 
 test("leases: enqueuedAt is undefined unless timestamps are noted", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const plain = new Queue<number>({ clock });
   await plain.put(1);
   assertEquals((await plain.receive()).enqueuedAt, undefined);
@@ -414,7 +444,7 @@ test("leases: in whatever order, each item ends once: done, taken or reported", 
       fc.constantFrom(0, 1, 3),
       fc.constantFrom(1, 2, Infinity),
       async (operations, [, create], highWaterMark, maxInFlight) => {
-        const clock = new FakeClock();
+        const clock = new SteppedClock();
         const fates = new Map<string, string[]>();
         const attempts = new Map<string, number>();
         const accepted = new Set<string>();

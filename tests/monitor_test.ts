@@ -6,7 +6,7 @@ import {
   type MonitorSample,
   Queue,
 } from "../mod.ts";
-import { FakeClock } from "./support/fake_clock.ts";
+import { SteppedClock } from "./support/stepped_clock.ts";
 import { test } from "./support/harness.ts";
 
 async function turns(): Promise<void> {
@@ -16,7 +16,7 @@ async function turns(): Promise<void> {
 /** Reads the next sample, and lets time go on until it comes. */
 async function next(
   reader: ReadableStreamDefaultReader<MonitorSample>,
-  clock: FakeClock,
+  clock: SteppedClock,
 ): Promise<MonitorSample | undefined> {
   const reading = reader.read();
   await turns();
@@ -32,7 +32,7 @@ async function watch(
   shape: Shape,
   options: MonitorOptions = {},
 ): Promise<{ alerts: string[]; samples: MonitorSample[] }> {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const queue = new Queue<number>({ highWaterMark: 100, clock });
   const alerts: string[] = [];
   const samples: MonitorSample[] = [];
@@ -126,7 +126,7 @@ test("monitor: consumers without work are starved until the next put", async () 
 });
 
 test("monitor: a sample tells rates, waiting, what is lent and the age of the oldest", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const queue = new Queue<number>({
     name: "jobs",
     highWaterMark: 4,
@@ -171,7 +171,7 @@ test("monitor: a sample tells rates, waiting, what is lent and the age of the ol
 });
 
 test("monitor: several queues are sampled together, and the stream ends with the last of them", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const queues = ["a", "b"].map((name) => new Queue<number>({ name }));
   const reader = monitor(queues, { clock }).getReader();
   queues[0]!.close();
@@ -188,7 +188,7 @@ test("monitor: several queues are sampled together, and the stream ends with the
 });
 
 test("monitor: no timer without a read that waits, and none after the end", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const queue = new Queue<number>();
   const reader = monitor(queue, { clock }).getReader();
   await turns();
@@ -205,7 +205,7 @@ test("monitor: no timer without a read that waits, and none after the end", asyn
 });
 
 test("monitor: its signal ends the stream, also while a read waits", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const stop = new AbortController();
   const options = { clock, signal: stop.signal };
   const reader = monitor(new Queue<number>(), options).getReader();
@@ -220,7 +220,7 @@ test("monitor: its signal ends the stream, also while a read waits", async () =>
 });
 
 test("monitor: a sample late by a slow reader counts the time that has really gone by", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const queue = new Queue<number>({ highWaterMark: 1000 });
   const reader = monitor(queue, { clock }).getReader();
   await next(reader, clock);
@@ -247,7 +247,7 @@ test("monitor: an alert handler that throws is printed and the stream goes on", 
 });
 
 test("monitor: fill of a rendezvous, an unbounded and a closed queue", async () => {
-  const clock = new FakeClock();
+  const clock = new SteppedClock();
   const fill = async (queue: Queue<number>): Promise<number> =>
     (await next(monitor(queue, { clock }).getReader(), clock))!.fill;
   const rendezvous = new Queue<number>({ highWaterMark: 0 });
