@@ -6,6 +6,7 @@
 
 import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
+import { consumeCases } from "../conformance/flow_consume.ts";
 import { kinds } from "../conformance/kinds.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
@@ -63,6 +64,9 @@ async function runConformance(): Promise<CaseResult[]> {
       );
     }
   }
+  for (const { name, run } of consumeCases) {
+    results.push(await runAlone(name, run));
+  }
   return results;
 }
 
@@ -80,10 +84,19 @@ async function runCase(
       return queue;
     },
   };
+  return await runAlone(name, async () => {
+    await item.run(recording);
+    for (const queue of created) assertInvariants(queue);
+  });
+}
+
+async function runAlone(
+  name: string,
+  run: () => Promise<void>,
+): Promise<CaseResult> {
   unhandled = [];
   try {
-    await withinLimit(item.run(recording));
-    for (const queue of created) assertInvariants(queue);
+    await withinLimit(run());
     // Time for the runtime to find out what nobody handles.
     await new Promise((resolve) => setTimeout(resolve, 0));
     if (unhandled.length > 0) {
