@@ -15,6 +15,7 @@ import {
   Queue,
   unrecoverable,
 } from "../mod.ts";
+import { consumeCases } from "./conformance/flow_consume.ts";
 import { numbers } from "./support/counted.ts";
 import { Lending } from "./support/lending.ts";
 import { test } from "./support/harness.ts";
@@ -77,6 +78,8 @@ async function ended<R>(clock: SteppedClock, running: Promise<R>): Promise<R> {
   }
   return await noted;
 }
+
+for (const { name, run } of consumeCases) test(name, run);
 
 test("consume: every item of any source has one call, and the report counts them", async () => {
   const queue = new Queue<number>();

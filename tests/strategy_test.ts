@@ -1,3 +1,4 @@
+import { systemClock } from "../src/clock.ts";
 import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import { received } from "../src/errors.ts";
 import {
@@ -15,6 +16,9 @@ test("options: the defaults bound a queue to 16 items that wait", () => {
     overflow: "wait",
     onUndelivered: undefined,
     name: "",
+    maxInFlight: Infinity,
+    timestamps: false,
+    clock: systemClock,
   });
 });
 

@@ -44,10 +44,10 @@ export class Call<T> implements ConsumeContext {
   /** Its jobs do not wait for it any more. */
   isOverrunning = false;
   isReported = false;
-  timedOut: { reason: unknown } | undefined = undefined;
   readonly #shared: AbortSignal | undefined;
   #own: AbortController | undefined = undefined;
-  #aborted: { reason: unknown } | undefined = undefined;
+  /** Why its signal aborts, looked at or not. */
+  aborted: { reason: unknown } | undefined = undefined;
   #lost: ((this: AbortSignal) => void) | undefined = undefined;
 
   constructor(
@@ -72,7 +72,7 @@ export class Call<T> implements ConsumeContext {
   }
 
   abort(reason: unknown): void {
-    this.#aborted ??= { reason };
+    this.aborted ??= { reason };
     this.#own?.abort(reason);
   }
 
@@ -87,8 +87,8 @@ export class Call<T> implements ConsumeContext {
   #makeOwn(): void {
     this.#own = new AbortController();
     const isLent = this.jobs[0]!.delivery !== undefined;
-    if (isLent && this.#aborted === undefined) this.#followDeliveries();
-    if (this.#aborted !== undefined) this.#own.abort(this.#aborted.reason);
+    if (isLent && this.aborted === undefined) this.#followDeliveries();
+    if (this.aborted !== undefined) this.#own.abort(this.aborted.reason);
   }
 
   #followDeliveries(): void {

@@ -516,7 +516,6 @@ class Run<T> implements IntakeOwner<T> {
       `The handler took longer than ${this.#options.timeout} ms`,
       "TimeoutError",
     );
-    call.timedOut = { reason };
     // Before the handler learns of it: it may end at once.
     slot.timer = this.#clock.setTimer(slot.overran, this.#grace);
     call.abort(reason);
@@ -529,7 +528,7 @@ class Run<T> implements IntakeOwner<T> {
     // Its key is not free while it runs.
     if (this.#keys !== undefined || this.#stopReason !== undefined) return;
     call.isOverrunning = true;
-    const endings = this.#failAll(call, call.timedOut!.reason);
+    const endings = this.#failAll(call, call.aborted!.reason);
     if (endings === undefined) this.#advance();
     else Promise.all(endings).then(() => this.#advance());
   }

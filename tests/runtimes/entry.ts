@@ -9,6 +9,7 @@ import { assertInvariants } from "../../src/queue.ts";
 import { flowFanOutCases } from "../conformance/flow_fan_out.ts";
 import { partitionCases } from "../conformance/flow_partition.ts";
 import { fanInCases } from "../conformance/flow_fan_in.ts";
+import { consumeCases } from "../conformance/flow_consume.ts";
 import { kinds } from "../conformance/kinds.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
@@ -68,6 +69,7 @@ async function runConformance(): Promise<CaseResult[]> {
   }
   for (
     const { name, run } of [
+      ...consumeCases,
       ...fanInCases,
       ...flowFanOutCases,
       ...partitionCases,
