@@ -218,7 +218,7 @@ class Lease<T> extends Waiter implements Delivery<T> {
   readonly item: T;
   readonly attempt: number;
   readonly enqueuedAt: number | undefined;
-  readonly particulars: Particulars;
+  readonly #particulars: Particulars;
   readonly #leases: Leases<T>;
   #held = true;
   #timer: unknown = undefined;
@@ -229,21 +229,24 @@ class Lease<T> extends Waiter implements Delivery<T> {
   constructor(
     leases: Leases<T>,
     item: T,
-    { weight, rank, note }: Particulars,
+    particulars: Particulars,
     visibility: number,
   ) {
     super();
-    const { attempt, enqueuedAt } = (note ?? NEW) as Note;
+    const { attempt, enqueuedAt } = (particulars.note ?? NEW) as Note;
     this.item = item;
     this.attempt = attempt + 1;
     this.enqueuedAt = enqueuedAt;
-    this.particulars = {
-      weight,
-      rank,
-      note: { attempt: this.attempt, enqueuedAt } satisfies Note,
-    };
+    this.#particulars = particulars;
     this.#leases = leases;
-    this.#expireAfter(visibility);
+    if (visibility !== Infinity) this.#expireAfter(visibility);
+  }
+
+  /** What goes back with the item. */
+  get particulars(): Particulars {
+    const { attempt, enqueuedAt } = this;
+    const note: Note = { attempt, enqueuedAt };
+    return { ...this.#particulars, note };
   }
 
   get signal(): AbortSignal {
