@@ -1068,7 +1068,7 @@ export class Queue<T>
       return this.#endIfDrained();
     }
     this.#buffer.putBack(item, particulars);
-    this.#notePeak();
+    this.#notePeak(this.#buffer.length);
   }
 
   /** A frozen snapshot of the counters. Costs nothing between calls. */
@@ -1127,13 +1127,13 @@ export class Queue<T>
   }
 
   #store(item: T, weight: number, rank: unknown): void {
-    if (!this.#timestamps) this.#buffer.push(item, weight, rank);
-    else this.#buffer.push(item, weight, rank, this.#noteNow());
-    this.#notePeak();
+    const buffer = this.#buffer;
+    if (this.#timestamps) buffer.push(item, weight, rank, this.#noteNow());
+    else buffer.push(item, weight, rank);
+    if (buffer.length > this.#peakLength) this.#peakLength = buffer.length;
   }
 
-  #notePeak(): void {
-    const { length } = this.#buffer;
+  #notePeak(length: number): void {
     if (length > this.#peakLength) this.#peakLength = length;
   }
 
@@ -1194,10 +1194,11 @@ export class Queue<T>
 
   #remove(): T {
     this.#takenCount++;
-    if (this.#neighbours !== undefined && !this.#hasOwn()) {
-      this.#neighbours.fetch();
-    }
     if (this.#buffer.length > 0) return this.#buffer.shift();
+    if (this.#neighbours !== undefined && this.#putters.first === undefined) {
+      this.#neighbours.fetch();
+      return this.#buffer.shift();
+    }
     // Nothing is stored, so there never is room: a rendezvous.
     const putter = this.#putters.first!;
     putter.leave();
@@ -1483,7 +1484,7 @@ export class Queue<T>
       received: (count, done) => {
         this.#movedCount += count;
         this.#doneCount += done;
-        this.#notePeak();
+        this.#notePeak(this.#buffer.length);
       },
       endIfDrained: () => this.#endIfDrained(),
     };

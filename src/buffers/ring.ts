@@ -37,7 +37,14 @@ export class Ring<T> implements Buffer<T> {
 
   push(item: T, weight: number, _rank?: unknown, note?: unknown): void {
     if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
-    this.#fill((this.#head + this.length) & this.#mask, item, weight, note);
+    const index = (this.#head + this.length) & this.#mask;
+    this.#slots[index] = item;
+    if (this.#weights !== undefined) this.#weights[index] = weight;
+    else if (weight !== 1) this.#keepWeights(index, weight);
+    if (this.#notes !== undefined) this.#notes[index] = note;
+    else if (note !== undefined) this.#keepNotes(index, note);
+    this.length++;
+    this.size += weight;
   }
 
   next(): Particulars {
@@ -47,9 +54,12 @@ export class Ring<T> implements Buffer<T> {
 
   putBack(item: T, { weight, note }: Particulars): void {
     if (this.#newestFirst) return this.push(item, weight, undefined, note);
-    if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
+    const { length } = this;
     this.#head = (this.#head - 1) & this.#mask;
-    this.#fill(this.#head, item, weight, note);
+    // As if it were the only one, it goes to the head.
+    this.length = 0;
+    this.push(item, weight, undefined, note);
+    this.length = length + 1;
   }
 
   /** The item so many places behind the oldest one; it stays. */
@@ -116,16 +126,6 @@ export class Ring<T> implements Buffer<T> {
 
   #noteAt(place: number): unknown {
     return this.#notes?.[(this.#head + place) & this.#mask];
-  }
-
-  #fill(index: number, item: T, weight: number, note: unknown): void {
-    this.#slots[index] = item;
-    if (this.#weights !== undefined) this.#weights[index] = weight;
-    else if (weight !== 1) this.#keepWeights(index, weight);
-    if (this.#notes !== undefined) this.#notes[index] = note;
-    else if (note !== undefined) this.#keepNotes(index, note);
-    this.length++;
-    this.size += weight;
   }
 
   #removeOldest(): T {
