@@ -14,6 +14,7 @@ import {
   type DeadLetter,
   type Delivery,
   Queue,
+  QueueClosedError,
   unrecoverable,
 } from "../mod.ts";
 import { type Failure, FailureMemory } from "../src/flow/retry.ts";
@@ -567,13 +568,63 @@ test("consume: what comes while the rest is given back is given back once, too",
 
 test("consume: a source that throws when asked has failed", async () => {
   const reason = new Error("receive");
+  const lending = new Lending([0], new SteppedClock());
+  let asked = 0;
   const source = {
     receive(): Promise<Delivery<number>> {
-      throw reason;
+      if (++asked > 1) throw reason;
+      return lending.receive();
     },
   };
   const running = consume(source, () => {});
   assertStrictEquals(await assertRejects(() => running), reason);
+  assertEquals(lending.log.acked, [0]);
+});
+
+test("consume: a source that was empty and closed is asked again for what goes back to it", async () => {
+  const clock = new SteppedClock();
+  const lending = new Lending([0], clock);
+  const source = {
+    receive() {
+      if (lending.stored.length > 0) return lending.receive();
+      return Promise.reject(new QueueClosedError("Cannot receive"));
+    },
+  };
+  const held = new Held();
+  const running = consume(source, held.handler, {
+    concurrency: 2,
+    retry: { delay: 0 },
+    clock,
+  });
+  await turn();
+  await held.fail(0, new Error("once"));
+  assertEquals(held.started, [0, 0]);
+  await held.finish(0);
+  assertEquals(figures(await running), { processed: 1, retried: 1 });
+});
+
+test("consume: without a time from the source, a batch has waited since it was taken", async () => {
+  for (const Lender of [Lending, PromptLending]) {
+    const clock = new SteppedClock();
+    const lending = new Lender([0, 1], clock);
+    const timeless = <T extends Delivery<number> | undefined>(
+      delivery: T,
+    ): T => delivery && Object.create(delivery, { enqueuedAt: {} });
+    const source = {
+      receive: async (options: object) =>
+        timeless(await lending.receive(options)),
+      ...(lending instanceof PromptLending &&
+        { tryReceive: () => timeless(lending.tryReceive()) }),
+    };
+    const stop = new AbortController();
+    const running = consume(source, (_items, { age }) => {
+      assertEquals(age, undefined);
+    }, { batch: { max: 5, linger: 30 }, signal: stop.signal, clock });
+    await clock.pass(30);
+    stop.abort();
+    const { wait, processed } = await running;
+    assertEquals([wait.max, processed], [30, 2]);
+  }
 });
 
 test("consume: what one handler takes before it returns is not counted for the next", async () => {
@@ -584,17 +635,17 @@ test("consume: what one handler takes before it returns is not counted for the n
   const held = new Held();
   const running = consume(lending, (item, context) => {
     if (item === 1) now += 100;
-    return item === 1 ? undefined : held.handler(item, context);
+    return held.handler(item, context);
   }, { concurrency: () => concurrency, clock });
   await turn();
   concurrency = 2;
   await held.finish(0);
-  assertEquals(held.started, [0, 2]);
+  assertEquals(held.started, [0, 1, 2]);
   now += 10;
-  await held.finish(2);
+  await held.finish(1, 2);
   const { run } = await running;
-  assert(run.p50 <= 11, `${run.p50}: 0, 100 and 10`);
-  assertEquals(run.max, 100);
+  assert(run.p50 <= 11, `${run.p50}: 0, 110 and 10`);
+  assertEquals(run.max, 110);
 });
 
 test("consume: onError abort ends the run with the error, and the rest goes back", async () => {
