@@ -15,7 +15,7 @@ import {
   unrecoverable,
 } from "../mod.ts";
 import { canCollectGarbage, collectGarbage, test } from "./support/harness.ts";
-import { Lending } from "./support/lending.ts";
+import { Lending, PromptLending } from "./support/lending.ts";
 import { parameters, turn } from "./support/properties.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
 
@@ -150,7 +150,11 @@ test("consume: in any order of steps each item ends exactly once", async () => {
     ),
     concurrency: fc.integer({ min: 1, max: 4 }),
     attempts: fc.integer({ min: 1, max: 3 }),
-    source: fc.constantFrom("stream" as const, "lending" as const),
+    source: fc.constantFrom(
+      "stream" as const,
+      "lending" as const,
+      "prompt" as const,
+    ),
     answersLater: fc.boolean(),
     keys: fc.constantFrom(0, 0, 1, 3),
     batch: fc.constantFrom(0, 0, 2),
@@ -228,7 +232,8 @@ test("consume: in any order of steps each item ends exactly once", async () => {
         return results;
       }
 
-      const lending = new Lending(items, clock, plan.answersLater).close();
+      const Lender = plan.source === "prompt" ? PromptLending : Lending;
+      const lending = new Lender(items, clock, plan.answersLater).close();
       const queue = new Queue<Item>({ highWaterMark: Infinity });
       for (const item of items) queue.tryPut(item);
       queue.close();

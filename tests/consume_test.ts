@@ -12,12 +12,15 @@ import {
   type ConsumeOptions,
   type ConsumeReport,
   type DeadLetter,
+  type Delivery,
   Queue,
+  QueueClosedError,
   unrecoverable,
 } from "../mod.ts";
+import { type Failure, FailureMemory } from "../src/flow/retry.ts";
 import { consumeCases } from "./conformance/flow_consume.ts";
 import { numbers } from "./support/counted.ts";
-import { Lending } from "./support/lending.ts";
+import { Lending, PromptLending } from "./support/lending.ts";
 import { test } from "./support/harness.ts";
 import { turn } from "./support/properties.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
@@ -96,6 +99,7 @@ test("consume: every item of any source has one call, and the report counts them
       yield* range(5);
     })(),
     new Lending(range(5), new SteppedClock()).close(),
+    new PromptLending(range(5), new SteppedClock()).close(),
   ];
   for (const source of sources) {
     const seen: number[] = [];
@@ -243,6 +247,7 @@ test("consume: a retry waits longer each time, as chance and maxDelay have it, a
     retried: 3,
     deadLettered: 1,
   });
+  assertEquals(report.wait.max, 0); // the first attempts did not wait
 });
 
 test("consume: without options retries wait one second at most, then two, then four", async () => {
@@ -459,6 +464,188 @@ test("consume: a handler that ignores its signal is reported, and keeps its plac
     undelivered: 1,
     overrun: 1,
   });
+});
+
+test("consume: a handler that ends well after its item has failed changes nothing", async () => {
+  const clock = new SteppedClock();
+  const held = new Held();
+  const attempts: number[] = [];
+  const running = consume([0], (item, context) => {
+    attempts.push(context.attempt);
+    if (context.attempt === 1) return held.handler(item, context);
+  }, {
+    timeout: 10,
+    grace: 10,
+    retry: { delay: 100, jitter: 0 },
+    clock,
+  });
+  await clock.pass(50);
+  await held.finish(0);
+  assertEquals(attempts, [1]);
+  const report = await ended(clock, running);
+  assertEquals(attempts, [1, 2]);
+  assertEquals(figures(report), { processed: 1, retried: 1, overrun: 1 });
+});
+
+test("consume: a stop takes back what waits for a full stream of dead letters", async () => {
+  const clock = new SteppedClock();
+  const stop = new AbortController();
+  const written: number[] = [];
+  let release = (): void => {};
+  const letters = new WritableStream<DeadLetter<number>>({
+    write({ item }) {
+      written.push(item);
+      return new Promise<void>((resolve) => release = resolve);
+    },
+  });
+  const lending = new Lending([0, 1], clock);
+  const running = consume(lending, () => Promise.reject(new Error("no")), {
+    concurrency: 2,
+    deadLetter: letters,
+    signal: stop.signal,
+    clock,
+  });
+  await turn();
+  stop.abort();
+  await turn();
+  release();
+  await turn();
+  assertEquals(written, [0]);
+  assertEquals(figures(await running), {
+    failed: 1,
+    deadLettered: 1,
+    returned: 1,
+  });
+  assertEquals(lending.stored.map(({ item }) => item), [1]);
+});
+
+test("consume: what comes while the rest is given back is given back once, too", async () => {
+  const clock = new SteppedClock();
+  const stop = new AbortController();
+  const log: string[] = [];
+  const answers: (() => void)[] = [];
+  const receiving: ((delivery: Delivery<string>) => void)[] = [];
+  function deliver(item: string): void {
+    receiving.shift()!({
+      item,
+      attempt: 1,
+      enqueuedAt: undefined,
+      signal: new AbortController().signal,
+      ack: () => false,
+      nack() {
+        log.push(item);
+        return new Promise((resolve) => answers.push(() => resolve(true)));
+      },
+      extend: () => false,
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    });
+  }
+  // It does not look at the signal.
+  const source = {
+    receive: () =>
+      new Promise<Delivery<string>>((resolve) => receiving.push(resolve)),
+  };
+  const running = consume(source, () => new Promise(() => {}), {
+    concurrency: 2,
+    signal: stop.signal,
+    grace: 10,
+    clock,
+  });
+  deliver("a");
+  await turn();
+  stop.abort();
+  await clock.pass(10);
+  assertEquals(log, ["a"]);
+  deliver("b");
+  await turn();
+  assertEquals(log, ["a"]);
+  answers[0]!();
+  await turn();
+  answers[1]!();
+  assertEquals(log, ["a", "b"]);
+  assertEquals(figures(await running), { returned: 2, overrun: 1 });
+});
+
+test("consume: a source that throws when asked has failed", async () => {
+  const reason = new Error("receive");
+  const lending = new Lending([0], new SteppedClock());
+  let asked = 0;
+  const source = {
+    receive(): Promise<Delivery<number>> {
+      if (++asked > 1) throw reason;
+      return lending.receive();
+    },
+  };
+  const running = consume(source, () => {});
+  assertStrictEquals(await assertRejects(() => running), reason);
+  assertEquals(lending.log.acked, [0]);
+});
+
+test("consume: a source that was empty and closed is asked again for what goes back to it", async () => {
+  const clock = new SteppedClock();
+  const lending = new Lending([0], clock);
+  const source = {
+    receive() {
+      if (lending.stored.length > 0) return lending.receive();
+      return Promise.reject(new QueueClosedError("Cannot receive"));
+    },
+  };
+  const held = new Held();
+  const running = consume(source, held.handler, {
+    concurrency: 2,
+    retry: { delay: 0 },
+    clock,
+  });
+  await turn();
+  await held.fail(0, new Error("once"));
+  assertEquals(held.started, [0, 0]);
+  await held.finish(0);
+  assertEquals(figures(await running), { processed: 1, retried: 1 });
+});
+
+test("consume: without a time from the source, a batch has waited since it was taken", async () => {
+  for (const Lender of [Lending, PromptLending]) {
+    const clock = new SteppedClock();
+    const lending = new Lender([0, 1], clock);
+    const timeless = <T extends Delivery<number> | undefined>(
+      delivery: T,
+    ): T => delivery && Object.create(delivery, { enqueuedAt: {} });
+    const source = {
+      receive: async (options: object) =>
+        timeless(await lending.receive(options)),
+      ...(lending instanceof PromptLending &&
+        { tryReceive: () => timeless(lending.tryReceive()) }),
+    };
+    const stop = new AbortController();
+    const running = consume(source, (_items, { age }) => {
+      assertEquals(age, undefined);
+    }, { batch: { max: 5, linger: 30 }, signal: stop.signal, clock });
+    await clock.pass(30);
+    stop.abort();
+    const { wait, processed } = await running;
+    assertEquals([wait.max, processed], [30, 2]);
+  }
+});
+
+test("consume: what one handler takes before it returns is not counted for the next", async () => {
+  let now = 0;
+  let concurrency = 1;
+  const clock = { now: () => now, setTimer() {}, clearTimer() {} };
+  const lending = new PromptLending([0, 1, 2], clock).close();
+  const held = new Held();
+  const running = consume(lending, (item, context) => {
+    if (item === 1) now += 100;
+    return held.handler(item, context);
+  }, { concurrency: () => concurrency, clock });
+  await turn();
+  concurrency = 2;
+  await held.finish(0);
+  assertEquals(held.started, [0, 1, 2]);
+  now += 10;
+  await held.finish(1, 2);
+  const { run } = await running;
+  assert(run.p50 <= 11, `${run.p50}: 0, 110 and 10`);
+  assertEquals(run.max, 110);
 });
 
 test("consume: onError abort ends the run with the error, and the rest goes back", async () => {
@@ -739,9 +926,25 @@ test("consume: a delivery that is lost aborts the signal, and is counted as lost
   }, { concurrency: 2, clock });
   await clock.pass(100);
   assertEquals(reasons.map((reason) => (reason as Error).message), ["expired"]);
+  assert(held.contexts[0]!.signal.aborted);
   await held.finish(0);
   assertEquals(figures(await running), { processed: 1, lost: 1 });
   assertEquals(lending.log.acked, [0]);
+
+  const late = new Lending([0], clock).close();
+  const contexts: ConsumeContext[] = [];
+  const other = new Held();
+  const again = consume({
+    receive: (options: object) => late.receive({ ...options, visibility: 100 }),
+  }, (item, context) => {
+    contexts.push(context);
+    return context.attempt === 2 ? undefined : other.handler(item, context);
+  }, { concurrency: 2, clock });
+  await clock.pass(100);
+  assert(contexts[0]!.signal.aborted, "looked at after it was lost");
+  assert(!contexts[1]!.signal.aborted);
+  await other.finish(0);
+  assertEquals(figures(await again), { processed: 1, lost: 1 });
 });
 
 test("consume: with visibility a lease is renewed for as long as the item is here", async () => {
@@ -876,6 +1079,7 @@ test("consume: with keyOf an overrunning handler holds its key until it settles"
   assertEquals([held.started, overrun], [[0, 1], [0]]);
   await held.fail(0, new Error("at last"));
   assertEquals(held.started, [0, 1, 2]);
+  await clock.pass(5);
   await held.finish(2);
   await held.finish(4);
   assertEquals(figures(await running), {
@@ -884,6 +1088,52 @@ test("consume: with keyOf an overrunning handler holds its key until it settles"
     undelivered: 1,
     overrun: 1,
   });
+});
+
+test("consume: a handler that overran its time and then the stop is one", async () => {
+  const clock = new SteppedClock();
+  const stop = new AbortController();
+  const overrun: number[] = [];
+  const running = consume([0], () => new Promise(() => {}), {
+    keyOf: (item) => item,
+    timeout: 10,
+    grace: 10,
+    signal: stop.signal,
+    onOverrun: (item) => void overrun.push(item),
+    clock,
+  });
+  await clock.pass(30);
+  stop.abort();
+  await clock.pass(10);
+  assertEquals(figures(await running), { returned: 1, overrun: 1 });
+  assertEquals(overrun, [0]);
+});
+
+test("consume: failures are remembered by item and attempt, and not for ever", () => {
+  const memory = new FailureMemory<number>();
+  function failureAfter(attempts: number): Failure {
+    return { attempts, first: attempts, last: 0, firstAt: 0, lastAt: 0 };
+  }
+  memory.remember(0, failureAfter(1));
+  memory.remember(0, failureAfter(2));
+  memory.remember(0, failureAfter(1));
+  assertEquals(memory.recall(0, 3)?.first, 2);
+  assertEquals(memory.recall(0, 3), undefined);
+  assertEquals(memory.recall(0, 2)?.first, 1);
+  assertEquals(memory.recall(0, 2)?.first, 1);
+  assertEquals(memory.recall(0, 2), undefined);
+  for (let item = 1; item <= 1_001; item++) {
+    memory.remember(item, failureAfter(1));
+  }
+  assertEquals(memory.recall(1, 2), undefined);
+  assertEquals(memory.recall(1_001, 2)?.attempts, 1);
+  const equal = new FailureMemory<number>();
+  for (let turn = 0; turn <= 1_000; turn++) {
+    equal.remember(0, failureAfter(1));
+  }
+  let count = 0;
+  while (equal.recall(0, 2) !== undefined) count++;
+  assertEquals(count, 1_000);
 });
 
 test("consume: no interval, wherever it begins, has more calls than the rate allows", async () => {
@@ -928,6 +1178,8 @@ test("consume: a batch is what came within linger, and no more than max", async 
   await clock.pass(1);
   assertEquals(batches[1], [[3], 35]);
   await queue.put(4);
+  await turn();
+  assertEquals(batches.length, 2);
   queue.close(); // the last one need not wait
   assertEquals(figures(await running), { processed: 5 });
   assertEquals(batches[2], [[4], 35]);

@@ -48,7 +48,6 @@ export class Call<T> implements ConsumeContext {
   #own: AbortController | undefined = undefined;
   /** Why its signal aborts, looked at or not. */
   aborted: { reason: unknown } | undefined = undefined;
-  #lost: ((this: AbortSignal) => void) | undefined = undefined;
 
   constructor(
     jobs: readonly Job<T>[],
@@ -76,14 +75,6 @@ export class Call<T> implements ConsumeContext {
     this.#own?.abort(reason);
   }
 
-  end(): void {
-    if (this.#lost === undefined) return;
-    for (const { delivery } of this.jobs) {
-      delivery?.signal.removeEventListener("abort", this.#lost);
-    }
-    this.#lost = undefined;
-  }
-
   #makeOwn(): void {
     this.#own = new AbortController();
     const isLent = this.jobs[0]!.delivery !== undefined;
@@ -91,15 +82,13 @@ export class Call<T> implements ConsumeContext {
     if (this.aborted !== undefined) this.#own.abort(this.aborted.reason);
   }
 
+  /** The listeners go with the deliveries. */
   #followDeliveries(): void {
-    const abort = (reason: unknown): void => this.abort(reason);
-    this.#lost = function (): void {
-      abort(this.reason);
-    };
     for (const { delivery } of this.jobs) {
       const { signal } = delivery!;
-      if (signal.aborted) this.abort(signal.reason);
-      else signal.addEventListener("abort", this.#lost);
+      const lost = (): void => this.abort(signal.reason);
+      if (signal.aborted) lost();
+      else signal.addEventListener("abort", lost);
     }
   }
 }

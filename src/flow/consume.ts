@@ -489,7 +489,6 @@ class Run<T> implements IntakeOwner<T> {
     slot.call = undefined;
     this.#clear(slot.timer);
     slot.timer = undefined;
-    call.end();
     this.#time = this.#clock.now();
     this.#runs.record(this.#time - call.began);
     return call;
@@ -548,7 +547,6 @@ class Run<T> implements IntakeOwner<T> {
 
   /** These return a promise when the slot has to wait for it; it never rejects. */
   #succeed(job: Job<T>): Promise<void> | undefined {
-    if (!job.isListed) return undefined;
     return this.#acknowledge(job, this.#noteProcessed);
   }
 

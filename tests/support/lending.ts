@@ -77,8 +77,8 @@ export class Lending<T> implements DeliverySource<T> {
     const { signal, visibility } = options;
     for (;;) {
       if (signal?.aborted) throw signal.reason;
-      const entry = this.stored.shift();
-      if (entry !== undefined) return this.#lend(entry, visibility);
+      const delivery = this.take(visibility);
+      if (delivery !== undefined) return delivery;
       if (this.#closed && this.lent + this.delayed === 0) {
         throw this.#failure?.reason ??
           new QueueClosedError("Cannot receive: closed and empty");
@@ -93,6 +93,12 @@ export class Lending<T> implements DeliverySource<T> {
         signal?.addEventListener("abort", wake);
       });
     }
+  }
+
+  /** Lends what is there now. */
+  take(visibility: number | undefined): Delivery<T> | undefined {
+    const entry = this.stored.shift();
+    return entry === undefined ? undefined : this.#lend(entry, visibility);
   }
 
   #lend(entry: Entry<T>, visibility: number | undefined): Delivery<T> {
@@ -167,5 +173,12 @@ export class Lending<T> implements DeliverySource<T> {
 
   #wake(): void {
     for (const wake of [...this.#waiting]) wake();
+  }
+}
+
+/** One that can tell at once whether it has something. */
+export class PromptLending<T> extends Lending<T> {
+  tryReceive(options: ReceiveOptions = {}): Delivery<T> | undefined {
+    return this.take(options.visibility);
   }
 }
