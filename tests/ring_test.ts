@@ -123,3 +123,31 @@ test("Ring: weights that come late leave those before at 1", () => {
   }
   assertEquals(sizes, [7, 6, 1, 0]);
 });
+
+test("ring: what is put back comes next, also when the ring is full or wraps", () => {
+  for (const newestFirst of [false, true]) {
+    for (let filled = 0; filled <= 70; filled++) {
+      const ring = new Ring<number>({ newestFirst });
+      const expected: number[] = [];
+      // Not from the first slot on, so that it wraps.
+      for (let turn = 0; turn < 11; turn++) ring.push(-1, 1);
+      for (let turn = 0; turn < 11; turn++) ring.shift();
+      for (let item = 0; item < filled; item++) {
+        ring.push(item, 1 + item % 3, undefined, `note ${item}`);
+        expected.push(item);
+      }
+      if (newestFirst) expected.reverse();
+      for (let back = 1; back <= 20; back++) {
+        ring.putBack(-back, { weight: 2, note: `note ${-back}` });
+        expected.unshift(-back);
+      }
+      assertEquals(ring.length, expected.length);
+      for (const item of expected) {
+        const weight = item < 0 ? 2 : 1 + item % 3;
+        assertEquals(ring.next(), { weight, note: `note ${item}` });
+        assertEquals(ring.shift(), item);
+      }
+      assertEquals([ring.length, ring.size], [0, 0]);
+    }
+  }
+});

@@ -54,6 +54,7 @@ export class Ring<T> implements Buffer<T> {
 
   putBack(item: T, { weight, note }: Particulars): void {
     if (this.#newestFirst) return this.push(item, weight, undefined, note);
+    if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
     const { length } = this;
     this.#head = (this.#head - 1) & this.#mask;
     // As if it were the only one, it goes to the head.
