@@ -314,7 +314,7 @@ test("dashboard: events tell what monitor does, of each queue in turn", async ()
   await turns();
   assertEquals(clock.pending, 1);
   clock.advance(100);
-  assertEquals((await reading).alerts, ["backlog", "stalled"]);
+  assertEquals((await reading).alerts, ["backlog"]);
   await events.cancel();
 });
 
