@@ -77,6 +77,12 @@ ${
       ["out", "out, a second"],
     ])
   }
+${
+    chartOf("waits", `${shown}: waiting puts and gets`, [
+      ["puts", "waiting puts"],
+      ["gets", "waiting gets"],
+    ])
+  }
 <dl>${
     NUMBERS.map(([value, label]) =>
       `<div><dt>${label}</dt><dd data-value="${value}">–</dd></div>`
@@ -91,13 +97,13 @@ function chartOf(
   label: string,
   lines: [name: string, legend: string][],
 ): string {
-  const dashed = ["bound", "out"];
+  const dashed = ["bound", "out", "gets"];
   const legend = lines.map(([name, text]) =>
     `<b class="k-${name}">${dashed.includes(name) ? "┄" : "━"} ${text}</b>`
   ).join("");
   const paths = ["area", ...lines.map(([name]) => name), "cursor"]
     .map((name) => `<path class="${name}" />`).join("");
   return `<figure><figcaption>${legend}<span class="top"></span></figcaption>
-<svg class="${kind}" viewBox="0 0 600 120" preserveAspectRatio="none" role="slider" tabindex="0" aria-label="${label}" aria-valuemin="0" aria-valuemax="0" aria-valuenow="0">${paths}</svg>
+<svg class="${kind}" viewBox="0 0 600 100" preserveAspectRatio="none" role="slider" tabindex="0" aria-label="${label}" aria-valuemin="0" aria-valuemax="0" aria-valuenow="0">${paths}</svg>
 <output aria-live="off">–</output></figure>`;
 }

@@ -8,7 +8,7 @@
 /** The script. It writes into the page by `textContent` and attributes only. */
 export const SCRIPT: string = String.raw`"use strict";
 {
-  const KEPT = 180, WIDTH = 600, HEIGHT = 120;
+  const KEPT = 180, WIDTH = 600, HEIGHT = 100;
   const one = (selector, within = document) => within.querySelector(selector);
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   const MEANING = {
@@ -108,6 +108,11 @@ export const SCRIPT: string = String.raw`"use strict";
           ["out", (sample) => sample.outRate],
         ], (sample) => number.format(sample.inRate) + " in, " +
           number.format(sample.outRate) + " out a second"),
+        new Chart(one(".waits", section), this, [
+          ["puts", (sample) => sample.waitingPuts],
+          ["gets", (sample) => sample.waitingGets],
+        ], (sample) => number.format(sample.waitingPuts) + " puts, " +
+          number.format(sample.waitingGets) + " gets"),
       ];
     }
     add(sample) {

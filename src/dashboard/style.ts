@@ -34,13 +34,13 @@ figure { margin: 0 0 .8rem; }
 figcaption, output { font-size: .875rem; color: var(--soft); }
 figcaption { display: flex; flex-wrap: wrap; gap: 0 1rem; }
 .top { margin-left: auto; }
-svg { display: block; width: 100%; height: 7.5rem; border: 1px solid var(--edge); border-radius: .3rem; touch-action: pan-y; }
+svg { display: block; width: 100%; height: 6rem; border: 1px solid var(--edge); border-radius: .3rem; touch-action: pan-y; }
 path { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .stored { stroke: var(--stored); } .area { fill: var(--stored); opacity: .15; }
 .bound { stroke: var(--bound); stroke-dasharray: 7 5; }
-.in { stroke: var(--in); } .out { stroke: var(--out); stroke-dasharray: 3 3; }
+.in, .puts { stroke: var(--in); } .out, .gets { stroke: var(--out); stroke-dasharray: 3 3; }
 .cursor { stroke: var(--text); stroke-width: 1; }
-b { font-weight: 600; } .k-stored, .k-in { color: var(--in); } .k-bound { color: var(--bound); } .k-out { color: var(--out); }
+b { font-weight: 600; } .k-stored, .k-in, .k-puts { color: var(--in); } .k-bound { color: var(--bound); } .k-out, .k-gets { color: var(--out); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .4rem 1rem; margin: 0; }
 dt { font-size: .875rem; color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
 footer { margin-top: 1rem; } a { color: var(--stored); }`;

@@ -74,7 +74,7 @@ async function moves(page, line) {
 
 try {
   await look("dashboard: the charts move", async (page) => {
-    for (const line of ["stored", "bound", "in", "out"]) {
+    for (const line of ["stored", "bound", "in", "out", "puts", "gets"]) {
       assert.match(await moves(page, line), /^M\d/);
     }
     const early = await pathOf(page, "stored");
@@ -133,7 +133,7 @@ try {
       if (reached.at(-1) === "metrics") break;
     }
     assert.equal(reached[0], "pause");
-    assert.equal(reached.length, 1 + 3 * 2 + 1);
+    assert.equal(reached.length, 1 + 3 * 3 + 1);
     assert.ok(reached[1].endsWith("stored, against the bound"));
 
     const depth = page.locator('[data-index="0"] .depth');
