@@ -50,7 +50,12 @@ async function answer(
   outgoing: ServerResponse,
 ): Promise<void> {
   const host = headers.host ?? "127.0.0.1";
-  const request = new Request(`http://${host}${url}`, { method });
+  const request = new Request(`http://${host}${url}`, {
+    method,
+    headers: Object.entries(headers).map(([name, value]) =>
+      [name, String(value)] as [string, string]
+    ),
+  });
   const response = await handler(request);
   outgoing.writeHead(response.status, Object.fromEntries(response.headers));
   if (response.body === null) {

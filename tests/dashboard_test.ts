@@ -85,7 +85,7 @@ async function turns(): Promise<void> {
 
 test("dashboard: the page is one small document that may load nothing", async () => {
   const queues = Array.from(
-    { length: 8 },
+    { length: 100 },
     (_, index) => new Queue({ name: `queue ${index}` }),
   );
   const response = await ask(queues, "/");

@@ -20,6 +20,35 @@ const NUMBERS: readonly (readonly [value: string, label: string])[] = [
   ["state", "State"],
 ];
 
+/** A line of a chart: its class, its name, and whether it is dashed. */
+type Line = readonly [name: string, legend: string, dashed?: "dashed"];
+
+/** What a queue has below its name. Once in the page, however many there are. */
+const PANEL = `<ul class="alerts" aria-label="Alerts now"></ul>
+${
+  chartOf("depth", "stored, against the bound", [
+    ["stored", "stored"],
+    ["bound", "bound", "dashed"],
+  ])
+}
+${
+  chartOf("rates", "in and out, a second", [
+    ["in", "in, a second"],
+    ["out", "out, a second", "dashed"],
+  ])
+}
+${
+  chartOf("waits", "waiting puts and gets", [
+    ["puts", "waiting puts"],
+    ["gets", "waiting gets", "dashed"],
+  ])
+}
+<dl>${
+  NUMBERS.map(([value, label]) =>
+    `<div><dt>${label}</dt><dd data-value="${value}">–</dd></div>`
+  ).join("")
+}</dl>`;
+
 /** The page for queues of these names. Only what carries the nonce runs in it. */
 export function pageOf(title: string, names: string[], nonce: string): string {
   return `<!doctype html>
@@ -39,8 +68,9 @@ export function pageOf(title: string, names: string[], nonce: string): string {
 </header>
 <noscript><p>The charts need JavaScript.</p></noscript>
 <main>
-${names.map(panelOf).join("\n")}
+${names.map(sectionOf).join("\n")}
 </main>
+<template id="panel">${PANEL}</template>
 <section id="log" aria-labelledby="log-title">
 <h2 id="log-title">Alerts since this page was opened</h2>
 <ol role="log"></ol>
@@ -52,58 +82,28 @@ ${names.map(panelOf).join("\n")}
 `;
 }
 
-/** What may stand where text does, and in an attribute. */
-export function escaped(text: string): string {
-  return text.replace(
-    /[&<>"']/g,
-    (character) => `&#${character.charCodeAt(0)};`,
-  );
-}
-
-function panelOf(name: string, index: number): string {
+function sectionOf(name: string, index: number): string {
   const shown = escaped(name === "" ? `Queue ${index}` : name);
-  return `<section data-index="${index}" aria-labelledby="queue-${index}">
-<h2 id="queue-${index}">${shown}</h2>
-<ul class="alerts" aria-label="Alerts now"></ul>
-${
-    chartOf("depth", `${shown}: stored, against the bound`, [
-      ["stored", "stored"],
-      ["bound", "bound"],
-    ])
-  }
-${
-    chartOf("rates", `${shown}: in and out, a second`, [
-      ["in", "in, a second"],
-      ["out", "out, a second"],
-    ])
-  }
-${
-    chartOf("waits", `${shown}: waiting puts and gets`, [
-      ["puts", "waiting puts"],
-      ["gets", "waiting gets"],
-    ])
-  }
-<dl>${
-    NUMBERS.map(([value, label]) =>
-      `<div><dt>${label}</dt><dd data-value="${value}">–</dd></div>`
-    ).join("")
-  }</dl>
-</section>`;
+  return `<section data-index="${index}" aria-labelledby="q${index}">` +
+    `<h2 id="q${index}">${shown}</h2></section>`;
 }
 
 /** A slider, since arrow keys move through its moments. */
-function chartOf(
-  kind: string,
-  label: string,
-  lines: [name: string, legend: string][],
-): string {
-  const dashed = ["bound", "out", "gets"];
-  const legend = lines.map(([name, text]) =>
-    `<b class="k-${name}">${dashed.includes(name) ? "┄" : "━"} ${text}</b>`
+function chartOf(kind: string, label: string, lines: readonly Line[]): string {
+  const legend = lines.map(([name, text, dashed]) =>
+    `<b class="of-${name}">${dashed ? "┄" : "━"} ${text}</b>`
   ).join("");
   const paths = ["area", ...lines.map(([name]) => name), "cursor"]
     .map((name) => `<path class="${name}" />`).join("");
   return `<figure><figcaption>${legend}<span class="top"></span></figcaption>
 <svg class="${kind}" viewBox="0 0 600 100" preserveAspectRatio="none" role="slider" tabindex="0" aria-label="${label}" aria-valuemin="0" aria-valuemax="0" aria-valuenow="0">${paths}</svg>
 <output aria-live="off">–</output></figure>`;
+}
+
+/** What may stand where text does, and in an attribute. */
+function escaped(text: string): string {
+  return text.replace(
+    /[&<>"']/g,
+    (character) => `&#${character.charCodeAt(0)};`,
+  );
 }

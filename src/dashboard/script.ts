@@ -33,6 +33,7 @@ export const SCRIPT: string = String.raw`"use strict";
       Object.assign(this, { svg, panel, lines, read, back: 0 });
       this.top = one(".top", svg.parentNode);
       this.reading = one("output", svg.parentNode);
+      svg.setAttribute("aria-label", panel.name + ": " + svg.getAttribute("aria-label"));
       svg.addEventListener("keydown", (event) => this.onKey(event));
       svg.addEventListener("pointermove", (event) => {
         const { left, width } = svg.getBoundingClientRect();
@@ -96,6 +97,7 @@ export const SCRIPT: string = String.raw`"use strict";
       this.samples = [];
       this.alerts = [];
       this.name = one("h2", section).textContent;
+      section.append(one("#panel").content.cloneNode(true));
       this.list = one(".alerts", section);
       this.section = section;
       this.charts = [

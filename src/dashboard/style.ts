@@ -40,7 +40,7 @@ path { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .bound { stroke: var(--bound); stroke-dasharray: 7 5; }
 .in, .puts { stroke: var(--in); } .out, .gets { stroke: var(--out); stroke-dasharray: 3 3; }
 .cursor { stroke: var(--text); stroke-width: 1; }
-b { font-weight: 600; } .k-stored, .k-in, .k-puts { color: var(--in); } .k-bound { color: var(--bound); } .k-out, .k-gets { color: var(--out); }
+b { font-weight: 600; } .of-stored, .of-in, .of-puts { color: var(--in); } .of-bound { color: var(--bound); } .of-out, .of-gets { color: var(--out); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .4rem 1rem; margin: 0; }
 dt { font-size: .875rem; color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
 footer { margin-top: 1rem; } a { color: var(--stored); }`;
