@@ -17,6 +17,7 @@ import {
   Queue,
   unrecoverable,
 } from "@highwater/queue";
+import { dashboard } from "@highwater/queue/dashboard";
 import { SingleBar } from "cli-progress";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -24,6 +25,7 @@ import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { type Loopback, serveOnLoopback } from "./loopback.ts";
 
 const HELP = `Usage: find_duplicates [options] [folder]
 
@@ -36,6 +38,9 @@ Links are not followed. Ctrl-C stops the walk and reports what was found.
   --fail-rate <0 to 1>   pretend that so many files cannot be read at first;
                          a third of them never can (default: 0)
   --json                 one JSON document on standard output
+  --dashboard            show the queues in a browser: serves a page on loopback
+                         and prints its address; goes on until Ctrl-C when the
+                         work is done, unless there is --json
   --help                 this text`;
 
 const ATTEMPTS = 3;
@@ -71,13 +76,18 @@ interface Settings {
   minSize: number;
   failRate: number;
   json: boolean;
+  dashboard: boolean;
 }
 
 const settings = readSettings();
 await checkFolder(settings.folder);
 
-const files = new Queue<Found>({ highWaterMark: settings.highWaterMark });
-const results = new Queue<Hashed>();
+const files = new Queue<Found>({
+  name: "files to hash",
+  highWaterMark: settings.highWaterMark,
+  timestamps: settings.dashboard,
+});
+const results = new Queue<Hashed>({ name: "results" });
 const counters = { found: 0, hashed: 0, bytes: 0, unreadable: 0 };
 const failed: Failed[] = [];
 const complaints: string[] = [];
@@ -90,6 +100,7 @@ const bar = new SingleBar({
   noTTYOutput: true,
 });
 
+const server = settings.dashboard ? await serve() : undefined;
 process.on("SIGINT", interrupt);
 bar.start(1, 0);
 let groups: Group[];
@@ -105,6 +116,26 @@ for (const complaint of complaints) console.error(printable(complaint));
 if (settings.json) printJSON(groups, report);
 else print(groups, report);
 if (interruption.signal.aborted) process.exitCode = 130;
+else if (server !== undefined && !settings.json) await lookedAt();
+server?.stop();
+
+/** For --dashboard: what the queues are like, for this machine alone. */
+async function serve(): Promise<Loopback> {
+  const handler = dashboard([files, results], {
+    title: "Finding duplicates",
+    interval: 250,
+    // Another site can make a name of its own point here, but not look like it.
+    authorize: ({ url }) => new URL(url).hostname === "127.0.0.1",
+  });
+  const server = await serveOnLoopback(handler);
+  console.error(`Dashboard: ${server.address}`);
+  return server;
+}
+
+async function lookedAt(): Promise<void> {
+  console.error("The dashboard stays until Ctrl-C.");
+  await new Promise((resolve) => process.once("SIGINT", resolve));
+}
 
 /** The producer: waits whenever `highWaterMark` files are ahead of the hashers. */
 async function findFiles(): Promise<void> {
@@ -314,6 +345,7 @@ function readSettings(): Settings {
         "min-size": { type: "string", default: "0" },
         "fail-rate": { type: "string", default: "0" },
         "json": { type: "boolean", default: false },
+        "dashboard": { type: "boolean", default: false },
         "help": { type: "boolean", default: false },
       },
     });
@@ -333,6 +365,7 @@ function readSettings(): Settings {
       minSize: wholeNumber("min-size", values["min-size"], 0),
       failRate: share("fail-rate", values["fail-rate"]),
       json: values.json,
+      dashboard: values.dashboard,
     };
   } catch (error) {
     refuse((error as Error).message);

@@ -326,7 +326,8 @@ interface Settings {
   clock: Clock;
 }
 
-function listed(queues: Monitored | Iterable<Monitored>): Monitored[] {
+/** The queues as a list, or a `TypeError` or `RangeError` that says why there is none. */
+export function listed(queues: Monitored | Iterable<Monitored>): Monitored[] {
   const single = typeof (queues as Monitored | null)?.stats === "function";
   if (
     !single &&

@@ -213,6 +213,7 @@ test("find_duplicates --help", async function () {
       "--min-size",
       "--fail-rate",
       "--json",
+      "--dashboard",
       "--help",
     ]
   ) assertStringIncludes(stdout, option);

@@ -36,6 +36,13 @@ const LAYERS: readonly string[][] = [
   ],
   ["src/monitor.ts"],
   [
+    "src/dashboard/metrics.ts",
+    "src/dashboard/script.ts",
+    "src/dashboard/style.ts",
+  ],
+  ["src/dashboard/page.ts"],
+  ["src/dashboard.ts"],
+  [
     "src/flow/dead_letter.ts",
     "src/flow/histogram.ts",
     "src/flow/intake.ts",

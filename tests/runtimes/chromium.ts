@@ -14,16 +14,22 @@ const CANDIDATES = [
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
+/** What is said where there is no Chromium. */
+export const MISSING: TestResult = {
+  name: "Chromium is missing:",
+  status: "skipped",
+  detail: "apt-get install chromium",
+};
+
+/** Where this machine has one, if it has. */
+export function chromiumPath(): string | undefined {
+  return CANDIDATES.find(exists);
+}
+
 /** Serves a page on loopback and lets Chromium run the script in it. */
 export async function runInChromium(script: string): Promise<TestResult[]> {
-  const chromium = CANDIDATES.find(exists);
-  if (chromium === undefined) {
-    return [{
-      name: "Chromium is missing:",
-      status: "skipped",
-      detail: "apt-get install chromium",
-    }];
-  }
+  const chromium = chromiumPath();
+  if (chromium === undefined) return [MISSING];
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     (request) =>

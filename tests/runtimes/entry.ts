@@ -6,6 +6,7 @@
 
 import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
+import { dashboardCases } from "../conformance/flow_dashboard.ts";
 import { flowFanOutCases } from "../conformance/flow_fan_out.ts";
 import { partitionCases } from "../conformance/flow_partition.ts";
 import { fanInCases } from "../conformance/flow_fan_in.ts";
@@ -73,6 +74,7 @@ async function runConformance(): Promise<CaseResult[]> {
       ...fanInCases,
       ...flowFanOutCases,
       ...partitionCases,
+      ...dashboardCases,
     ]
   ) results.push(await runAlone(name, run));
   return results;

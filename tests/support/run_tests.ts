@@ -8,6 +8,7 @@
 
 import { bundleForRuntimes } from "../runtimes/bundle.ts";
 import { runInChromium } from "../runtimes/chromium.ts";
+import { lookAtDashboard } from "../runtimes/dashboard_chromium.ts";
 import { runInEdgeRuntime } from "../runtimes/edge_runtime.ts";
 import { runInWorkerd } from "../runtimes/workerd.ts";
 import { Journal, NOT_RUN } from "./journal.ts";
@@ -108,6 +109,7 @@ const suites: Suite[] = [
   { name: "workerd", group: "edge", run: () => bundled(runInWorkerd) },
   { name: "edge-runtime", group: "edge", run: () => bundled(runInEdgeRuntime) },
   { name: "Chromium", group: "browser", run: () => bundled(runInChromium) },
+  { name: "Dashboard in Chromium", group: "browser", run: lookAtDashboard },
 ];
 
 let passed = 0;
