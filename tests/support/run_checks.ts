@@ -10,6 +10,7 @@ import {
   filesBelow,
   installTools,
   type Outcome,
+  pathOf,
   run,
   runDeno,
   standardLibraryFlags,
@@ -17,6 +18,9 @@ import {
 
 await installTools();
 const flags = await standardLibraryFlags();
+const { exports } = JSON.parse(Deno.readTextFileSync(pathOf("deno.json"))) as {
+  exports: Record<string, string>;
+};
 const typed = [
   "mod.ts",
   "bench.ts",
@@ -30,7 +34,10 @@ const checks: [string, () => Promise<Outcome>][] = [
   ["tsc", () => run(binPath("tsc"), ["-p", "."])],
   ["deno lint", () => runDeno(["lint"])],
   ["deno fmt --check", () => runDeno(["fmt", "--check"])],
-  ["deno doc --lint", () => runDeno(["doc", "--lint", "mod.ts"])],
+  [
+    "deno doc --lint",
+    () => runDeno(["doc", "--lint", ...Object.values(exports)]),
+  ],
   [
     "deno publish --dry-run",
     () => runDeno(["publish", "--dry-run", "--allow-dirty"]),
