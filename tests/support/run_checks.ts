@@ -13,6 +13,7 @@ import {
   pathOf,
   run,
   runDeno,
+  scratchPath,
   standardLibraryFlags,
 } from "./tools.ts";
 
@@ -36,7 +37,13 @@ const checks: [string, () => Promise<Outcome>][] = [
   ["deno fmt --check", () => runDeno(["fmt", "--check"])],
   [
     "deno doc --lint",
-    () => runDeno(["doc", "--lint", ...Object.values(exports)]),
+    () =>
+      runDeno([
+        "doc",
+        "--lint",
+        `--import-map=${withoutPeers()}`,
+        ...Object.values(exports),
+      ]),
   ],
   [
     "deno publish --dry-run",
@@ -57,3 +64,11 @@ for (const [name, check] of checks) {
   console.log((outcome.stdout + outcome.stderr).replace(/^/gm, "     "));
 }
 Deno.exit(failed === 0 ? 0 : 1);
+
+/** An import map without the types of peers: how they are documented is not for us to check. */
+function withoutPeers(): string {
+  const path = scratchPath("documented.json");
+  const imports = { "@opentelemetry/api": "data:text/javascript," };
+  Deno.writeTextFileSync(path, JSON.stringify({ imports }) + "\n");
+  return path;
+}
