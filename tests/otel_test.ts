@@ -158,7 +158,7 @@ test("instrument: works with a meter that does nothing", () => {
 test("instrument: refuses what it cannot measure, and attaches nothing", () => {
   const fake = new FakeMeter();
   const attach =
-    (queues: unknown, meter: unknown = fake, options?: unknown) => () =>
+    (queues: unknown, meter: unknown = fake, options: unknown = {}) => () =>
       instrument(queues as never, meter as never, options as never);
   const named = (name: string) => new Queue<number>({ name });
   assertThrows(

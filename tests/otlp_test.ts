@@ -17,6 +17,10 @@ import { runtime, test } from "./support/harness.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
+/** A kind of span and a status, in the numbers of the protocol. */
+const CONSUMER = 5;
+const ERROR = 2;
+
 interface KeyValue {
   key: string;
   value: { stringValue?: string; intValue?: string };
@@ -55,7 +59,7 @@ interface Export {
 
 /** What has arrived: spans in all, of each metric the last. */
 class Arrivals {
-  readonly spans: Map<string, Span> = new Map();
+  readonly spans: Span[] = [];
   readonly metrics: Map<string, Metric> = new Map();
   readonly paths: Set<string> = new Set();
 
@@ -67,19 +71,27 @@ class Arrivals {
       }
     }
     for (const { scopeSpans } of resourceSpans ?? []) {
-      for (const span of scopeSpans.flatMap(({ spans }) => spans)) {
-        this.spans.set(span.name, span);
-      }
+      this.spans.push(...scopeSpans.flatMap(({ spans }) => spans));
     }
+  }
+
+  /** Of how many calls of a handler the durations have arrived. */
+  get processed(): number {
+    return this.#points("messaging.process.duration")
+      .reduce((sum, { count }) => sum + Number(count), 0);
   }
 
   /** The points of a metric as lines. */
   values(name: string): string[] {
-    const { gauge, sum, histogram } = this.metrics.get(name)!;
-    return (gauge ?? sum ?? histogram)!.dataPoints.map((point) => {
+    return this.#points(name).map((point) => {
       const value = point.asInt ?? point.asDouble ?? point.count;
       return `${described(point.attributes)} = ${value}`;
     }).sort();
+  }
+
+  #points(name: string): Point[] {
+    const { gauge, sum, histogram } = this.metrics.get(name) ?? {};
+    return (gauge ?? sum ?? histogram)?.dataPoints ?? [];
   }
 }
 
@@ -104,10 +116,7 @@ async function runService(): Promise<Arrivals> {
   const server = createServer((request, response) => {
     void bodyOf(request).then((sent) => {
       arrivals.add(request.url!, sent);
-      if (arrivals.metrics.has("messaging.process.duration")) {
-        const [processed] = arrivals.values("messaging.process.duration");
-        if (processed !== undefined && arrivals.spans.size >= 0) enough();
-      }
+      if (arrivals.processed === 3) enough();
       response.setHeader("content-type", "application/json");
       response.end("{}");
     });
@@ -181,21 +190,41 @@ if (runtime === "deno") {
       assertEquals(sum!.isMonotonic, true);
 
       const name = "messaging.process.duration";
-      assertEquals(
-        arrivals.values(name),
-        [
-          `${jobs}: process, error.type: RangeError, system: highwater = 1`,
-          `${jobs}: process, system: highwater = 2`,
-        ].map((line) => line.replace(/(.*), (error.type: \w+)(.*)/, "$1, $2$3"))
-          .sort(),
-      );
+      assertEquals(arrivals.values(name), [
+        "destination.name: jobs, error.type: RangeError, " +
+        "operation.name: process, system: highwater = 1",
+        `${jobs}: process, system: highwater = 2`,
+      ]);
       const { histogram, unit } = arrivals.metrics.get(name)!;
       assertEquals(unit, "s");
       for (const { sum } of histogram!.dataPoints) assertGreater(sum!, 0);
 
-      const handlers = [...arrivals.spans.values()]
-        .filter(({ kind }) => kind === 5);
-      assertEquals(handlers.length, 1); // by name; see below
+      for (const id of [1, 2, 3]) {
+        const byName = (name: string): Span =>
+          arrivals.spans.find((span) => span.name === name)!;
+        const request = byName(`request ${id}`);
+        const handler = arrivals.spans.find(({ parentSpanId }) =>
+          parentSpanId === request.spanId
+        )!;
+        const store = byName(`store ${id}`);
+        assertEquals([handler.name, handler.kind], ["process jobs", CONSUMER]);
+        assertEquals(store.parentSpanId, handler.spanId);
+        assertEquals(
+          [handler.traceId, store.traceId],
+          [request.traceId, request.traceId],
+        );
+        assertEquals(
+          handler.status,
+          id === 3
+            ? { code: ERROR, message: "three" }
+            : { code: 0, message: "" },
+        );
+      }
+      assertEquals(arrivals.spans.length, 9);
+      assertEquals(
+        new Set(arrivals.spans.map(({ traceId }) => traceId)).size,
+        3,
+      );
     },
     { timeout: 60_000 },
   );
