@@ -61,7 +61,6 @@ import type {
 } from "./flow/consume_options.ts";
 import { fillOf, listed } from "./monitor.ts";
 import type { Monitored } from "./monitor.ts";
-import type { QueueStats } from "./queue.ts";
 import type { QueueOptions } from "./strategy.ts";
 
 const SYSTEM = "messaging.system";
@@ -84,12 +83,13 @@ export interface Instrumentation extends Disposable {
   stop(): void;
 }
 
-/** Adds a measurement, under one more attribute where there is one. */
-type Observe = (
-  observable: Observable,
-  value: number,
-  more?: Attributes,
-) => void;
+/** A queue, and the attributes of its values: of all, of those of puts and of gets. */
+interface Measured {
+  readonly queue: Monitored;
+  readonly all: Attributes;
+  readonly put: Attributes;
+  readonly get: Attributes;
+}
 
 /**
  * Measures one queue or several whenever the SDK of the meter collects.
@@ -146,7 +146,6 @@ export function instrument(
   options: InstrumentOptions = {},
 ): Instrumentation {
   const list = listed("instrument", queues);
-  checkNames(list);
   checkFunction(
     "instrument",
     "meter.addBatchObservableCallback",
@@ -155,27 +154,23 @@ export function instrument(
   checkOptions("instrument", options);
   const { attributes, clock = systemClock } = options;
   checkClock("instrument", clock);
+  const measured = list.map((queue) => withAttributes(queue, attributes));
+  checkNames(measured);
   const instruments = makeInstruments(meter);
   const measure = (result: BatchObservableResult): void => {
-    for (const queue of list) {
-      const stats = queue.stats();
-      const common = { ...attributes, ...attributesOf(stats.name) };
-      instruments.measure(stats, clock.now(), (observable, value, more) => {
-        result.observe(observable, value, { ...common, ...more });
-      });
-    }
+    for (const one of measured) instruments.measure(one, clock.now(), result);
   };
   meter.addBatchObservableCallback(measure, instruments.all);
   const stop = (): void => {
     meter.removeBatchObservableCallback(measure, instruments.all);
-    list.length = 0;
+    measured.length = 0;
   };
   return { stop, [Symbol.dispose]: stop };
 }
 
 interface Instruments {
   readonly all: Observable[];
-  measure(stats: QueueStats, now: number, observe: Observe): void;
+  measure(one: Measured, now: number, result: BatchObservableResult): void;
 }
 
 function makeInstruments(meter: Meter): Instruments {
@@ -237,37 +232,46 @@ function makeInstruments(meter: Meter): Instruments {
     "Puts that wait for room, and gets that wait for an item.",
     "{operation}",
   );
-  const put = { [OPERATION]: "put" };
-  const get = { [OPERATION]: "get" };
   return {
     all,
-    measure(stats, now, observe): void {
-      observe(sent, stats.put, put);
-      observe(consumed, stats.taken, get);
-      observe(dropped, stats.dropped);
-      observe(undelivered, stats.undelivered);
-      observe(returned, stats.returned);
-      observe(length, stats.length);
-      observe(size, stats.size);
-      if (stats.highWaterMark !== Infinity) observe(limit, stats.highWaterMark);
-      observe(utilization, fillOf(stats));
-      if (stats.oldest !== undefined) observe(age, (now - stats.oldest) / 1000);
-      observe(inFlight, stats.inFlight);
-      observe(delayed, stats.delayed);
-      observe(waiting, stats.waitingPuts, put);
-      observe(waiting, stats.waitingGets, get);
+    measure({ queue, all, put, get }, now, result): void {
+      const stats = queue.stats();
+      const { highWaterMark, oldest } = stats;
+      result.observe(sent, stats.put, put);
+      result.observe(consumed, stats.taken, get);
+      result.observe(dropped, stats.dropped, all);
+      result.observe(undelivered, stats.undelivered, all);
+      result.observe(returned, stats.returned, all);
+      result.observe(length, stats.length, all);
+      result.observe(size, stats.size, all);
+      if (highWaterMark !== Infinity) result.observe(limit, highWaterMark, all);
+      result.observe(utilization, fillOf(stats), all);
+      if (oldest !== undefined) result.observe(age, (now - oldest) / 1000, all);
+      result.observe(inFlight, stats.inFlight, all);
+      result.observe(delayed, stats.delayed, all);
+      result.observe(waiting, stats.waitingPuts, put);
+      result.observe(waiting, stats.waitingGets, get);
     },
   };
 }
 
-function checkNames(queues: Monitored[]): void {
-  const names = new Set<string>();
-  for (const queue of queues) {
-    const { name } = queue.stats();
+function withAttributes(queue: Monitored, more?: Attributes): Measured {
+  const all = { ...more, ...attributesOf(queue.stats().name) };
+  return {
+    queue,
+    all,
+    put: { ...all, [OPERATION]: "put" },
+    get: { ...all, [OPERATION]: "get" },
+  };
+}
+
+function checkNames(queues: Measured[]): void {
+  const names = new Set<unknown>();
+  for (const { all: { [DESTINATION]: name } } of queues) {
     if (names.has(name)) {
       throw new RangeError(
         `Cannot instrument: queues must have names of their own, received ${
-          JSON.stringify(name)
+          JSON.stringify(name ?? "")
         } twice`,
       );
     }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
@@ -31,7 +31,6 @@ interface Point {
   asInt?: string;
   asDouble?: number;
   count?: string;
-  sum?: number;
 }
 
 interface Metric {
@@ -145,7 +144,7 @@ async function runService(): Promise<Arrivals> {
   });
   const ended = once(service, "close");
   service.stdout.resume();
-  await collected;
+  await Promise.race([collected, ended]);
   service.stdin.end();
   const [code] = await ended;
   server.closeAllConnections();
@@ -195,9 +194,7 @@ if (runtime === "deno") {
         "operation.name: process, system: highwater = 1",
         `${jobs}: process, system: highwater = 2`,
       ]);
-      const { histogram, unit } = arrivals.metrics.get(name)!;
-      assertEquals(unit, "s");
-      for (const { sum } of histogram!.dataPoints) assertGreater(sum!, 0);
+      assertEquals(arrivals.metrics.get(name)!.unit, "s");
 
       for (const id of [1, 2, 3]) {
         const byName = (name: string): Span =>
