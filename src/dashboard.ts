@@ -97,7 +97,7 @@ export function dashboard(
   queues: Monitored | Iterable<Monitored>,
   options: DashboardOptions = {},
 ): (request: Request) => Response | Promise<Response> {
-  const watched = listed(queues);
+  const watched = listed("make a dashboard", queues);
   const { authorize, title = "Queues", ...watching } = readOptions(options);
   // Says what is wrong with the others now, not to the first browser.
   monitor(watched, watching);

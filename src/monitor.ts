@@ -130,7 +130,7 @@ export function monitor(
   queues: Monitored | Iterable<Monitored>,
   options: MonitorOptions = {},
 ): ReadableStream<MonitorSample> {
-  return new Monitor(listed(queues), readOptions(options)).stream;
+  return new Monitor(listed("monitor", queues), readOptions(options)).stream;
 }
 
 class Monitor {
@@ -303,7 +303,8 @@ class Watch {
   }
 }
 
-function fillOf(
+/** The share of the bound that is in use, puts that wait included. */
+export function fillOf(
   { highWaterMark, size, desiredSize, waitingPuts }: QueueStats,
 ): number {
   if (highWaterMark === Infinity) return 0;
@@ -326,8 +327,11 @@ interface Settings {
   clock: Clock;
 }
 
-/** The queues as a list, or a `TypeError` or `RangeError` that says why there is none. */
-export function listed(queues: Monitored | Iterable<Monitored>): Monitored[] {
+/** One queue or several, as a list; throws unless all of them have counters. */
+export function listed(
+  action: string,
+  queues: Monitored | Iterable<Monitored>,
+): Monitored[] {
   const single = typeof (queues as Monitored | null)?.stats === "function";
   if (
     !single &&
@@ -335,7 +339,7 @@ export function listed(queues: Monitored | Iterable<Monitored>): Monitored[] {
       "function"
   ) {
     throw new TypeError(
-      `Cannot monitor: queues must be a queue or iterable, received ${
+      `Cannot ${action}: queues must be a queue or iterable, received ${
         received(queues)
       }`,
     );
@@ -345,13 +349,13 @@ export function listed(queues: Monitored | Iterable<Monitored>): Monitored[] {
     : [...queues as Iterable<Monitored>];
   if (list.length === 0) {
     throw new RangeError(
-      "Cannot monitor: queues must have one queue or more, received none",
+      `Cannot ${action}: queues must have one queue or more, received none`,
     );
   }
   for (const [index, queue] of list.entries()) {
     if (typeof queue?.stats === "function") continue;
     throw new TypeError(
-      `Cannot monitor: queues[${index}] must have stats(), received ${
+      `Cannot ${action}: queues[${index}] must have stats(), received ${
         received(queue)
       }`,
     );

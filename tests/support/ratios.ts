@@ -5,7 +5,10 @@
  * @module
  */
 
-import { Queue } from "../../mod.ts";
+import { setImmediate } from "node:timers";
+import { monitor, Queue } from "../../mod.ts";
+import { instrument, tracing } from "../../src/otel.ts";
+import { FakeMeter, followingApi } from "./telemetry.ts";
 
 const ITEMS = 30_000;
 const ROUNDS = 15;
@@ -33,6 +36,48 @@ async function putGet(): Promise<void> {
   for (let item = 0; item < ITEMS; item++) {
     await queue.put(item);
     if (await queue.get() === item) count++;
+  }
+  expect(count);
+}
+
+/** The loop yields now and then, so that whoever watches gets a turn. */
+async function putGetYielding(queue: Queue<unknown>): Promise<void> {
+  let count = 0;
+  for (let item = 0; item < ITEMS * 10; item++) {
+    await queue.put(item);
+    if (await queue.get() === item) count++;
+    if (item % 1000 === 0) {
+      await new Promise<void>((next) => setImmediate(next));
+    }
+  }
+  expect(count, ITEMS * 10);
+}
+
+/** Watched a hundred times as often as by default. */
+async function putGetWatched(): Promise<void> {
+  const queue = new Queue<unknown>();
+  const meter = new FakeMeter();
+  const instruments = instrument(queue, meter.meter);
+  const collecting = setInterval(() => meter.collect(), 10);
+  const samples = monitor(queue, { interval: 10 }).getReader();
+  let seen = 0;
+  const sampling = (async () => {
+    while (!(await samples.read()).done) seen++;
+  })();
+  await putGetYielding(queue);
+  clearInterval(collecting);
+  instruments.stop();
+  await samples.cancel();
+  await sampling;
+  if (seen < 2) throw new Error(`${seen} samples`);
+}
+
+/** Objects, for only they have a context. */
+async function putGetObjects(queue: Queue<object>): Promise<void> {
+  let count = 0;
+  for (let item = 0; item < ITEMS; item++) {
+    await queue.put({ item });
+    if (await queue.get() !== undefined) count++;
   }
   expect(count);
 }
@@ -226,6 +271,24 @@ function report(
 
 console.log("| case | measured | must | aim | |\n|---|---|---|---|---|");
 report("put + get / two bare awaits", await ratio(putGet, bare), "×", 1.5, 1.2);
+report(
+  "put + get with monitor and instruments / without",
+  await ratio(putGetWatched, () => putGetYielding(new Queue<unknown>())),
+  "×",
+  1.1,
+  1.02,
+);
+const traces = tracing(followingApi());
+report(
+  "put + get with captureAtPut / without",
+  await ratio(
+    () => putGetObjects(new Queue<object>(traces.captureAtPut({}))),
+    () => putGetObjects(new Queue<object>()),
+  ),
+  "×",
+  5,
+  2,
+);
 report(
   "tryPut + tryGet, an item",
   await nanoseconds(turnOver(standing(10)), ITEMS * 10),

@@ -1,0 +1,606 @@
+/**
+ * Queues for OpenTelemetry: their counters as metrics, and the trace of whoever
+ * puts an item around whoever works on it.
+ *
+ * It is written against the types of `@opentelemetry/api` and imports nothing of
+ * it: what is needed of it is handed in. `@opentelemetry/api` 1.9 and later will
+ * do, with any SDK, or with Deno's own exporter (`OTEL_DENO=true`).
+ *
+ * @example A queue with metrics and traces
+ * ```ts
+ * import * as api from "@opentelemetry/api";
+ * import { consume, Queue } from "@highwater/queue";
+ * import { instrument, tracing } from "@highwater/queue/otel";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const meter = api.metrics.getMeter("my-service");
+ * const traces = tracing(api, { tracer: api.trace.getTracer("my-service"), meter });
+ *
+ * const jobs = new Queue<{ page: number }>(
+ *   traces.captureAtPut({ name: "jobs", highWaterMark: 100, timestamps: true }),
+ * );
+ * const instruments = instrument(jobs, meter);
+ *
+ * await jobs.put({ page: 1 }); // notes the active context
+ * jobs.close();
+ * const pages: number[] = [];
+ * await consume(
+ *   jobs,
+ *   traces.restoreAround(({ page }) => void pages.push(page)), // in a span of that trace
+ * );
+ * assertEquals(pages, [1]);
+ * instruments.stop();
+ * ```
+ *
+ * @module
+ */
+
+import type {
+  Attributes,
+  BatchObservableResult,
+  Context,
+  ContextAPI,
+  Histogram,
+  Link,
+  Meter,
+  Observable,
+  Span,
+  SpanKind,
+  SpanStatusCode,
+  TraceAPI,
+  Tracer,
+} from "@opentelemetry/api";
+import { checkClock, systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { received } from "./errors.ts";
+import { checkFunction, checkOptions } from "./flow/arguments.ts";
+import type {
+  BatchHandler,
+  ConsumeContext,
+  Handler,
+} from "./flow/consume_options.ts";
+import { fillOf, listed } from "./monitor.ts";
+import type { Monitored } from "./monitor.ts";
+import type { QueueOptions } from "./strategy.ts";
+
+const SYSTEM = "messaging.system";
+const DESTINATION = "messaging.destination.name";
+const OPERATION = "messaging.operation.name";
+
+// -- Metrics ------------------------------------------------------------------
+
+/** Options of {@linkcode instrument}. */
+export interface InstrumentOptions {
+  /** Attributes of every measurement, beside the name of the queue; none unless told. */
+  attributes?: Attributes | undefined;
+  /** The clock of the queues, for the age of the oldest item; the machine's unless told. */
+  clock?: Clock | undefined;
+}
+
+/** What {@linkcode instrument} has attached to a meter. */
+export interface Instrumentation extends Disposable {
+  /** Takes it off again: from then on nothing is measured, and the queues are let go. Nothing happens the second time. */
+  stop(): void;
+}
+
+/** A queue, and the attributes of its values: of all, of those of puts and of gets. */
+interface Measured {
+  readonly queue: Monitored;
+  readonly all: Attributes;
+  readonly put: Attributes;
+  readonly get: Attributes;
+}
+
+/**
+ * Measures one queue or several whenever the SDK of the meter collects.
+ *
+ * Nothing is added to the queues: a collection is one `stats()` a queue, so all
+ * values of a queue are of the same moment, and between collections there is no
+ * cost. The meter holds the queues until {@linkcode Instrumentation.stop}.
+ *
+ * All values have the attributes `messaging.system` (`"highwater"`) and
+ * `messaging.destination.name` (the name of the queue, left out where it has none).
+ *
+ * | instrument | kind, unit | what |
+ * |---|---|---|
+ * | `messaging.client.sent.messages` | counter, `{message}` | items put; `messaging.operation.name` is `"put"` |
+ * | `messaging.client.consumed.messages` | counter, `{message}` | items taken; `"get"` |
+ * | `highwater.queue.dropped` | counter, `{message}` | items dropped by the overflow policy |
+ * | `highwater.queue.undelivered` | counter, `{message}` | accepted items that reached no consumer |
+ * | `highwater.queue.returned` | counter, `{message}` | lent items that came back |
+ * | `highwater.queue.length` | up-down counter, `{message}` | items stored |
+ * | `highwater.queue.size` | up-down counter, `1` | their weight, in the unit of `size` |
+ * | `highwater.queue.limit` | up-down counter, `1` | `highWaterMark`; nothing while it is Infinity |
+ * | `highwater.queue.utilization` | gauge, `1` | the share of it that is in use, above 1 while puts wait |
+ * | `highwater.queue.oldest.age` | gauge, `s` | age of the item whose turn it is; needs `timestamps`, nothing while there is none |
+ * | `highwater.queue.in_flight` | up-down counter, `{message}` | items that are lent |
+ * | `highwater.queue.delayed` | up-down counter, `{message}` | items that a `nack` with a delay keeps back |
+ * | `highwater.queue.waiting` | up-down counter, `{operation}` | puts that wait (`messaging.operation.name` is `"put"`), and gets (`"get"`) |
+ *
+ * The first two are those of the semantic conventions for messaging, which have no
+ * names for the others.
+ *
+ * Throws a `TypeError` for what is no queue or no meter, a `RangeError` for no
+ * queue at all and for two queues of one name: their values could not be told
+ * apart.
+ *
+ * @example From the start of a service to its end
+ * ```ts
+ * import { metrics } from "@opentelemetry/api";
+ * import { Queue } from "@highwater/queue";
+ * import { instrument } from "@highwater/queue/otel";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const pages = new Queue<string>({ name: "pages", timestamps: true });
+ * const images = new Queue<string>({ name: "images", timestamps: true });
+ * {
+ *   using _instruments = instrument([pages, images], metrics.getMeter("crawler"));
+ *   await pages.put("https://example.com/");
+ *   assertEquals(await pages.get(), "https://example.com/");
+ * } // measured until here
+ * ```
+ */
+export function instrument(
+  queues: Monitored | Iterable<Monitored>,
+  meter: Meter,
+  options: InstrumentOptions = {},
+): Instrumentation {
+  const list = listed("instrument", queues);
+  checkFunction(
+    "instrument",
+    "meter.addBatchObservableCallback",
+    meter?.addBatchObservableCallback,
+  );
+  checkOptions("instrument", options);
+  const { attributes, clock = systemClock } = options;
+  checkClock("instrument", clock);
+  const measured = list.map((queue) => withAttributes(queue, attributes));
+  checkNames(measured);
+  const instruments = makeInstruments(meter);
+  const measure = (result: BatchObservableResult): void => {
+    for (const one of measured) instruments.measure(one, clock.now(), result);
+  };
+  meter.addBatchObservableCallback(measure, instruments.all);
+  const stop = (): void => {
+    meter.removeBatchObservableCallback(measure, instruments.all);
+    measured.length = 0;
+  };
+  return { stop, [Symbol.dispose]: stop };
+}
+
+interface Instruments {
+  readonly all: Observable[];
+  measure(one: Measured, now: number, result: BatchObservableResult): void;
+}
+
+function makeInstruments(meter: Meter): Instruments {
+  const all: Observable[] = [];
+  const add = (observable: Observable): Observable => {
+    all.push(observable);
+    return observable;
+  };
+  const counter = (name: string, description: string): Observable =>
+    add(
+      meter.createObservableCounter(name, { description, unit: "{message}" }),
+    );
+  const level = (
+    name: string,
+    description: string,
+    unit: string = "{message}",
+  ): Observable =>
+    add(meter.createObservableUpDownCounter(name, { description, unit }));
+  const gauge = (name: string, description: string, unit: string): Observable =>
+    add(meter.createObservableGauge(name, { description, unit }));
+
+  const sent = counter("messaging.client.sent.messages", "Items put.");
+  const consumed = counter(
+    "messaging.client.consumed.messages",
+    "Items taken.",
+  );
+  const dropped = counter(
+    "highwater.queue.dropped",
+    "Items dropped by the overflow policy.",
+  );
+  const undelivered = counter(
+    "highwater.queue.undelivered",
+    "Accepted items that reached no consumer.",
+  );
+  const returned = counter(
+    "highwater.queue.returned",
+    "Lent items that came back.",
+  );
+  const length = level("highwater.queue.length", "Items stored.");
+  const size = level("highwater.queue.size", "Weight of the items.", "1");
+  const limit = level("highwater.queue.limit", "The highWaterMark.", "1");
+  const utilization = gauge(
+    "highwater.queue.utilization",
+    "Share of the highWaterMark in use, puts that wait included.",
+    "1",
+  );
+  const age = gauge(
+    "highwater.queue.oldest.age",
+    "Age of the item whose turn it is.",
+    "s",
+  );
+  const inFlight = level("highwater.queue.in_flight", "Items that are lent.");
+  const delayed = level(
+    "highwater.queue.delayed",
+    "Items kept back by a nack with a delay.",
+  );
+  const waiting = level(
+    "highwater.queue.waiting",
+    "Puts that wait for room, and gets that wait for an item.",
+    "{operation}",
+  );
+  return {
+    all,
+    measure({ queue, all, put, get }, now, result): void {
+      const stats = queue.stats();
+      const { highWaterMark, oldest } = stats;
+      result.observe(sent, stats.put, put);
+      result.observe(consumed, stats.taken, get);
+      result.observe(dropped, stats.dropped, all);
+      result.observe(undelivered, stats.undelivered, all);
+      result.observe(returned, stats.returned, all);
+      result.observe(length, stats.length, all);
+      result.observe(size, stats.size, all);
+      if (highWaterMark !== Infinity) result.observe(limit, highWaterMark, all);
+      result.observe(utilization, fillOf(stats), all);
+      if (oldest !== undefined) result.observe(age, (now - oldest) / 1000, all);
+      result.observe(inFlight, stats.inFlight, all);
+      result.observe(delayed, stats.delayed, all);
+      result.observe(waiting, stats.waitingPuts, put);
+      result.observe(waiting, stats.waitingGets, get);
+    },
+  };
+}
+
+function withAttributes(queue: Monitored, more?: Attributes): Measured {
+  const all = { ...more, ...attributesOf(queue.stats().name) };
+  return {
+    queue,
+    all,
+    put: { ...all, [OPERATION]: "put" },
+    get: { ...all, [OPERATION]: "get" },
+  };
+}
+
+function checkNames(queues: Measured[]): void {
+  const names = new Set<unknown>();
+  for (const { all: { [DESTINATION]: name } } of queues) {
+    if (names.has(name)) {
+      throw new RangeError(
+        `Cannot instrument: queues must have names of their own, received ${
+          JSON.stringify(name ?? "")
+        } twice`,
+      );
+    }
+    names.add(name);
+  }
+}
+
+function attributesOf(name: string | undefined): Attributes {
+  const attributes: Attributes = { [SYSTEM]: "highwater" };
+  if (name !== undefined && name !== "") attributes[DESTINATION] = name;
+  return attributes;
+}
+
+// -- Traces -------------------------------------------------------------------
+
+/** What {@linkcode tracing} needs of `@opentelemetry/api`: `import * as api from "@opentelemetry/api"` is one. */
+export interface TraceApi {
+  /** The contexts. */
+  readonly context: Pick<ContextAPI, "active" | "with">;
+  /** The spans in them. */
+  readonly trace: Pick<TraceAPI, "setSpan" | "getSpanContext">;
+  /** The context without anything. */
+  readonly ROOT_CONTEXT: Context;
+  /** Kinds of spans. */
+  readonly SpanKind: { readonly CONSUMER: SpanKind };
+  /** How spans end. */
+  readonly SpanStatusCode: { readonly ERROR: SpanStatusCode };
+}
+
+/** Options of {@linkcode tracing}. */
+export interface TracingOptions<T = unknown> {
+  /** Makes the spans; without it there are none, and handlers run in the context that was captured. */
+  tracer?: Tracer | undefined;
+  /** Gets `messaging.process.duration`; without it nothing is measured. */
+  meter?: Meter | undefined;
+  /** The name of the queue for items that were not captured at a put; none unless told. */
+  name?: string | undefined;
+  /**
+   * The context of an item for which none was captured, one from another process
+   * above all: `(job) => propagation.extract(ROOT_CONTEXT, job.headers)`.
+   */
+  contextOf?: ((item: T) => Context | undefined) | undefined;
+  /** Where durations come from; the machine unless told. */
+  clock?: Clock | undefined;
+}
+
+/** The two ends of a trace through queues, see {@linkcode tracing}. */
+export interface Tracing<T = unknown> {
+  /**
+   * The options of a queue that notes the active context of each item put. For
+   * every road into it: `put`, `tryPut`, `putMany`, writers, pipes.
+   *
+   * It is noted where the queue asks for the `size` of an item, once a put; the
+   * size itself is what it was. Such a queue puts a little slower than one without
+   * `size`, others are not touched.
+   */
+  captureAtPut<Options extends QueueOptions<never>>(options: Options): Options;
+  /** Notes the active context for an item, and returns the item. For what goes through no queue of `captureAtPut`. */
+  capture<Item extends T>(item: Item): Item;
+  /**
+   * A handler for `consume` that runs in the context of its item, in a span of the
+   * kind `CONSUMER` named `process <name of the queue>`, as a child of the span that
+   * was active at the put. The span ends with the handler, as an error if that
+   * fails; each attempt has its own. Results and failures are passed on as they are.
+   */
+  restoreAround<Item extends T>(handler: Handler<Item>): Handler<Item>;
+  /** The same for `batch`: one span, linked to the contexts of all its items, in the context that is active. */
+  restoreAroundBatch<Item extends T>(
+    handler: BatchHandler<Item>,
+  ): BatchHandler<Item>;
+}
+
+/**
+ * Carries the trace of whoever puts an item to whoever works on it.
+ *
+ * The whole context is kept, baggage included, beside the item and not in it: in
+ * a `WeakMap`, as long as the item lives. So items stay what they are, and the
+ * context stays with an item through any number of queues and branches, retries
+ * and returns. Three things follow. Only objects have one: a string or a number is
+ * worked on in a trace of its own. An object that was put twice has that of the
+ * last put. And it ends with the process: for other processes and threads put a
+ * carrier of `propagation.inject` into the item, and read it with `contextOf`.
+ *
+ * No span is made for a put: the span that is active there is the parent.
+ *
+ * Throws a `TypeError` that names the option it cannot use.
+ *
+ * @example The context of a put is there in the handler
+ * ```ts
+ * import * as api from "@opentelemetry/api";
+ * import { consume, Queue } from "@highwater/queue";
+ * import { tracing } from "@highwater/queue/otel";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const traces = tracing(api, { tracer: api.trace.getTracer("mailer") });
+ * const mails = new Queue<{ to: string }>(traces.captureAtPut({ name: "mails" }));
+ * const receivers: string[] = [];
+ * const working = consume(
+ *   mails,
+ *   traces.restoreAround(({ to }) => void receivers.push(to)),
+ * );
+ * await mails.put({ to: "ada@example.com" });
+ * mails.close();
+ * assertEquals((await working).processed, 1);
+ * assertEquals(receivers, ["ada@example.com"]);
+ * ```
+ */
+export function tracing<T = unknown>(
+  api: TraceApi,
+  options: TracingOptions<T> = {},
+): Tracing<T> {
+  checkFunction("trace", "api.context.with", api?.context?.with);
+  checkFunction("trace", "api.trace.setSpan", api.trace?.setSpan);
+  checkOptions("trace", options);
+  const { tracer, meter, name, contextOf, clock = systemClock } = options;
+  if (tracer !== undefined) {
+    checkFunction("trace", "tracer.startSpan", tracer?.startSpan);
+  }
+  if (meter !== undefined) {
+    checkFunction("trace", "meter.createHistogram", meter?.createHistogram);
+  }
+  if (contextOf !== undefined) checkFunction("trace", "contextOf", contextOf);
+  if (name !== undefined && typeof name !== "string") {
+    throw new TypeError(
+      `Cannot trace: name must be a string, received ${received(name)}`,
+    );
+  }
+  checkClock("trace", clock);
+  return new Traces(api, { tracer, meter, name, contextOf, clock });
+}
+
+/** What is known of an item since its put. */
+interface Origin {
+  readonly context: Context;
+  /** Of the queue. */
+  readonly name: string | undefined;
+}
+
+/** A call of a handler, as it is seen from outside. */
+interface Processing {
+  readonly name: string | undefined;
+  readonly parent: Context;
+  readonly links: Link[];
+  readonly attributes: Attributes;
+}
+
+class Traces<T> implements Tracing<T> {
+  readonly #api: TraceApi;
+  readonly #tracer: Tracer | undefined;
+  readonly #name: string | undefined;
+  readonly #contextOf: ((item: T) => Context | undefined) | undefined;
+  readonly #clock: Clock;
+  readonly #durations: Histogram | undefined;
+  readonly #origins: WeakMap<WeakKey, Origin> = new WeakMap();
+
+  constructor(
+    api: TraceApi,
+    { tracer, meter, name, contextOf, clock = systemClock }: TracingOptions<T>,
+  ) {
+    this.#api = api;
+    this.#tracer = tracer;
+    this.#name = name;
+    this.#contextOf = contextOf;
+    this.#clock = clock;
+    this.#durations = meter?.createHistogram("messaging.process.duration", {
+      description: "Duration of processing operation.",
+      unit: "s",
+      advice: {
+        // Those of the conventions.
+        explicitBucketBoundaries: [
+          ...[0.005, 0.01, 0.025, 0.05, 0.075],
+          ...[0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+        ],
+      },
+    });
+  }
+
+  captureAtPut<Options extends QueueOptions<never>>(options: Options): Options {
+    checkOptions("trace", options);
+    // Read by name: those of a strategy of the platform are getters.
+    const { highWaterMark, name } = options;
+    const size = options.size as ((item: unknown) => number) | undefined;
+    if (size !== undefined) checkFunction("trace", "size", size);
+    const sizeOf = (item: unknown): number => {
+      const weight = size === undefined ? 1 : size(item);
+      this.#note(item, name);
+      return weight;
+    };
+    const bound = highWaterMark === undefined ? {} : { highWaterMark };
+    return { ...options, ...bound, size: sizeOf };
+  }
+
+  capture<Item extends T>(item: Item): Item {
+    this.#note(item, this.#name);
+    return item;
+  }
+
+  restoreAround<Item extends T>(handler: Handler<Item>): Handler<Item> {
+    checkFunction("trace", "handler", handler);
+    return (item, context) => {
+      const origin = this.#originOf(item);
+      const processing = {
+        name: origin?.name ?? this.#name,
+        parent: origin?.context ?? this.#api.ROOT_CONTEXT,
+        links: [],
+        attributes: {},
+      };
+      return this.#process(processing, context, () => handler(item, context));
+    };
+  }
+
+  restoreAroundBatch<Item extends T>(
+    handler: BatchHandler<Item>,
+  ): BatchHandler<Item> {
+    checkFunction("trace", "handler", handler);
+    return (items, context) => {
+      const origins = items.map((item) => this.#originOf(item))
+        .filter((origin) => origin !== undefined);
+      const processing = {
+        name: origins.find(({ name }) => name !== undefined)?.name ??
+          this.#name,
+        parent: this.#api.context.active(),
+        links: origins.flatMap((origin) => this.#linksTo(origin)),
+        attributes: { "messaging.batch.message_count": items.length },
+      };
+      return this.#process(processing, context, () => handler(items, context));
+    };
+  }
+
+  #note(item: unknown, name: string | undefined): void {
+    if (!canBeKey(item)) return;
+    this.#origins.set(item, { context: this.#api.context.active(), name });
+  }
+
+  #originOf(item: T): Origin | undefined {
+    const origin = canBeKey(item) ? this.#origins.get(item) : undefined;
+    if (origin !== undefined) return origin;
+    const context = this.#contextOf?.(item);
+    return context === undefined ? undefined : { context, name: this.#name };
+  }
+
+  #linksTo({ context }: Origin): Link[] {
+    const span = this.#api.trace.getSpanContext(context);
+    return span === undefined ? [] : [{ context: span }];
+  }
+
+  #process(
+    { name, parent, links, attributes }: Processing,
+    { attempt }: ConsumeContext,
+    work: () => unknown,
+  ): unknown {
+    const common = { ...attributesOf(name), [OPERATION]: "process" };
+    const span = this.#tracer?.startSpan(
+      name === undefined || name === "" ? "process" : `process ${name}`,
+      {
+        kind: this.#api.SpanKind.CONSUMER,
+        attributes: {
+          ...common,
+          "messaging.operation.type": "process",
+          "highwater.attempt": attempt,
+          ...attributes,
+        },
+        links,
+      },
+      parent,
+    );
+    const began = this.#clock.now();
+    const end = (failure?: { error: unknown }): void => {
+      const type = failure === undefined
+        ? {}
+        : { "error.type": typeOf(failure.error) };
+      const seconds = (this.#clock.now() - began) / 1000;
+      this.#durations?.record(seconds, { ...common, ...type }, within);
+      if (span === undefined) return;
+      if (failure !== undefined) this.#fail(span, failure.error, type);
+      span.end();
+    };
+    const within = span === undefined
+      ? parent
+      : this.#api.trace.setSpan(parent, span);
+    return this.#api.context.with(within, () => settled(work, end));
+  }
+
+  #fail(span: Span, error: unknown, type: Attributes): void {
+    const message = error instanceof Error ? error.message : String(error);
+    span.recordException(error instanceof Error ? error : message);
+    span.setAttributes(type);
+    span.setStatus({ code: this.#api.SpanStatusCode.ERROR, message });
+  }
+}
+
+/** Does the work, and tells of its end before anybody else knows. */
+function settled(
+  work: () => unknown,
+  end: (failure?: { error: unknown }) => void,
+): unknown {
+  let result: unknown;
+  try {
+    result = work();
+    if (!isThenable(result)) {
+      end();
+      return result;
+    }
+  } catch (error) {
+    end({ error });
+    throw error;
+  }
+  return result.then(
+    (value) => {
+      end();
+      return value;
+    },
+    (error) => {
+      end({ error });
+      throw error;
+    },
+  );
+}
+
+function typeOf(error: unknown): string {
+  return error instanceof Error ? error.name : "_OTHER";
+}
+
+function canBeKey(item: unknown): item is WeakKey {
+  return (typeof item === "object" && item !== null) ||
+    typeof item === "function";
+}
+
+function isThenable(result: unknown): result is PromiseLike<unknown> {
+  return typeof (result as PromiseLike<unknown> | null | undefined)?.then ===
+    "function";
+}
