@@ -512,7 +512,11 @@ test("leases: in whatever order, each item ends once: done, taken or reported", 
               if (!isLost) lease.until = clock.now() + milliseconds + 1;
               break;
             case "time":
-              clock.advance(milliseconds);
+              // Step by step: what is lent on the way is lent from then on.
+              for (let step = 0; step < milliseconds; step++) {
+                clock.advance(1);
+                await turns();
+              }
               break;
             case "close":
               if (rare++ % 3 === 0) queue.close();
