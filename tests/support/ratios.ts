@@ -40,36 +40,49 @@ async function putGet(): Promise<void> {
   expect(count);
 }
 
-/** The loop yields now and then, so that whoever watches gets a turn. */
-async function putGetYielding(queue: Queue<unknown>): Promise<void> {
+/** Whoever watches gets a turn each 30,000 items, by count: time passes faster on a busy machine. */
+async function putGetInTurns(
+  queue: Queue<unknown>,
+  takeTurn: () => void = () => {},
+): Promise<void> {
   let count = 0;
-  for (let item = 0; item < ITEMS * 10; item++) {
-    await queue.put(item);
-    if (await queue.get() === item) count++;
-    if (item % 1000 === 0) {
-      await new Promise<void>((next) => setImmediate(next));
+  for (let turn = 0; turn < 10; turn++) {
+    for (let item = 0; item < ITEMS; item++) {
+      await queue.put(item);
+      if (await queue.get() === item) count++;
     }
+    takeTurn();
+    await new Promise<void>((next) => setImmediate(next));
   }
   expect(count, ITEMS * 10);
 }
 
-/** Watched a hundred times as often as by default. */
+/** A sample and a collection each turn: some 200 times as often as by default. */
 async function putGetWatched(): Promise<void> {
   const queue = new Queue<unknown>();
   const meter = new FakeMeter();
   const instruments = instrument(queue, meter.meter);
-  const collecting = setInterval(() => meter.collect(), 10);
-  const samples = monitor(queue, { interval: 10 }).getReader();
+  let now = 0;
+  let ring = (): void => {};
+  const clock = {
+    now: () => now,
+    setTimer: (callback: () => void) => void (ring = callback),
+    clearTimer: () => {},
+  };
+  const samples = monitor(queue, { clock }).getReader();
   let seen = 0;
   const sampling = (async () => {
     while (!(await samples.read()).done) seen++;
   })();
-  await putGetYielding(queue);
-  clearInterval(collecting);
+  await putGetInTurns(queue, () => {
+    now += 1000;
+    ring();
+    meter.collect();
+  });
   instruments.stop();
   await samples.cancel();
   await sampling;
-  if (seen < 2) throw new Error(`${seen} samples`);
+  expect(seen, 11);
 }
 
 /** Objects, for only they have a context. */
@@ -273,7 +286,7 @@ console.log("| case | measured | must | aim | |\n|---|---|---|---|---|");
 report("put + get / two bare awaits", await ratio(putGet, bare), "×", 1.5, 1.2);
 report(
   "put + get with monitor and instruments / without",
-  await ratio(putGetWatched, () => putGetYielding(new Queue<unknown>())),
+  await ratio(putGetWatched, () => putGetInTurns(new Queue<unknown>())),
   "×",
   1.1,
   1.02,
