@@ -558,6 +558,6 @@ test("leases: in whatever order, each item ends once: done, taken or reported", 
         }
       },
     ),
-    parameters(600),
+    parameters(300),
   );
 });
