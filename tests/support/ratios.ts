@@ -7,6 +7,7 @@
 
 import { setImmediate } from "node:timers";
 import { monitor, Queue } from "../../mod.ts";
+import { dashboard } from "../../src/dashboard.ts";
 import { instrument, tracing } from "../../src/otel.ts";
 import { FakeMeter, followingApi } from "./telemetry.ts";
 
@@ -63,26 +64,36 @@ async function putGetWatched(): Promise<void> {
   const meter = new FakeMeter();
   const instruments = instrument(queue, meter.meter);
   let now = 0;
-  let ring = (): void => {};
+  let alarms: (() => void)[] = [];
   const clock = {
     now: () => now,
-    setTimer: (callback: () => void) => void (ring = callback),
+    setTimer: (callback: () => void) => void alarms.push(callback),
     clearTimer: () => {},
   };
+  const handler = dashboard(queue, { clock });
+  const page = await handler(new Request("http://localhost/events"));
+  const events = page.body!.getReader();
   const samples = monitor(queue, { clock }).getReader();
   let seen = 0;
   const sampling = (async () => {
     while (!(await samples.read()).done) seen++;
   })();
+  let shown = 0;
+  const showing = (async () => {
+    while (!(await events.read()).done) shown++;
+  })();
   await putGetInTurns(queue, () => {
     now += 1000;
-    ring();
+    const due = alarms;
+    alarms = [];
+    for (const ring of due) ring();
     meter.collect();
   });
   instruments.stop();
-  await samples.cancel();
-  await sampling;
+  await Promise.all([samples.cancel(), events.cancel()]);
+  await Promise.all([sampling, showing]);
   expect(seen, 11);
+  if (shown < 10) throw new Error(`${shown} events in 10 turns`);
 }
 
 /** Objects, for only they have a context. */
@@ -285,7 +296,7 @@ function report(
 console.log("| case | measured | must | aim | |\n|---|---|---|---|---|");
 report("put + get / two bare awaits", await ratio(putGet, bare), "×", 1.5, 1.2);
 report(
-  "put + get with monitor and instruments / without",
+  "put + get with monitor, dashboard and instruments / without",
   await ratio(putGetWatched, () => putGetInTurns(new Queue<unknown>())),
   "×",
   1.1,
