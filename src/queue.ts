@@ -1177,8 +1177,9 @@ export class Queue<T>
   }
 
   #hasNext(): boolean {
-    return this.#hasOwn() ||
-      (this.#state !== "errored" && this.#neighbours?.hasItems() === true);
+    if (this.#hasOwn()) return true;
+    if (this.#neighbours === undefined) return false;
+    return this.#state !== "errored" && this.#neighbours.hasItems();
   }
 
   #hasOwn(): boolean {

@@ -12,6 +12,7 @@ import { instrument, tracing } from "../../src/otel.ts";
 import { FakeMeter, followingApi } from "./telemetry.ts";
 
 const ITEMS = 30_000;
+const TURN = 100_000;
 const ROUNDS = 15;
 
 type Work = () => Promise<void> | void;
@@ -41,24 +42,24 @@ async function putGet(): Promise<void> {
   expect(count);
 }
 
-/** Whoever watches gets a turn each 30,000 items, by count: time passes faster on a busy machine. */
+/** Whoever watches gets a turn each 100,000 items, by count: time passes faster on a busy machine. */
 async function putGetInTurns(
   queue: Queue<unknown>,
   takeTurn: () => void = () => {},
 ): Promise<void> {
   let count = 0;
   for (let turn = 0; turn < 10; turn++) {
-    for (let item = 0; item < ITEMS; item++) {
+    for (let item = 0; item < TURN; item++) {
       await queue.put(item);
       if (await queue.get() === item) count++;
     }
     takeTurn();
     await new Promise<void>((next) => setImmediate(next));
   }
-  expect(count, ITEMS * 10);
+  expect(count, TURN * 10);
 }
 
-/** A sample and a collection each turn: some 200 times as often as by default. */
+/** A sample and a collection each turn: some 60 times as often as by default. */
 async function putGetWatched(): Promise<void> {
   const queue = new Queue<unknown>();
   const meter = new FakeMeter();

@@ -101,6 +101,8 @@ const suites: Suite[] = [
         "tsx",
         "--test",
         "--test-timeout=120000",
+        // Else one file at a time on two cores.
+        "--test-concurrency=2",
         "--test-reporter=junit",
         `--test-reporter-destination=${report}`,
         ...testFiles,
