@@ -26,7 +26,7 @@ import { systemClock } from "./clock.ts";
 import { metricsOf } from "./dashboard/metrics.ts";
 import { pageOf } from "./dashboard/page.ts";
 import { received } from "./errors.ts";
-import { checkFunction, checkOptions } from "./flow/arguments.ts";
+import { checkFunction, checkOptions } from "./arguments.ts";
 import { listed, monitor } from "./monitor.ts";
 import type { Monitored, MonitorOptions, MonitorSample } from "./monitor.ts";
 import type { QueueStats } from "./queue.ts";

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkFunction } from "./arguments.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -378,13 +379,7 @@ function readOptions(options: MonitorOptions): Settings {
       `Cannot monitor: low must be at most high, received ${low} and ${high}`,
     );
   }
-  if (onAlert !== undefined && typeof onAlert !== "function") {
-    throw new TypeError(
-      `Cannot monitor: onAlert must be a function, received ${
-        received(onAlert)
-      }`,
-    );
-  }
+  if (onAlert !== undefined) checkFunction("monitor", "onAlert", onAlert);
   checkClock("monitor", clock);
   return { interval, high, low, sustained, onAlert, signal, clock };
 }

@@ -53,7 +53,7 @@ import type {
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
-import { checkFunction, checkOptions } from "./flow/arguments.ts";
+import { checkFunction, checkOptions } from "./arguments.ts";
 import type {
   BatchHandler,
   ConsumeContext,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkFunction, checkLimit, checkOptions } from "./arguments.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -73,19 +74,15 @@ export function readStrategy<T>(
   options: QueueOptions<T> | undefined,
 ): Strategy<T> {
   if (options === undefined) options = {};
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot make a queue: options must be an object, received ${
-        received(options)
-      }`,
-    );
-  }
+  checkOptions("make a queue", options);
   const { highWaterMark = 16, size, overflow = "wait", onUndelivered } =
     options;
   const name = options.name ?? "";
   checkHighWaterMark("make a queue", highWaterMark);
-  checkFunction("size", size);
-  checkFunction("onUndelivered", onUndelivered);
+  if (size !== undefined) checkFunction("make a queue", "size", size);
+  if (onUndelivered !== undefined) {
+    checkFunction("make a queue", "onUndelivered", onUndelivered);
+  }
   if (
     overflow !== "wait" && overflow !== "drop-oldest" &&
     overflow !== "drop-newest" && overflow !== "reject"
@@ -102,7 +99,7 @@ export function readStrategy<T>(
   }
   const { maxInFlight = Infinity, timestamps = false, clock = systemClock } =
     options;
-  checkMaxInFlight(maxInFlight);
+  checkLimit("make a queue", "maxInFlight", maxInFlight, 1);
   if (typeof timestamps !== "boolean") {
     throw new TypeError(
       `Cannot make a queue: timestamps must be a boolean, received ${
@@ -151,31 +148,6 @@ export function checkHighWaterMark(action: string, value: unknown): void {
       `Cannot ${action}: highWaterMark must be 0 or more, received ${value}`,
     );
   }
-}
-
-function checkMaxInFlight(value: unknown): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot make a queue: maxInFlight must be a number, received ${
-        received(value)
-      }`,
-    );
-  }
-  if (!(value >= 1) || (value !== Infinity && !Number.isInteger(value))) {
-    throw new RangeError(
-      `Cannot make a queue: maxInFlight must be a whole number of 1 or more, ` +
-        `received ${value}`,
-    );
-  }
-}
-
-function checkFunction(name: string, value: unknown): void {
-  if (value === undefined || typeof value === "function") return;
-  throw new TypeError(
-    `Cannot make a queue: ${name} must be a function, received ${
-      received(value)
-    }`,
-  );
 }
 
 /** The weight of an item as `size` gave it, or an error that says what is wrong with it. */

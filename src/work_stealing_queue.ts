@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Lanes } from "./buffers/lanes.ts";
 import type { Stealing } from "./buffers/lanes.ts";
@@ -297,28 +298,10 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
   }
 }
 
-function laneCount(options: { lanes: number } | undefined): number {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot make a queue: options must be an object, received ${
-        received(options)
-      }`,
-    );
-  }
-  const { lanes } = options;
-  if (typeof lanes !== "number") {
-    throw new TypeError(
-      `Cannot make a queue: lanes must be a number, received ${
-        received(lanes)
-      }`,
-    );
-  }
-  if (!(lanes >= 1 && lanes < Infinity && Number.isInteger(lanes))) {
-    throw new RangeError(
-      `Cannot make a queue: lanes must be a whole number of 1 or more, received ${lanes}`,
-    );
-  }
-  return lanes;
+function laneCount(options: { lanes: number }): number {
+  checkOptions("make a queue", options);
+  checkCount("make a queue", "lanes", options.lanes, 1);
+  return options.lanes;
 }
 
 function stealing(
@@ -342,12 +325,6 @@ function stealing(
       }`,
     );
   }
-  if (typeof random !== "function") {
-    throw new TypeError(
-      `Cannot make a queue: random must be a function, received ${
-        received(random)
-      }`,
-    );
-  }
+  checkFunction("make a queue", "random", random);
   return { amount: steal, victim, random };
 }

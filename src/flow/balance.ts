@@ -11,7 +11,7 @@ import {
   type UndeliveredReason,
 } from "../strategy.ts";
 import { FULFILLED } from "../waiters.ts";
-import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
+import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
 import type { Source } from "./source.ts";

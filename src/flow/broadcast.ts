@@ -18,7 +18,7 @@ import {
   signalOf,
 } from "../waiters.ts";
 import type { Deferred, WaiterGroup } from "../waiters.ts";
-import { checkLimit, checkOptions } from "./arguments.ts";
+import { checkLimit, checkOptions } from "../arguments.ts";
 import { Fan, readPace } from "./fan.ts";
 import type { LagPolicy } from "./fan.ts";
 

@@ -9,7 +9,7 @@ import { Ring } from "../buffers/ring.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource, NackOptions } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkFunction, checkOptions } from "../arguments.ts";
 import { Call, Job, Slot } from "./calls.ts";
 import {
   type BatchHandler,

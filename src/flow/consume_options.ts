@@ -6,7 +6,7 @@
 
 import type { Clock } from "../clock.ts";
 import { received } from "../errors.ts";
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkFunction, checkOptions } from "../arguments.ts";
 import type { DeadLetterTarget } from "./dead_letter.ts";
 import type { Quantiles } from "./histogram.ts";
 import type { RateOptions } from "./rate.ts";

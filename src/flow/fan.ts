@@ -9,7 +9,7 @@ import { Ring } from "../buffers/ring.ts";
 import { LaggedError, received } from "../errors.ts";
 import { NextGetter } from "../takers.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
-import { checkFunction, checkLimit } from "./arguments.ts";
+import { checkFunction, checkLimit } from "../arguments.ts";
 import {
   FULFILLED,
   Line,

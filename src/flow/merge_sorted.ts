@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "../errors.ts";
+import { checkFunction } from "../arguments.ts";
 import { endOf, Queue, type QueueEnd } from "../queue.ts";
 import { checkSignal, markHandled } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
@@ -83,13 +83,7 @@ export function mergeSorted<T>(
   compare: (a: T, b: T) => number,
   options?: MergeSortedOptions,
 ): ReadableStream<T> {
-  if (typeof compare !== "function") {
-    throw new TypeError(
-      `Cannot merge sorted: compare must be a function, received ${
-        received(compare)
-      }`,
-    );
-  }
+  checkFunction("merge sorted", "compare", compare);
   const signal = checkSignal("merge sorted", options);
   const onError = options?.onError ?? "collect";
   checkSourceErrorPolicy("merge sorted", onError);

@@ -7,7 +7,7 @@
 import type { DeliverySource } from "../delivery.ts";
 import { QueueClosedError, received } from "../errors.ts";
 import type { PutOptions } from "../queue.ts";
-import { checkOptions } from "./arguments.ts";
+import { checkOptions } from "../arguments.ts";
 import { consume } from "./consume.ts";
 import type { DeadLetter } from "./dead_letter.ts";
 import { lends } from "./intake.ts";

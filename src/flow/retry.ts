@@ -5,7 +5,7 @@
  */
 
 import { received } from "../errors.ts";
-import { checkOptions } from "./arguments.ts";
+import { checkFunction, checkOptions } from "../arguments.ts";
 
 /** How often and when an item is tried again. */
 export interface RetryOptions {
@@ -64,13 +64,7 @@ export class Retry {
     checkRange(action, "retry.factor", factor, 1, Infinity);
     checkRange(action, "retry.maxDelay", maxDelay, 0, Infinity);
     checkRange(action, "retry.jitter", jitter, 0, 1);
-    if (when !== undefined && typeof when !== "function") {
-      throw new TypeError(
-        `Cannot ${action}: retry.when must be a function, received ${
-          received(when)
-        }`,
-      );
-    }
+    if (when !== undefined) checkFunction(action, "retry.when", when);
     this.#attempts = attempts;
     this.#delay = delay;
     this.#factor = factor;

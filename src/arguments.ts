@@ -1,10 +1,10 @@
 /**
- * Checks of arguments that several utilities have in common.
+ * Checks of arguments that have nothing to do with what the argument is for.
  *
  * @module
  */
 
-import { received } from "../errors.ts";
+import { received } from "./errors.ts";
 
 /** Throws unless it is a whole number from `least` on. */
 export function checkCount(
