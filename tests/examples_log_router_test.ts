@@ -13,7 +13,7 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import {
   mkdtempSync,
   readFileSync,
@@ -25,10 +25,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { runtime, test } from "./support/harness.ts";
+import { type Outcome, outcomeOf, startExample } from "./support/example.ts";
+import { test } from "./support/harness.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-const EXAMPLE = join(ROOT, "examples/log_router.ts");
 const FILES = 4;
 const LINES = 30_000;
 const KEYS = 300;
@@ -45,12 +45,6 @@ interface Report {
   interrupted: boolean;
   subscribers: Subscriber[];
   workers: { name: string; keys: number; lines: number }[];
-}
-
-interface Outcome {
-  code: number | null;
-  stdout: string;
-  stderr: string;
 }
 
 interface Entry {
@@ -336,30 +330,9 @@ function start(
   args: string[],
   stdin: "ignore" | "pipe" = "ignore",
 ): ChildProcess {
-  const flags = {
-    deno: () => ["run", "-A", "--quiet", "--no-check"],
-    bun: () => [],
-    node: () => ["--import", import.meta.resolve("tsx")],
-  };
-  return spawn(process.execPath, [...flags[runtime](), EXAMPLE, ...args], {
-    cwd: ROOT,
-    stdio: [stdin, "pipe", "pipe"],
-    env: { ...process.env, TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json") },
-  });
+  return startExample("log_router.ts", args, undefined, stdin);
 }
 
 function run(args: string[]): Promise<Outcome> {
   return outcomeOf(start(args));
-}
-
-function outcomeOf(child: ChildProcess): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const output = { stdout: "", stderr: "" };
-    child.stdout?.setEncoding("utf8");
-    child.stderr?.setEncoding("utf8");
-    child.stdout?.on("data", (data) => output.stdout += data);
-    child.stderr?.on("data", (data) => output.stderr += data);
-    child.once("error", reject);
-    child.once("close", (code) => resolve({ code, ...output }));
-  });
 }

@@ -24,6 +24,7 @@ export function startExample(
   name: string,
   args: string[],
   cwd: string = ROOT,
+  stdin: "ignore" | "pipe" = "ignore",
 ): ChildProcess {
   const flags = {
     deno: () => ["run", "-A", "--quiet", "--no-check"],
@@ -33,7 +34,7 @@ export function startExample(
   const file = join(ROOT, "examples", name);
   return spawn(process.execPath, [...flags[runtime](), file, ...args], {
     cwd,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [stdin, "pipe", "pipe"],
     env: { ...process.env, TSX_TSCONFIG_PATH: join(ROOT, "tsconfig.json") },
   });
 }
