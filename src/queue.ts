@@ -126,19 +126,12 @@ export interface QueueStats {
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
 
-/** A {@linkcode TakingEnd} that tells how many wait at it. */
-export interface QueueEnd<T> extends TakingEnd<T> {
-  /** Gets and reads that wait for an item. */
-  readonly waiting: number;
-}
-
 /**
  * The taking end of a queue; the same object each time, its `cancel` leaves the
- * queue alone. What is read on demand must know who waits, and who waits at
- * several queues must be able to leave the lines of all but one: neither can be
- * said in promises.
+ * queue alone. Who waits at several queues must be able to leave the lines of all
+ * but one, which cannot be said in promises.
  */
-export let endOf: <T>(queue: Queue<T>) => QueueEnd<T>;
+export let endOf: <T>(queue: Queue<T>) => TakingEnd<T>;
 
 /** Whether somebody waits for an item; a native read that was given up does not. */
 export let isAwaited: <T>(queue: Queue<T>) => boolean;
@@ -244,7 +237,7 @@ export class Queue<T>
   #closed: Deferred<void> | undefined = undefined;
   #joined: Deferred<void> | undefined = undefined;
 
-  #end: QueueEnd<T> | undefined = undefined;
+  #end: TakingEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
@@ -1355,12 +1348,8 @@ export class Queue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel: (reason: unknown) => void): QueueEnd<T> {
-    const getters = this.#getters;
+  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
     return {
-      get waiting(): number {
-        return getters.length;
-      },
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),
       take: () => this.#take(),

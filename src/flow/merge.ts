@@ -4,7 +4,7 @@
  * @module
  */
 
-import { endOf, Queue, type QueueEnd } from "../queue.ts";
+import { isAwaited, Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { checkSignal, Line, markHandled, Waiter } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
@@ -115,7 +115,6 @@ class Merging<T> implements Supplier, Turns {
   readonly readable: ReadableStream<T>;
   /** Unbounded: the bound is kept before a source is asked. */
   readonly #queue: Queue<T> = new Queue<T>({ highWaterMark: Infinity });
-  readonly #end: QueueEnd<T> = endOf(this.#queue);
   readonly #onError: SourceErrorPolicy;
   readonly #highWaterMark: number;
   /** Those that have neither ended nor failed. */
@@ -194,7 +193,7 @@ class Merging<T> implements Supplier, Turns {
     const held = this.#queue.length;
     const asked = this.#entrants.size - this.#idle.length;
     return held + asked < this.#highWaterMark ||
-      (held === 0 && this.#end.waiting > 0);
+      (held === 0 && isAwaited(this.#queue));
   }
 
   #add(source: Source<T>): void {

@@ -5,7 +5,7 @@
  */
 
 import { checkFunction } from "../arguments.ts";
-import { endOf, Queue, type QueueEnd } from "../queue.ts";
+import { isAwaited, Queue } from "../queue.ts";
 import { checkSignal, markHandled } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
 import {
@@ -97,7 +97,6 @@ class SortedMerging<T> implements Supplier {
   readonly readable: ReadableStream<T>;
   /** Unbounded: an item goes in when somebody waits for it. */
   readonly #queue: Queue<T> = new Queue<T>({ highWaterMark: Infinity });
-  readonly #end: QueueEnd<T> = endOf(this.#queue);
   readonly #onError: SourceErrorPolicy;
   /** Those that have neither ended nor failed. */
   readonly #runs: Set<Run<T>> = new Set();
@@ -138,7 +137,7 @@ class SortedMerging<T> implements Supplier {
     if (this.#advancing) return;
     this.#advancing = true;
     while (
-      this.#asked === 0 && this.#runs.size > 0 && this.#end.waiting > 0
+      this.#asked === 0 && this.#runs.size > 0 && isAwaited(this.#queue)
     ) {
       if (this.#empty.length > 0) this.#askEmpty();
       else this.#giveSmallest();

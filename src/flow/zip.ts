@@ -4,7 +4,7 @@
  * @module
  */
 
-import { endOf, Queue, type QueueEnd } from "../queue.ts";
+import { isAwaited, Queue } from "../queue.ts";
 import { markHandled } from "../waiters.ts";
 import { readableOnDemand, type Supplier } from "./demand.ts";
 import { type Feed, openAll, type Receiver, type Source } from "./source.ts";
@@ -59,7 +59,6 @@ class Zipping<Items extends unknown[]> implements Supplier {
   readonly readable: ReadableStream<Items>;
   /** Holds nothing: a tuple is made when somebody waits for it. */
   readonly #queue: Queue<Items> = new Queue<Items>({ highWaterMark: Infinity });
-  readonly #end: QueueEnd<Items> = endOf(this.#queue);
   #strands: Strand[];
   #tuple: unknown[] = [];
   /** How many items the tuple lacks; 0 while none is being made. */
@@ -76,7 +75,7 @@ class Zipping<Items extends unknown[]> implements Supplier {
     // Sources that answer at once complete a tuple within the loop.
     if (this.#pulling) return;
     this.#pulling = true;
-    while (this.#missing === 0 && this.#end.waiting > 0) this.#pullAll();
+    while (this.#missing === 0 && isAwaited(this.#queue)) this.#pullAll();
     this.#pulling = false;
   }
 
