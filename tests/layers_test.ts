@@ -54,6 +54,8 @@ const LAYERS: readonly string[][] = [
   ["src/flow/replay.ts"],
   ["mod.ts"],
   ["src/otel.ts"],
+  ["src/threads/endpoint.ts", "src/threads/failure.ts"],
+  ["src/threads.ts"],
 ];
 
 /** Packages of whose types a file may speak. Nothing of them is there at run time. */

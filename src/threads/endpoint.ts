@@ -1,0 +1,134 @@
+/**
+ * One end of a channel between threads, whatever the runtime calls it: a
+ * `MessagePort`, a `Worker` of the web or of Node, or a worker's own scope.
+ *
+ * @module
+ */
+
+import { received } from "../errors.ts";
+
+/** What can send messages and hear them: `MessagePort`, `Worker`, the global scope of a worker, `worker_threads.Worker`, `parentPort`. */
+export interface PortLike {
+  /** Sends a value to the other side. */
+  postMessage(message: unknown, transfer: Transferable[]): void;
+}
+
+/** Who listens at an endpoint. */
+export interface EndpointListener {
+  /** A value from the other side. */
+  message(data: unknown): void;
+  /** The other side is gone, where the runtime tells: the port was closed or the thread has ended. */
+  closed(): void;
+  /** The thread failed with an error nobody caught, or a message could not be read. */
+  failed(error: unknown): void;
+}
+
+/** As an `EventTarget` or as Node's `EventEmitter`; some are both. */
+interface Port extends PortLike {
+  addEventListener?(type: string, listener: (event: Event) => void): void;
+  removeEventListener?(type: string, listener: (event: Event) => void): void;
+  on?(type: string, listener: (value: unknown) => void): unknown;
+  off?(type: string, listener: (value: unknown) => void): unknown;
+  start?(): void;
+  close?(): void;
+  ref?(): unknown;
+  unref?(): unknown;
+}
+
+/** One end of a channel. */
+export class Endpoint {
+  readonly #port: Port;
+  readonly #undo: (() => void)[] = [];
+
+  /** Begins to listen. */
+  constructor(port: PortLike, listener: EndpointListener) {
+    this.#port = port;
+    // Node's ports are both, and only tell of their end as emitters.
+    if (typeof this.#port.on === "function") this.#hearEmitter(listener);
+    else this.#hearTarget(listener);
+    this.#port.start?.();
+  }
+
+  /** Sends a value. Throws a `DataCloneError` when it cannot be cloned. */
+  post(message: unknown, transfer: Transferable[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
+
+  /** Whether the endpoint keeps the process alive, where the runtime can tell. */
+  set keepsAlive(keeps: boolean) {
+    if (keeps) this.#port.ref?.();
+    else this.#port.unref?.();
+  }
+
+  /** Hears nothing more. */
+  stop(): void {
+    for (const undo of this.#undo.splice(0)) undo();
+  }
+
+  /** Hears nothing more and closes the port, if it is one. */
+  close(): void {
+    this.stop();
+    if (isMessagePort(this.#port)) this.#port.close?.();
+  }
+
+  #hearEmitter(listener: EndpointListener): void {
+    this.#on("message", (data) => listener.message(data));
+    this.#on("messageerror", (error) => listener.failed(error));
+    this.#on("error", (error) => listener.failed(error));
+    this.#on("close", () => listener.closed());
+    this.#on("exit", () => listener.closed());
+  }
+
+  #hearTarget(listener: EndpointListener): void {
+    this.#listen(
+      "message",
+      (event) => listener.message((event as MessageEvent).data),
+    );
+    this.#listen("messageerror", () => {
+      listener.failed(
+        new DOMException("A message could not be read", "DataCloneError"),
+      );
+    });
+    this.#listen("error", (event) => {
+      // Otherwise it is thrown in this thread as well.
+      event.preventDefault();
+      const { error, message } = event as ErrorEvent;
+      listener.failed(error ?? new Error(message || "The thread failed"));
+    });
+    this.#listen("close", () => listener.closed());
+  }
+
+  #on(type: string, listener: (value: unknown) => void): void {
+    this.#port.on!(type, listener);
+    this.#undo.push(() => this.#port.off!(type, listener));
+  }
+
+  #listen(type: string, listener: (event: Event) => void): void {
+    this.#port.addEventListener!(type, listener);
+    this.#undo.push(() => this.#port.removeEventListener!(type, listener));
+  }
+}
+
+/** Throws unless one can send and hear there. */
+export function checkPort(
+  action: string,
+  name: string,
+  port: unknown,
+): asserts port is PortLike {
+  const given = port as Partial<Port> | null | undefined;
+  if (
+    typeof given?.postMessage === "function" &&
+    (typeof given.addEventListener === "function" ||
+      typeof given.on === "function")
+  ) return;
+  throw new TypeError(
+    `Cannot ${action}: ${name} must be a MessagePort or a worker, received ${
+      received(port)
+    }`,
+  );
+}
+
+/** A worker's `close` or `terminate` is not ours to call. */
+function isMessagePort(port: Port): boolean {
+  return typeof port.start === "function" && typeof port.close === "function";
+}
