@@ -1,0 +1,53 @@
+/**
+ * How items become the bytes that an engine keeps, and items again.
+ *
+ * @module
+ */
+
+/**
+ * Writes items as bytes and reads them again. Both may throw: what cannot be
+ * written is never sent, and what cannot be read is a failed delivery.
+ */
+export interface Codec<T> {
+  /** The bytes of the item; a string goes as UTF-8. */
+  encode(item: T): Uint8Array | string;
+  /** The item of the bytes, which are the caller's to keep. */
+  decode(payload: Uint8Array): T;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** JSON in UTF-8. Values that JSON knows no word for, such as `undefined` and functions, are refused with a `TypeError`. */
+export function json<T>(): Codec<T> {
+  return { encode: toJson, decode: fromJson<T> };
+}
+
+/** Bytes as they are. */
+export function bytes(): Codec<Uint8Array> {
+  return { encode: sameBytes, decode: sameBytes };
+}
+
+/** What is sent for what a codec gave. */
+export function toBytes(encoded: Uint8Array | string): Uint8Array {
+  return typeof encoded === "string" ? encoder.encode(encoded) : encoded;
+}
+
+function toJson(item: unknown): string {
+  const text = JSON.stringify(item) as string | undefined;
+  if (text !== undefined) return text;
+  throw new TypeError(
+    `Cannot encode: item must be a value that JSON can hold, received ${typeof item}`,
+  );
+}
+
+function fromJson<T>(payload: Uint8Array): T {
+  return JSON.parse(decoder.decode(payload)) as T;
+}
+
+function sameBytes(payload: Uint8Array): Uint8Array {
+  if (payload instanceof Uint8Array) return payload;
+  throw new TypeError(
+    `Cannot encode: item must be a Uint8Array, received ${typeof payload}`,
+  );
+}
