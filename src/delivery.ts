@@ -40,6 +40,8 @@ export interface Delivery<T> extends AsyncDisposable {
   ack(): boolean | Promise<boolean>;
   /** The item goes back to the head of the queue, to be delivered again. False when the delivery was lost before. */
   nack(options?: NackOptions): boolean | Promise<boolean>;
+  /** Gives the item up: it goes to the dead letters of its source, where that keeps some. False when the delivery was lost before. */
+  bury?(reason?: unknown): boolean | Promise<boolean>;
   /** Lends the item for so many milliseconds from now. False when the delivery was lost before. */
   extend(milliseconds: number): boolean | Promise<boolean>;
 }

@@ -45,6 +45,8 @@ export interface Driver<M extends Message> {
   readonly maxPayload: number;
   /** The most bytes of all payloads of one `send`. */
   readonly maxBatchBytes: number;
+  /** How many milliseconds the clock of the engine is ahead of that of this process; 0 where that is not known. */
+  readonly skew: number;
   /** Makes what the queue needs on the engine; called before all else, and again after a failure. */
   open(): Promise<void>;
   /**

@@ -7,7 +7,7 @@
 
 import { Ring } from "../buffers/ring.ts";
 import { type Clock, systemClock } from "../clock.ts";
-import type { Delivery, DeliverySource, NackOptions } from "../delivery.ts";
+import type { Delivery, DeliverySource } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 import { Call, Job, Slot } from "./calls.ts";
@@ -54,7 +54,8 @@ import { checkSource, type Source } from "./source.ts";
  * - **Sources that lend** (anything with a `receive`) get `ack` when the item has
  *   ended, `nack` for a retry and when the run was stopped, so that the attempts
  *   of all consumers count. With `keyOf` retries wait here instead, or others of
- *   the key would overtake.
+ *   the key would overtake. Without a `deadLetter`, what failed for good goes to
+ *   the dead letters of the source, if it keeps some.
  * - **Timeouts.** After `timeout` the signal of the attempt aborts. A handler that
  *   then ends well has ended well, one that rejects has failed, and one that
  *   does neither within `grace` is overrunning: that is reported, its item goes on
@@ -609,7 +610,8 @@ class Run<T> implements IntakeOwner<T> {
     const failure = job.failure!;
     // Before it can come back.
     this.#memory.remember(job.item, failure);
-    return this.#settle(job, { delay, reason: failure.last }, () => {
+    const options = { delay, reason: failure.last };
+    return this.#settle(job, (delivery) => delivery.nack(options), () => {
       this.#retried++;
       // A source that was empty and closed has something again.
       this.#sourceEnded = false;
@@ -623,6 +625,9 @@ class Run<T> implements IntakeOwner<T> {
       await this.#send(job, reason, this.#mailbox);
     } else if (onError === "abort") {
       this.#endWork(job);
+    } else if (job.delivery?.bury !== undefined) {
+      const letter = (): void => void this.#deadLettered++;
+      await this.#settle(job, (delivery) => delivery.bury!(error), letter);
     } else {
       await this.#acknowledge(job, () => this.#reportFailed(job, "failed"));
     }
@@ -670,23 +675,22 @@ class Run<T> implements IntakeOwner<T> {
   }
 
   #acknowledge(job: Job<T>, done: () => void): Promise<void> | undefined {
-    if (job.delivery !== undefined) return this.#settle(job, undefined, done);
+    if (job.delivery !== undefined) return this.#settle(job, acknowledge, done);
     if (!job.isListed) return undefined;
     this.#leave(job);
     done();
     return undefined;
   }
 
-  /** Lets go of what was lent, by `ack` or `nack`, and counts it as lost if it was not ours any more. */
+  /** Lets go of what was lent, and counts it as lost if it was not ours any more. */
   #settle(
     job: Job<T>,
-    nack: NackOptions | undefined,
+    letGo: (delivery: Delivery<T>) => boolean | Promise<boolean>,
     done: () => void,
   ): Promise<void> | undefined {
-    const delivery = job.delivery!;
     let settled: boolean | Promise<boolean>;
     try {
-      settled = nack === undefined ? delivery.ack() : delivery.nack(nack);
+      settled = letGo(job.delivery!);
     } catch {
       settled = false;
     }
@@ -820,7 +824,11 @@ class Run<T> implements IntakeOwner<T> {
         returned();
         toReport.push(job.item);
       } else {
-        const answer = this.#settle(job, { reason }, returned);
+        const answer = this.#settle(
+          job,
+          (delivery) => delivery.nack({ reason }),
+          returned,
+        );
         // In order: an engine puts back what it hears of first, first.
         if (answer !== undefined) await answer;
       }
@@ -867,6 +875,10 @@ function failuresIn(
       `result for each of its ${count} items, received ${result.length}`,
   );
   return Array.from({ length: count }, () => ({ status: "rejected", reason }));
+}
+
+function acknowledge<T>(delivery: Delivery<T>): boolean | Promise<boolean> {
+  return delivery.ack();
 }
 
 function extend<T>(

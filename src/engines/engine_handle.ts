@@ -1,0 +1,437 @@
+/**
+ * A queue on an engine: what all adapters share.
+ *
+ * @module
+ */
+
+import {
+  checkCount,
+  checkFunction,
+  checkLimit,
+  checkOptions,
+} from "../arguments.ts";
+import { checkClock, type Clock, systemClock } from "../clock.ts";
+import type { Delivery, ReceiveOptions } from "../delivery.ts";
+import { received } from "../errors.ts";
+import { checkRange } from "../flow/retry.ts";
+import { checkMilliseconds } from "../leases.ts";
+import { QueueReadable } from "../views/readable.ts";
+import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
+import { checkSignal, signalOf, WaiterGroup } from "../waiters.ts";
+import { type Codec, json, toBytes } from "./codec.ts";
+import type { Driver, Message } from "./driver.ts";
+import type {
+  EnginePutOptions,
+  EngineQueue,
+  EngineStats,
+  ReceiveManyOptions,
+} from "./engine_queue.ts";
+import { Inbox } from "./inbox.ts";
+import { Link } from "./link.ts";
+import { closedError, Outbox } from "./outbox.ts";
+
+/** What every queue on an engine may be told. */
+export interface EngineHandleOptions<T> {
+  /** How items become bytes; `json()` unless told. */
+  codec?: Codec<T> | undefined;
+  /** Items of one key stay in order, where the engine can do that. */
+  keyOf?: ((item: T) => string) | undefined;
+  /** How many puts of this handle may be without an answer before streams are told to wait; 1024 unless told. */
+  highWaterMark?: number | undefined;
+  /** How many deliveries may be fetched early, for a consumer that takes fast; 32 unless told, 0 for none. */
+  prefetch?: number | undefined;
+  /** For how many milliseconds an item is lent unless `receive` says so; 30,000 unless told. */
+  visibility?: number | undefined;
+  /** After how many deliveries an item goes to the dead letters; 5 unless told. */
+  attempts?: number | undefined;
+  /** What a full engine means for a put: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
+  overflow?: "wait" | "reject" | undefined;
+  /** What an engine that cannot be reached means for a put: it waits for it (`"wait"`, unless told) or rejects. */
+  offline?: "wait" | "reject" | undefined;
+  /** Learns of each word with the engine that failed. */
+  onError?: ((error: unknown) => void) | undefined;
+  /** Where the time of this process comes from; the machine unless told. */
+  clock?: Clock | undefined;
+}
+
+/** Options of {@linkcode EngineHandle.close}. */
+export interface CloseOptions {
+  /** Waits no longer: what is not answered is given up, what is still lent comes back to others when its time is over. */
+  signal?: AbortSignal | undefined;
+}
+
+let handles = 0;
+
+/** A queue on an engine, as one process sees it: an {@linkcode EngineQueue}. */
+export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
+  readonly name: string;
+  readonly #link: Link<M>;
+  readonly #outbox: Outbox<T, M>;
+  readonly #inbox: Inbox<T, M>;
+  readonly #codec: Codec<T>;
+  readonly #keyOf: ((item: T) => string) | undefined;
+  /** Puts are named after the handle, which is one of its kind in the world. */
+  readonly #prefix: string;
+  #puts = 0;
+  readonly #writables: Set<QueueWritable<T>> = new Set();
+  #readable: ReadableStream<Delivery<T>> | undefined = undefined;
+  #writable: WritableStream<T> | undefined = undefined;
+  #closing: Promise<void> | undefined = undefined;
+  #closedResolve!: () => void;
+  readonly #closed: Promise<void>;
+
+  constructor(
+    name: string,
+    driver: Driver<M>,
+    options: EngineHandleOptions<T> = {},
+  ) {
+    checkHandleOptions(name, options);
+    const {
+      codec = json<T>(),
+      keyOf,
+      highWaterMark = 1024,
+      prefetch = 32,
+      visibility = 30_000,
+      attempts = 5,
+      overflow = "wait",
+      offline = "wait",
+      onError,
+      clock = systemClock,
+    } = options;
+    this.name = name;
+    this.#codec = codec;
+    this.#keyOf = keyOf;
+    this.#link = new Link(driver, { clock, onError });
+    this.#outbox = new Outbox(this.#link, { highWaterMark, overflow, offline });
+    this.#inbox = new Inbox(this.#link, {
+      codec,
+      prefetch,
+      visibility,
+      attempts,
+    });
+    this.#prefix = `${crypto.randomUUID()}-${++handles}-`;
+    this.#closed = new Promise((resolve) => this.#closedResolve = resolve);
+  }
+
+  /** The deliveries as a stream, each to be acknowledged by whoever reads it. Cancelling it leaves the queue and the items alone. */
+  get readable(): ReadableStream<Delivery<T>> {
+    return this.#readable ??= new QueueReadable(this.#inbox);
+  }
+
+  /** Puts what is written, see {@linkcode EngineHandle.producer}; the same stream each time. */
+  get writable(): WritableStream<T> {
+    return this.#writable ??= this.producer();
+  }
+
+  /** Fulfils once {@linkcode EngineHandle.close} has. */
+  get closed(): Promise<void> {
+    return this.#closed;
+  }
+
+  /** Puts without an answer of the engine yet. */
+  get waitingPuts(): number {
+    return this.#outbox.length;
+  }
+
+  /**
+   * Puts an item, and waits until the engine has it: until it can be reached and
+   * has room, unless `offline` or `overflow` say otherwise. What is put in one turn
+   * goes together.
+   *
+   * Rejects with what the codec throws, a `RangeError` for an item that is too
+   * large for the engine, `QueueClosedError` on a closed handle, and the signal's
+   * reason; then the item was not put. Only when the signal aborts, or the handle
+   * is closed by force, while the engine cannot be reached, an item that was on its way may have arrived.
+   */
+  put(item: T, options?: EnginePutOptions): Promise<void> {
+    try {
+      return this.#put(item, signalOf("put", options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Puts items in their order, as many on their way at a time as `highWaterMark`
+   * says, and fulfils when the engine has them all. Rejects with the first that
+   * failed; those before it were put, those behind it that had begun may have been.
+   */
+  async putMany(items: Iterable<T>, options?: EnginePutOptions): Promise<void> {
+    const signal = signalOf("put many", options);
+    const arriving = new Set<Promise<void>>();
+    let failure: { readonly error: unknown } | undefined;
+    for (const item of items) {
+      while (this.#outbox.desiredSize <= 0 && !this.#outbox.closed) {
+        await this.#outbox.ready;
+      }
+      signal?.throwIfAborted();
+      if (failure !== undefined) break;
+      const arrival = this.#put(item, signal);
+      arriving.add(arrival);
+      arrival.then(
+        () => arriving.delete(arrival),
+        (error) => failure ??= { error },
+      );
+    }
+    await Promise.all(arriving);
+    if (failure !== undefined) throw failure.error;
+  }
+
+  /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once this handle is closed, and with the signal's reason; nothing was taken then. */
+  receive(options?: ReceiveOptions): Promise<Delivery<T>> {
+    try {
+      const signal = signalOf("receive", options);
+      return this.#inbox.receive(
+        signal,
+        visibilityOf("receive", options),
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Lends what is here now, if anything is; for `consume`, which need not wait then. */
+  tryReceive(options?: ReceiveOptions): Delivery<T> | undefined {
+    return this.#inbox.tryReceive(visibilityOf("receive", options));
+  }
+
+  /** Lends from 1 to `max` items, and waits for the first; none once this handle is closed. */
+  receiveMany(
+    max: number,
+    options?: ReceiveManyOptions,
+  ): Promise<Delivery<T>[]> {
+    try {
+      checkLimit("receive many", "max", max, 1);
+      const signal = signalOf("receive many", options);
+      const linger = options?.linger ?? 0;
+      checkMilliseconds("receive many", "linger", linger);
+      return this.#inbox.receiveMany(
+        max,
+        signal,
+        visibilityOf("receive many", options),
+        linger,
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * A stream that puts what is written. A write fulfils when there is room for
+   * it among the puts of this handle; closing the stream waits until the engine has
+   * all of them. An item that cannot be put errors the stream. Aborting it takes
+   * nothing back.
+   */
+  producer(): WritableStream<T> {
+    const writable: QueueWritable<T> = new QueueWritable<T>(
+      new Writing<T>({
+        outbox: this.#outbox,
+        put: (item, group) => this.#put(item, group),
+        failed: (reason) => writable.erroredByQueue(reason),
+        left: () => this.#writables.delete(writable),
+      }),
+    );
+    this.#writables.add(writable);
+    if (this.#closing !== undefined) writable.endedByQueue();
+    return writable;
+  }
+
+  /**
+   * Ends this handle, not the queue: nothing more is put or lent here, what is on
+   * its way arrives, what was fetched early goes back at once. Fulfils when the
+   * engine has all that was put, and all that was lent here has been acknowledged
+   * or has gone back. The signal ends the wait; the promise fulfils then, too.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    const signal = checkSignal("close", options);
+    this.#closing ??= this.#close();
+    if (signal !== undefined) this.#hurry(signal);
+    return this.#closed;
+  }
+
+  /** Closes. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Asks the engine how the queue is doing. Rejects when it cannot be reached. */
+  async stats(): Promise<EngineStats> {
+    const measures = await this.#link.attempt((driver) => driver.measure());
+    return Object.freeze({
+      name: this.name,
+      backlog: measures.backlog,
+      inFlight: measures.inFlight,
+      oldestAge: measures.oldestAge,
+      deadLetters: measures.deadLetters,
+      waitingPuts: this.#outbox.length,
+      held: this.#inbox.held,
+      failure: this.#link.failure?.error,
+    });
+  }
+
+  /** Throws what is wrong with the item. */
+  #put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
+    if (this.#outbox.closed) throw closedError(item);
+    const payload = toBytes(this.#codec.encode(item));
+    const { maxPayload } = this.#link.driver;
+    if (payload.byteLength > maxPayload) {
+      throw new RangeError(
+        `Cannot put: the encoded item must be at most ${maxPayload} bytes, received ${payload.byteLength}`,
+      );
+    }
+    const key = this.#keyOf?.(item);
+    if (key !== undefined && typeof key !== "string") {
+      throw new TypeError(
+        `Cannot put: keyOf must return a string, received ${received(key)}`,
+      );
+    }
+    const id = `${this.#prefix}${++this.#puts}`;
+    return this.#outbox.add(item, id, payload, key, by);
+  }
+
+  async #close(): Promise<void> {
+    for (const writable of this.#writables) writable.endedByQueue();
+    await Promise.all([this.#outbox.close(), this.#inbox.close()]);
+    this.#link.end();
+    try {
+      await this.#link.driver.close();
+    } catch {
+      // It is gone as it is.
+    }
+    this.#closedResolve();
+  }
+
+  #hurry(signal: AbortSignal): void {
+    const abort = (): void => {
+      this.#outbox.abort(signal.reason);
+      this.#inbox.abort();
+      this.#link.end();
+    };
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort);
+    void this.#closed.then(() => signal.removeEventListener("abort", abort));
+  }
+}
+
+/** What a writable needs of its handle. */
+interface WritingOptions<T> {
+  outbox: {
+    readonly desiredSize: number;
+    readonly ready: Promise<void>;
+    readonly closed: boolean;
+  };
+  put(item: T, group: WaiterGroup): Promise<void>;
+  failed(reason: unknown): void;
+  left(): void;
+}
+
+/** The end behind a writable: its writes fulfil early, and it closes when all have arrived. */
+class Writing<T> implements PuttingEnd<T> {
+  readonly refusesWhenFull = false;
+  readonly #options: WritingOptions<T>;
+  readonly #arriving: WaiterGroup = new WaiterGroup();
+  #failure: { readonly reason: unknown } | undefined = undefined;
+
+  constructor(options: WritingOptions<T>) {
+    this.#options = options;
+  }
+
+  get desiredSize(): number {
+    return this.#options.outbox.desiredSize;
+  }
+
+  get ready(): Promise<void> {
+    return this.#options.outbox.ready;
+  }
+
+  get open(): boolean {
+    return !this.#options.outbox.closed;
+  }
+
+  async put(item: T): Promise<void> {
+    const { outbox, put } = this.#options;
+    while (this.open && outbox.desiredSize <= 0) await outbox.ready;
+    if (this.#failure !== undefined) throw this.#failure.reason;
+    let arrived: Promise<void>;
+    try {
+      arrived = put(item, this.#arriving);
+    } catch (reason) {
+      this.#fail(reason);
+      throw reason;
+    }
+    arrived.catch((reason) => this.#fail(reason));
+  }
+
+  close(): Promise<void> {
+    this.#options.left();
+    return this.#arriving.settled();
+  }
+
+  abort(): void {
+    this.#options.left();
+  }
+
+  failed(): void {
+    this.#options.left();
+  }
+
+  /** What was written before goes on. */
+  #fail(reason: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { reason };
+    this.#options.left();
+    this.#options.failed(reason);
+  }
+}
+
+function checkHandleOptions<T>(
+  name: unknown,
+  options: EngineHandleOptions<T>,
+): void {
+  const action = "open a queue on an engine";
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(
+      `Cannot ${action}: name must be a string that is not empty, received ${
+        received(name)
+      }`,
+    );
+  }
+  checkOptions(action, options);
+  const { highWaterMark, prefetch, attempts, codec, clock } = options;
+  if (highWaterMark !== undefined) {
+    checkLimit(action, "highWaterMark", highWaterMark, 1);
+  }
+  if (prefetch !== undefined) checkCount(action, "prefetch", prefetch, 0);
+  if (attempts !== undefined) checkLimit(action, "attempts", attempts, 1);
+  visibilityOf(action, options);
+  for (const word of ["overflow", "offline"] as const) {
+    const value: unknown = options[word];
+    if (value !== undefined && value !== "wait" && value !== "reject") {
+      throw new TypeError(
+        `Cannot ${action}: ${word} must be "wait" or "reject", received ${
+          received(value)
+        }`,
+      );
+    }
+  }
+  for (const word of ["keyOf", "onError"] as const) {
+    if (options[word] !== undefined) checkFunction(action, word, options[word]);
+  }
+  if (codec !== undefined) {
+    checkFunction(action, "codec.encode", codec?.encode);
+    checkFunction(action, "codec.decode", codec?.decode);
+  }
+  if (clock !== undefined) checkClock(action, clock);
+}
+
+/** A time that an item can be lent for; engines know no "for ever". */
+function visibilityOf(
+  action: string,
+  options: { visibility?: number | undefined } | undefined,
+): number | undefined {
+  const visibility = options?.visibility;
+  if (visibility !== undefined) {
+    checkRange(action, "visibility", visibility, 1, Infinity);
+  }
+  return visibility;
+}

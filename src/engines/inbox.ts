@@ -1,0 +1,352 @@
+/**
+ * Items that come from an engine: fetched when somebody waits, and a little
+ * ahead of who takes fast.
+ *
+ * @module
+ */
+
+import type { Delivery } from "../delivery.ts";
+import { QueueClosedError } from "../errors.ts";
+import { endOf, isAwaited, Queue } from "../queue.ts";
+import { BatchGetter, Getter } from "../takers.ts";
+import {
+  type Deferred,
+  deferred,
+  FULFILLED,
+  SignalGroups,
+  type Taker,
+  type WaiterGroup,
+} from "../waiters.ts";
+import type { EndingView, TakingEnd } from "../views/readable.ts";
+import type { Codec } from "./codec.ts";
+import type { Driver, Message } from "./driver.ts";
+import { type Lender, Lent } from "./lent.ts";
+import type { Link } from "./link.ts";
+
+/** What an inbox is made of. */
+export interface InboxOptions<T> {
+  codec: Codec<T>;
+  /** The most deliveries that are fetched early. */
+  prefetch: number;
+  /** For how many milliseconds an item is lent. */
+  visibility: number;
+  /** How many deliveries an item has. */
+  attempts: number;
+}
+
+/** Fetched early is what is taken in so many milliseconds. */
+const AHEAD = 100;
+/** What has not been taken after so many milliseconds goes back. */
+const STALE = 1_000;
+/** Before an item that cannot be decoded is delivered again, perhaps to somebody who can. */
+const UNDECODABLE_DELAY = 1_000;
+
+/** The deliveries of one handle. */
+export class Inbox<T, M extends Message>
+  implements Lender<T, M>, TakingEnd<Delivery<T>> {
+  readonly link: Link<M>;
+  readonly attempts: number;
+  readonly #options: InboxOptions<T>;
+  /** Fetched, and not taken yet. */
+  readonly #early: Queue<Lent<T, M>> = new Queue({ highWaterMark: Infinity });
+  readonly #end: TakingEnd<Lent<T, M>> = endOf(this.#early);
+  readonly #signals: SignalGroups = new SignalGroups();
+  readonly #held: Set<Lent<T, M>> = new Set();
+  readonly #over: AbortController = new AbortController();
+  readonly #views: Set<EndingView> = new Set();
+  #running = false;
+  /** What is being told of messages that nobody here will see. */
+  #words = 0;
+  #closed: Deferred<void> | undefined = undefined;
+  #staleTimer: unknown = undefined;
+  /** How many were taken since when, and what that makes in a millisecond. */
+  #taken = 0;
+  #countedSince = 0;
+  #rate = 0;
+
+  constructor(link: Link<M>, options: InboxOptions<T>) {
+    this.link = link;
+    this.attempts = options.attempts;
+    this.#options = options;
+  }
+
+  /** Deliveries that nobody has settled, those fetched early included. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /** Gives the next delivery to whoever asks, now or later. */
+  receive(
+    signal: AbortSignal | undefined,
+    visibility: number | undefined,
+  ): Promise<Delivery<T>> {
+    return new Promise((resolve, reject) => {
+      const taken = (lent: Delivery<T>): void => {
+        this.#lendFor(lent as Lent<T, M>, visibility);
+        resolve(lent);
+      };
+      this.#serve(new Receiver<Delivery<T>>(taken, reject), signal);
+    });
+  }
+
+  tryReceive(visibility: number | undefined): Delivery<T> | undefined {
+    if (!this.hasNext()) return undefined;
+    const lent = this.#end.take();
+    this.#lendFor(lent, visibility);
+    return lent;
+  }
+
+  receiveMany(
+    max: number,
+    signal: AbortSignal | undefined,
+    visibility: number | undefined,
+    linger: number,
+  ): Promise<Delivery<T>[]> {
+    return new Promise((resolve, reject) => {
+      const taken = (lents: Delivery<T>[]): void => {
+        for (const lent of lents) {
+          this.#lendFor(lent as Lent<T, M>, visibility);
+        }
+        resolve(lents);
+      };
+      const items: Delivery<T>[] = [];
+      while (items.length < max && this.hasNext()) {
+        items.push(this.#end.take());
+      }
+      if (items.length === max || (items.length > 0 && linger === 0)) {
+        return taken(items);
+      }
+      this.#serve(
+        new BatchGetter<Delivery<T>>(taken, reject, items, max, linger),
+        signal,
+      );
+    });
+  }
+
+  /** Lends nothing more. Fulfils when all that was lent has been settled. */
+  close(): Promise<void> {
+    if (this.#closed === undefined) {
+      this.#closed = deferred();
+      this.#over.abort();
+      this.link.clock.clearTimer(this.#staleTimer);
+      this.#releaseEarly(() => true);
+      this.#early.close();
+      for (const view of this.#views) view.ended();
+      this.#views.clear();
+      this.#settleClosed();
+    }
+    return this.#closed.promise;
+  }
+
+  /** Waits for nobody: what is not settled is delivered to somebody else once its time is over. */
+  abort(): void {
+    for (const lent of this.#held) lent.lose();
+  }
+
+  ended(lent: Lent<T, M>): void {
+    this.#held.delete(lent);
+    this.#settleClosed();
+  }
+
+  // -- As the end of a readable -------------------------------------------------
+
+  async next(
+    group: WaiterGroup,
+  ): Promise<IteratorResult<Delivery<T>, undefined>> {
+    const step = this.#end.next(group);
+    this.#wake();
+    const { done, value } = await step;
+    if (done) return { done, value };
+    this.#lendFor(value, undefined);
+    return { done: false, value };
+  }
+
+  serve(taker: Taker<Delivery<T>>): void {
+    this.#end.serve(taker);
+    this.#wake();
+  }
+
+  hasNext(): boolean {
+    return this.#end.hasNext();
+  }
+
+  take(): Delivery<T> {
+    const lent = this.#end.take();
+    this.#lendFor(lent, undefined);
+    return lent;
+  }
+
+  cancel(): void {}
+
+  watch(view: EndingView): void {
+    if (this.#closed === undefined) this.#views.add(view);
+    else view.ended();
+  }
+
+  unwatch(view: EndingView): void {
+    this.#views.delete(view);
+  }
+
+  // -- Taking -------------------------------------------------------------------
+
+  #serve(taker: Taker<Delivery<T>>, signal: AbortSignal | undefined): void {
+    this.#end.serve(taker as Taker<Lent<T, M>>);
+    if (signal !== undefined && taker.line !== undefined) {
+      this.#signals.of(signal).add(taker);
+    }
+    this.#wake();
+  }
+
+  /** It is taken; what is left of its time may be less than was asked for. */
+  #lendFor(lent: Lent<T, M>, visibility: number | undefined): void {
+    this.#taken++;
+    this.#wake();
+    const asked = visibility ?? this.#options.visibility;
+    const left = lent.deadline - this.link.clock.now();
+    if (asked - left > asked / 10 || left > asked) void lent.extend(asked);
+  }
+
+  // -- Fetching -----------------------------------------------------------------
+
+  #wake(): void {
+    if (this.#running || this.#closed !== undefined) return;
+    if (this.#wanted() === 0) return;
+    this.#running = true;
+    void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    for (let max = this.#wanted(); max > 0; max = this.#wanted()) {
+      const { visibility } = this.#options;
+      const asked = this.link.clock.now();
+      let messages: readonly M[];
+      try {
+        messages = await this.link.attempt((driver) =>
+          driver.fetch(max, visibility, this.#over.signal)
+        );
+      } catch {
+        if (this.#closed !== undefined) break;
+        await this.link.pause(this.#over.signal);
+        continue;
+      }
+      this.#measureRate();
+      for (const message of messages) {
+        this.#arrived(message, asked + visibility);
+      }
+      // Who has just got an item asks for the next before more is fetched.
+      await FULFILLED;
+    }
+    this.#running = false;
+    this.#settleClosed();
+  }
+
+  /** Those that wait, or what is taken in a moment, less what is here. */
+  #wanted(): number {
+    if (this.#closed !== undefined) return 0;
+    const ahead = this.#ahead();
+    if (isAwaited(this.#early)) {
+      return Math.max(this.#early.stats().waitingGets, ahead);
+    }
+    const { length } = this.#early;
+    return length <= ahead / 2 ? ahead - length : 0;
+  }
+
+  #ahead(): number {
+    return Math.min(this.#options.prefetch, Math.floor(this.#rate * AHEAD));
+  }
+
+  #measureRate(): void {
+    const now = this.link.clock.now();
+    const elapsed = now - this.#countedSince;
+    this.#rate = this.#taken === 0 ? 0 : this.#taken / elapsed;
+    this.#countedSince = now;
+    this.#taken = 0;
+  }
+
+  #arrived(message: M, deadline: number): void {
+    const { attempt } = message;
+    if (attempt > this.attempts) {
+      return this.#sayFor(
+        (driver) => driver.bury(message, "deliveries", undefined),
+        deadline,
+      );
+    }
+    let item: T;
+    try {
+      item = this.#options.codec.decode(message.payload);
+    } catch (error) {
+      return this.#sayFor(
+        (driver) =>
+          attempt >= this.attempts
+            ? driver.bury(message, "undecodable", error)
+            : driver.nack(message, UNDECODABLE_DELAY),
+        deadline,
+      );
+    }
+    const now = this.link.clock.now();
+    const lent = new Lent<T, M>(
+      this,
+      item,
+      message,
+      this.#sinceOf(message, now),
+      now,
+      deadline,
+    );
+    this.#held.add(lent);
+    if (this.#closed !== undefined) return void lent.release();
+    this.#early.tryPut(lent);
+    if (this.#early.length > 0) this.#watchStale();
+  }
+
+  /** When it was put, on the clock of this process. */
+  #sinceOf({ enqueuedAt }: M, now: number): number | undefined {
+    if (enqueuedAt === undefined) return undefined;
+    return now - Math.max(0, Date.now() + this.link.driver.skew - enqueuedAt);
+  }
+
+  /** Tells what becomes of a message that nobody here will see. */
+  #sayFor(
+    word: (driver: Driver<M>) => Promise<unknown>,
+    deadline: number,
+  ): void {
+    this.#words++;
+    void this.link.insist(word, () => deadline).then(() => {
+      this.#words--;
+      this.#settleClosed();
+    });
+  }
+
+  #watchStale(): void {
+    const longest = Math.min(STALE, this.#options.visibility / 2);
+    this.#staleTimer ??= this.link.clock.setTimer(() => {
+      this.#staleTimer = undefined;
+      const limit = this.link.clock.now() - longest;
+      this.#releaseEarly((lent) => lent.since <= limit);
+      if (this.#early.length > 0) this.#watchStale();
+    }, longest);
+  }
+
+  /** The newest first, as each goes to the head of the queue. */
+  #releaseEarly(isDue: (lent: Lent<T, M>) => boolean): void {
+    const early = this.#early.clear();
+    for (const lent of early) if (!isDue(lent)) this.#early.tryPut(lent);
+    for (const lent of early.reverse()) if (isDue(lent)) void lent.release();
+  }
+
+  #settleClosed(): void {
+    if (this.#held.size === 0 && this.#words === 0 && !this.#running) {
+      this.#closed?.resolve();
+    }
+  }
+}
+
+/** Waits for one delivery. */
+class Receiver<T> extends Getter<T> {
+  override end(): void {
+    this.reject(
+      new QueueClosedError(
+        "Cannot receive: the queue must be open, received a closed queue",
+      ),
+    );
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * An item that an engine has lent to this process.
+ *
+ * @module
+ */
+
+import type { Delivery, NackOptions } from "../delivery.ts";
+import { checkMilliseconds } from "../leases.ts";
+import type { BurialReason, Driver, Message } from "./driver.ts";
+import type { Link } from "./link.ts";
+
+/** What a lent item needs of the handle it came to. */
+export interface Lender<T, M extends Message> {
+  readonly link: Link<M>;
+  /** How many deliveries an item has before it goes to the dead letters. */
+  readonly attempts: number;
+  /** It is no longer held here. */
+  ended(lent: Lent<T, M>): void;
+}
+
+/** A lent item; what is told of it is told to the engine. */
+export class Lent<T, M extends Message> implements Delivery<T> {
+  readonly item: T;
+  readonly message: M;
+  readonly attempt: number;
+  readonly enqueuedAt: number | undefined;
+  /** When it came, and until when it is lent, on the clock of this process. */
+  readonly since: number;
+  deadline: number;
+  readonly #lender: Lender<T, M>;
+  #held = true;
+  #controller: AbortController | undefined = undefined;
+  #lost: { readonly reason: unknown } | undefined = undefined;
+  #timer: unknown = undefined;
+
+  constructor(
+    lender: Lender<T, M>,
+    item: T,
+    message: M,
+    enqueuedAt: number | undefined,
+    since: number,
+    deadline: number,
+  ) {
+    this.item = item;
+    this.message = message;
+    this.attempt = message.attempt;
+    this.enqueuedAt = enqueuedAt;
+    this.since = since;
+    this.deadline = deadline;
+    this.#lender = lender;
+  }
+
+  /** Whether nobody has said yet what became of it. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  /** Only who looks at it pays for the alarm. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#lost !== undefined) this.#controller.abort(this.#lost.reason);
+      else if (this.#held) this.#watchDeadline();
+    }
+    return this.#controller.signal;
+  }
+
+  ack(): Promise<boolean> {
+    return this.#settle((driver) => driver.ack(this.message));
+  }
+
+  nack(options?: NackOptions): Promise<boolean> {
+    const delay = options?.delay ?? 0;
+    checkMilliseconds("nack", "delay", delay);
+    if (this.attempt >= this.#lender.attempts) {
+      return this.#bury("failed", options?.reason);
+    }
+    return this.#settle((driver) => driver.nack(this.message, delay));
+  }
+
+  bury(reason?: unknown): Promise<boolean> {
+    return this.#bury("rejected", reason);
+  }
+
+  /** Gives back what nobody has looked at. */
+  release(): Promise<boolean> {
+    return this.#settle((driver) => driver.release(this.message));
+  }
+
+  async extend(milliseconds: number): Promise<boolean> {
+    checkMilliseconds("extend", "milliseconds", milliseconds);
+    if (!this.#held) return false;
+    const { link } = this.#lender;
+    const asked = link.clock.now();
+    const isOurs = await link.insist(
+      (driver) => driver.extend(this.message, milliseconds),
+      () => this.deadline,
+    );
+    if (isOurs === true) this.deadline = asked + milliseconds;
+    else if (isOurs === false) this.lose();
+    return isOurs === true && this.#held;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.nack();
+  }
+
+  /** It is somebody else's now, or about to be. */
+  lose(): void {
+    if (!this.#held) return;
+    this.#end();
+    this.#lost = {
+      reason: new DOMException(
+        "The item was lent for longer than its visibility",
+        "TimeoutError",
+      ),
+    };
+    this.#controller?.abort(this.#lost.reason);
+    this.#lender.ended(this);
+  }
+
+  #bury(reason: BurialReason, error: unknown): Promise<boolean> {
+    return this.#settle((driver) => driver.bury(this.message, reason, error));
+  }
+
+  async #settle(
+    word: (driver: Driver<M>) => Promise<boolean>,
+  ): Promise<boolean> {
+    if (!this.#held) return false;
+    this.#end();
+    try {
+      const isOurs = await this.#lender.link.insist(word, () => this.deadline);
+      return isOurs === true;
+    } finally {
+      this.#lender.ended(this);
+    }
+  }
+
+  #end(): void {
+    this.#held = false;
+    this.#lender.link.clock.clearTimer(this.#timer);
+  }
+
+  /** The deadline may have moved when the alarm rings. */
+  #watchDeadline(): void {
+    const { clock } = this.#lender.link;
+    this.#timer = clock.setTimer(() => {
+      if (clock.now() >= this.deadline) this.lose();
+      else this.#watchDeadline();
+    }, Math.min(this.deadline - clock.now(), MAX_TIMER));
+  }
+}
+
+/** A longer alarm rings at once. */
+const MAX_TIMER = 2_147_483_647;
