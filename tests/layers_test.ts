@@ -57,6 +57,7 @@ const LAYERS: readonly string[][] = [
   ["src/engines/codec.ts", "src/engines/driver.ts"],
   ["src/engines/engine_queue.ts", "src/engines/link.ts"],
   ["src/engines/lent.ts", "src/engines/outbox.ts"],
+  ["src/engines/putting.ts"],
   ["src/engines/inbox.ts"],
   ["src/engines/engine_handle.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
