@@ -333,9 +333,9 @@ class Stop {
 
 function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
   checkOptions(ACTION, options);
-  checkConsumeOptions(consumeOptions(options));
-  checkConsumeOptions({ signal: options.signal });
-  const { random = Math.random, maxDuration, clock } = options;
+  const { deadLetter, onError, ...shared } = options;
+  checkConsumeOptions(shared);
+  const { random = Math.random, maxDuration, clock, onReport } = options;
   // Checks what it is made of.
   new Retry(ACTION, options.retry, random);
   if (maxDuration !== undefined) {
@@ -343,12 +343,9 @@ function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
   }
   if (clock !== undefined) checkClock(ACTION, clock);
   if (options.codec !== undefined) checkCodec(ACTION, options.codec);
-  if (options.deadLetter !== undefined) {
-    checkTarget(ACTION, options.deadLetter);
-  }
-  for (const name of ["onError", "onReport"] as const) {
-    if (options[name] !== undefined) checkFunction(ACTION, name, options[name]);
-  }
+  if (deadLetter !== undefined) checkTarget(ACTION, deadLetter);
+  if (onError !== undefined) checkFunction(ACTION, "onError", onError);
+  if (onReport !== undefined) checkFunction(ACTION, "onReport", onReport);
 }
 
 /** What a callback throws is its own affair. */

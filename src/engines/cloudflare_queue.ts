@@ -11,7 +11,7 @@ import { checkSignal, deferred, FULFILLED } from "../waiters.ts";
 import { type Codec, json } from "./codec.ts";
 import type { CloudflareRequest, QueueBinding } from "./cloudflare_types.ts";
 import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
-import type { EnginePutOptions, EngineQueue } from "./engine_queue.ts";
+import type { EnginePutOptions } from "./engine_queue.ts";
 import { Link } from "./link.ts";
 import { checkPuttingOptions, Putting } from "./putting.ts";
 
@@ -74,12 +74,7 @@ export interface CloudflareQueueOptions<T> {
  * assertEquals(sent, [["/", "/news"]]);
  * ```
  */
-export class CloudflareQueue<T> implements
-  Pick<
-    EngineQueue<T>,
-    "put" | "putMany" | "producer" | "writable" | "close" | "closed"
-  >,
-  AsyncDisposable {
+export class CloudflareQueue<T> implements AsyncDisposable {
   readonly #link: Link<CloudflareDriver>;
   readonly #putting: Putting<T>;
   #writable: WritableStream<T> | undefined = undefined;
@@ -274,8 +269,13 @@ class CloudflareDriver implements PuttingDriver {
 function answerFor(error: unknown): Answer {
   const message = error instanceof Error ? error.message : String(error);
   if (FULL.test(message)) return "full";
-  if (REFUSED.test(message) || error instanceof TypeError) return { error };
+  if (REFUSED.test(message) || isAboutBody(error)) return { error };
   throw error;
+}
+
+function isAboutBody(error: unknown): boolean {
+  return error instanceof TypeError ||
+    (error as Partial<Error> | null)?.name === "DataCloneError";
 }
 
 const decoder = new TextDecoder();
