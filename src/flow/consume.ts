@@ -893,8 +893,8 @@ class Run<T> implements IntakeOwner<T> {
   }
 }
 
-/** The rejected ones among what `Promise.allSettled` gave. */
-function failuresIn(
+/** The rejected ones among what `Promise.allSettled` gave, if that is what the handler of a batch returned. */
+export function failuresIn(
   result: unknown,
   count: number,
 ): (PromiseRejectedResult | undefined)[] | undefined {
