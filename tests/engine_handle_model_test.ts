@@ -126,6 +126,7 @@ class Run {
   readonly iterators: AsyncIterator<Delivery<number>>[];
   readonly watched: Watched[] = [];
   readonly puts: Map<number, Watched> = new Map();
+  readonly writes: Map<number, Watched> = new Map();
   readonly deliveries: Delivery<number>[] = [];
   readonly held: Delivery<number>[] = [];
   readonly settled: { item: number; by: "ack" | "bury"; watch: Watched }[] = [];
@@ -207,7 +208,10 @@ class Run {
       }
       case "write": {
         const item = this.#newItem(`write ${index}`);
-        this.watch(`write ${item}`, this.writers[index]!.write(item));
+        this.writes.set(
+          item,
+          this.watch(`write ${item}`, this.writers[index]!.write(item)),
+        );
         return;
       }
       case "receive":
@@ -291,8 +295,7 @@ class Run {
         this.watch("close", handle.close());
         return;
       case "closeNow":
-        this.watch("close now", handle.close({ signal: AbortSignal.abort() }));
-        return;
+        return this.#closeNow(handle);
       case "abortWriter":
         this.watch("abort", this.writers[index]!.abort(new Error("Aborted")));
     }
@@ -336,6 +339,11 @@ class Run {
         assert(!there.includes(item), `${item} was refused and is there`);
       }
     }
+    for (const [item, { state }] of this.writes) {
+      if (state === "rejected") {
+        assert(!there.includes(item), `${item} was not written and is there`);
+      }
+    }
     for (const owner of new Set(this.#owners.values())) {
       const theirs = this.arrived.filter((item) =>
         this.#owners.get(item) === owner
@@ -361,6 +369,16 @@ class Run {
     }
     for (const handle of this.handles) assertEquals(handle.waitingPuts, 0);
     assertEquals(this.clock.pending, 0, "no alarm is left");
+  }
+
+  /** Waits for no word that is under way. */
+  async #closeNow(handle: EngineHandle<number, Kept>): Promise<void> {
+    const signal = AbortSignal.abort(new Error("Now"));
+    const { state } = this.watch("close now", handle.close({ signal }));
+    assertEquals(state, "pending");
+    await turn();
+    assertEquals(this.watched.at(-1)!.state, "fulfilled", "closes now");
+    assertEquals(handle.waitingPuts, 0);
   }
 
   #newItem(owner: string): number {
