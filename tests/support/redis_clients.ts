@@ -4,8 +4,6 @@
  * @module
  */
 
-import { Redis } from "ioredis";
-import { createClient } from "redis";
 import type { RedisClient } from "../../src/redis.ts";
 
 /** A client that belongs to a test. */
@@ -28,6 +26,8 @@ export const CLIENTS: readonly ClientKind[] = [
 ];
 
 async function connectNodeRedis(url: string): Promise<TestClient> {
+  // Only where it is used: each takes a while to load.
+  const { createClient } = await import("redis");
   const client = createClient({
     url,
     socket: { reconnectStrategy: 50 },
@@ -45,6 +45,7 @@ async function connectNodeRedis(url: string): Promise<TestClient> {
 }
 
 async function connectIORedis(url: string): Promise<TestClient> {
+  const { Redis } = await import("ioredis");
   const client = new Redis(url, {
     lazyConnect: true,
     retryStrategy: () => 50,
