@@ -113,7 +113,7 @@ export class RedisError extends Error {
 /** How long a client may take to be ready again before that counts as a failure. */
 const READY_LIMIT = 1_000;
 /** How long an answer may take; what was asked may still happen. */
-const ANSWER_LIMIT = 10_000;
+const ANSWER_LIMIT = 5_000;
 
 interface Emitter {
   on(event: string, listener: (reason?: unknown) => void): unknown;
