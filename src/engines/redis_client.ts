@@ -5,7 +5,7 @@
  */
 
 import { received } from "../errors.ts";
-import { deferred, FULFILLED } from "../waiters.ts";
+import { type Deferred, deferred, FULFILLED } from "../waiters.ts";
 
 /** What a client is called with. */
 export type RedisArgument = string | Uint8Array;
@@ -71,13 +71,25 @@ export interface RedisConnection {
   drop(): Promise<void>;
 }
 
+/** One for all queues of a client: more listeners than ten make a warning. */
+const connections: WeakMap<object, RedisConnection> = new WeakMap();
+
 /** Wraps a client. Throws a `TypeError` unless it is one of those we know. */
 export function connectionOf(
   action: string,
   client: RedisClient,
 ): RedisConnection {
-  if (isIORedis(client)) return new IORedisConnection(client);
-  if (isNodeRedis(client)) return new NodeRedisConnection(client, false);
+  const known = connections.get(client as object ?? {});
+  if (known !== undefined) return known;
+  const connection = isIORedis(client)
+    ? new IORedisConnection(client)
+    : isNodeRedis(client)
+    ? new NodeRedisConnection(client, false)
+    : undefined;
+  if (connection !== undefined) {
+    connections.set(client, connection);
+    return connection;
+  }
   throw new TypeError(
     `Cannot ${action}: client must be one of the packages redis or ioredis, received ${
       received(client)
@@ -147,10 +159,16 @@ class NodeRedisConnection extends ClientConnection implements RedisConnection {
   readonly #client: NodeRedisClient;
   readonly #isOurs: boolean;
   readonly #options: object;
+  /** Those who wait for an answer. */
+  readonly #waiting: Set<Deferred<unknown>> = new Set();
 
   constructor(client: NodeRedisClient, isOurs: boolean) {
     super();
     this.#client = client;
+    // A command that went into a connection about to close may never be answered.
+    for (const event of ["error", "reconnecting", "end"]) {
+      client.on(event, () => this.#loseAnswers());
+    }
     this.#isOurs = isOurs;
     // "$" is what a bulk string begins with. Its own time limit costs a signal each.
     const typeMapping = { ["$".charCodeAt(0)]: bufferClass() };
@@ -183,8 +201,6 @@ class NodeRedisConnection extends ClientConnection implements RedisConnection {
     const client = this.#client.duplicate({
       socket: { ...socket, reconnectStrategy: false },
     });
-    // One that nobody listens to ends the process.
-    client.on("error", ignore);
     return new NodeRedisConnection(client, true);
   }
 
@@ -195,7 +211,21 @@ class NodeRedisConnection extends ClientConnection implements RedisConnection {
 
   #send(command: string, args: RedisArgument[]): Promise<unknown> {
     const all = [command, ...args.map(toBuffer)];
-    return this.#client.sendCommand(all, this.#options);
+    const answer = deferred<unknown>();
+    this.#waiting.add(answer);
+    this.#client.sendCommand(all, this.#options)
+      .then(answer.resolve, answer.reject)
+      .finally(() => this.#waiting.delete(answer));
+    return answer.promise;
+  }
+
+  #loseAnswers(): void {
+    for (const answer of this.#waiting) {
+      answer.reject(
+        new RedisError("Cannot ask Redis: the connection was lost"),
+      );
+    }
+    this.#waiting.clear();
   }
 }
 
