@@ -22,6 +22,8 @@ const isNode24 = runtime === "node" && process.version.startsWith("v24.");
 /** Processes take their time to start: they are shared out among the runtimes. */
 const KILLS = Number(process.env["HIGHWATER_KILLS"]) ||
   (runtime === "deno" ? 16 : runtime === "bun" ? 24 : isNode24 ? 8 : 1);
+/** Much longer than any machine holds up a process that goes on extending what it has. */
+const CRASH_VISIBILITY = 3_000;
 const PROCESSES = runtime === "deno" ? 10 : runtime === "bun" ? 5 : 2;
 /** The package whose client a test is run with, where one will do. */
 const kinds = runtime === "node" && !isNode24 ? CLIENTS.slice(0, 1) : CLIENTS;
