@@ -66,6 +66,11 @@ const LAYERS: readonly string[][] = [
   ["src/cloudflare.ts"],
   ["src/engines/inbox.ts"],
   ["src/engines/engine_handle.ts"],
+  ["src/engines/redis_client.ts", "src/engines/redis_scripts.ts"],
+  ["src/engines/redis_bell.ts"],
+  ["src/engines/redis_driver.ts"],
+  ["src/engines/redis_queue.ts"],
+  ["src/redis.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
   ["src/threads.ts"],
 ];
