@@ -59,6 +59,11 @@ const LAYERS: readonly string[][] = [
   ["src/engines/lent.ts", "src/engines/outbox.ts"],
   ["src/engines/inbox.ts"],
   ["src/engines/engine_handle.ts"],
+  ["src/engines/nats_client.ts"],
+  ["src/engines/nats_wire.ts", "src/engines/nats_orders.ts"],
+  ["src/engines/nats_driver.ts"],
+  ["src/engines/nats_queue.ts"],
+  ["src/nats.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
   ["src/threads.ts"],
 ];
