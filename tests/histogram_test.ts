@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Histogram } from "../src/flow/histogram.ts";
+import { Histogram, Sampling } from "../src/flow/histogram.ts";
 import { SlidingWindow } from "../src/flow/rate.ts";
 import { test } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
@@ -72,4 +72,35 @@ test("rate: whoever waits as told never has more than limit in any interval, and
     ),
     parameters(300),
   );
+});
+
+test("sampling: slow ones are all measured, of many quick ones one of eight", () => {
+  const slow = new Sampling();
+  for (let call = 0; call < 3_000; call++) {
+    assertEquals(slow.next(), 1);
+    slow.note(1);
+  }
+  const quick = new Sampling();
+  let measured = 0;
+  let stoodFor = 0;
+  for (let call = 0; call < 9_000; call++) {
+    const weight = quick.next();
+    if (weight === 0) continue;
+    measured++;
+    stoodFor += weight;
+    quick.note(0.001);
+  }
+  assertEquals([measured, stoodFor], [2_000, 9_000]);
+});
+
+test("sampling: what follows a slow one is measured", () => {
+  const sampling = new Sampling();
+  for (let call = 0; call < 1_000; call++) {
+    assertEquals(sampling.next(), 1);
+    sampling.note(0);
+  }
+  for (let call = 0; call < 7; call++) assertEquals(sampling.next(), 0);
+  assertEquals(sampling.next(), 8);
+  sampling.note(20);
+  assertEquals([sampling.next(), sampling.next()], [1, 1]);
 });

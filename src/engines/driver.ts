@@ -37,16 +37,14 @@ export type BurialReason =
   | "undecodable"
   | "rejected";
 
-/** An engine, as one handle uses it. Whatever rejects with an error counts as a failed connection and is tried again later. */
-export interface Driver<M extends Message> {
+/** The putting half of an engine. Whatever rejects with an error counts as a failed connection and is tried again later. */
+export interface PuttingDriver {
   /** The most messages of one `send`. */
   readonly maxBatch: number;
   /** The most bytes of one payload, and of one `send`. */
   readonly maxPayload: number;
   /** The most bytes of all payloads of one `send`. */
   readonly maxBatchBytes: number;
-  /** How many milliseconds the clock of the engine is ahead of that of this process; 0 where that is not known. */
-  readonly skew: number;
   /** Makes what the queue needs on the engine; called before all else, and again after a failure. */
   open(): Promise<void>;
   /**
@@ -57,6 +55,14 @@ export interface Driver<M extends Message> {
   send(messages: readonly Outgoing[]): Promise<readonly Answer[]>;
   /** Waits until there may be room again after `"full"`; a rough guess will do. */
   room(signal: AbortSignal): Promise<void>;
+  /** Leaves the engine; what still waits there comes back. */
+  close(): Promise<void>;
+}
+
+/** An engine, as one handle uses it. */
+export interface Driver<M extends Message> extends PuttingDriver {
+  /** How many milliseconds the clock of the engine is ahead of that of this process; 0 where that is not known. */
+  readonly skew: number;
   /**
    * Up to `max` messages, lent for `visibility` milliseconds each. Waits for the
    * first of them for as long as it likes, and may come back with none. Once the
@@ -79,8 +85,6 @@ export interface Driver<M extends Message> {
   bury(message: M, reason: BurialReason, error: unknown): Promise<boolean>;
   /** What the engine knows of its queue. */
   measure(): Promise<Measures>;
-  /** Leaves the engine; what still waits in `fetch` or `room` comes back. */
-  close(): Promise<void>;
 }
 
 /** What the engine knows of its queue. */

@@ -4,21 +4,15 @@
  * @module
  */
 
-import {
-  checkCount,
-  checkFunction,
-  checkLimit,
-  checkOptions,
-} from "../arguments.ts";
-import { checkClock, type Clock, systemClock } from "../clock.ts";
+import { checkCount, checkLimit } from "../arguments.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, ReceiveOptions } from "../delivery.ts";
 import { received } from "../errors.ts";
 import { checkRange } from "../flow/retry.ts";
 import { checkMilliseconds } from "../leases.ts";
 import { QueueReadable } from "../views/readable.ts";
-import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
-import { checkSignal, signalOf, WaiterGroup } from "../waiters.ts";
-import { type Codec, json, toBytes } from "./codec.ts";
+import { checkSignal, signalOf } from "../waiters.ts";
+import { type Codec, json } from "./codec.ts";
 import type { Driver, Message } from "./driver.ts";
 import type {
   EnginePutOptions,
@@ -28,7 +22,7 @@ import type {
 } from "./engine_queue.ts";
 import { Inbox } from "./inbox.ts";
 import { Link } from "./link.ts";
-import { closedError, Outbox } from "./outbox.ts";
+import { checkPuttingOptions, Putting } from "./putting.ts";
 
 /** What every queue on an engine may be told. */
 export interface EngineHandleOptions<T> {
@@ -60,20 +54,12 @@ export interface CloseOptions {
   signal?: AbortSignal | undefined;
 }
 
-let handles = 0;
-
 /** A queue on an engine, as one process sees it: an {@linkcode EngineQueue}. */
 export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   readonly name: string;
-  readonly #link: Link<M>;
-  readonly #outbox: Outbox<T, M>;
+  readonly #link: Link<Driver<M>>;
+  readonly #putting: Putting<T>;
   readonly #inbox: Inbox<T, M>;
-  readonly #codec: Codec<T>;
-  readonly #keyOf: ((item: T) => string) | undefined;
-  /** Puts are named after the handle, which is one of its kind in the world. */
-  readonly #prefix: string;
-  #puts = 0;
-  readonly #writables: Set<QueueWritable<T>> = new Set();
   #readable: ReadableStream<Delivery<T>> | undefined = undefined;
   #writable: WritableStream<T> | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
@@ -99,17 +85,20 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       clock = systemClock,
     } = options;
     this.name = name;
-    this.#codec = codec;
-    this.#keyOf = keyOf;
     this.#link = new Link(driver, { clock, onError });
-    this.#outbox = new Outbox(this.#link, { highWaterMark, overflow, offline });
+    this.#putting = new Putting(this.#link, {
+      codec,
+      keyOf,
+      highWaterMark,
+      overflow,
+      offline,
+    });
     this.#inbox = new Inbox(this.#link, {
       codec,
       prefetch,
       visibility,
       attempts,
     });
-    this.#prefix = `${crypto.randomUUID()}-${++handles}-`;
     this.#closed = new Promise((resolve) => this.#closedResolve = resolve);
   }
 
@@ -130,7 +119,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
 
   /** Puts without an answer of the engine yet. */
   get waitingPuts(): number {
-    return this.#outbox.length;
+    return this.#putting.length;
   }
 
   /**
@@ -144,11 +133,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
    * is closed by force, while the engine cannot be reached, an item that was on its way may have arrived.
    */
   put(item: T, options?: EnginePutOptions): Promise<void> {
-    try {
-      return this.#put(item, signalOf("put", options));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    return this.#putting.put(item, options);
   }
 
   /**
@@ -156,25 +141,8 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
    * says, and fulfils when the engine has them all. Rejects with the first that
    * failed; those before it were put, those behind it that had begun may have been.
    */
-  async putMany(items: Iterable<T>, options?: EnginePutOptions): Promise<void> {
-    const signal = signalOf("put many", options);
-    const arriving = new Set<Promise<void>>();
-    let failure: { readonly error: unknown } | undefined;
-    for (const item of items) {
-      while (this.#outbox.desiredSize <= 0 && !this.#outbox.closed) {
-        await this.#outbox.ready;
-      }
-      signal?.throwIfAborted();
-      if (failure !== undefined) break;
-      const arrival = this.#put(item, signal);
-      arriving.add(arrival);
-      arrival.then(
-        () => arriving.delete(arrival),
-        (error) => failure ??= { error },
-      );
-    }
-    await Promise.all(arriving);
-    if (failure !== undefined) throw failure.error;
+  putMany(items: Iterable<T>, options?: EnginePutOptions): Promise<void> {
+    return this.#putting.putMany(items, options);
   }
 
   /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once this handle is closed, and with the signal's reason; nothing was taken then. */
@@ -223,17 +191,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
    * nothing back.
    */
   producer(): WritableStream<T> {
-    const writable: QueueWritable<T> = new QueueWritable<T>(
-      new Writing<T>({
-        outbox: this.#outbox,
-        put: (item, group) => this.#put(item, group),
-        failed: (reason) => writable.erroredByQueue(reason),
-        left: () => this.#writables.delete(writable),
-      }),
-    );
-    this.#writables.add(writable);
-    if (this.#closing !== undefined) writable.endedByQueue();
-    return writable;
+    return this.#putting.producer();
   }
 
   /**
@@ -263,35 +221,14 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       inFlight: measures.inFlight,
       oldestAge: measures.oldestAge,
       deadLetters: measures.deadLetters,
-      waitingPuts: this.#outbox.length,
+      waitingPuts: this.#putting.length,
       held: this.#inbox.held,
       failure: this.#link.failure?.error,
     });
   }
 
-  /** Throws what is wrong with the item. */
-  #put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
-    if (this.#outbox.closed) throw closedError(item);
-    const payload = toBytes(this.#codec.encode(item));
-    const { maxPayload } = this.#link.driver;
-    if (payload.byteLength > maxPayload) {
-      throw new RangeError(
-        `Cannot put: the encoded item must be at most ${maxPayload} bytes, received ${payload.byteLength}`,
-      );
-    }
-    const key = this.#keyOf?.(item);
-    if (key !== undefined && typeof key !== "string") {
-      throw new TypeError(
-        `Cannot put: keyOf must return a string, received ${received(key)}`,
-      );
-    }
-    const id = `${this.#prefix}${++this.#puts}`;
-    return this.#outbox.add(item, id, payload, key, by);
-  }
-
   async #close(): Promise<void> {
-    for (const writable of this.#writables) writable.endedByQueue();
-    await Promise.all([this.#outbox.close(), this.#inbox.close()]);
+    await Promise.all([this.#putting.close(), this.#inbox.close()]);
     this.#link.end();
     try {
       await this.#link.driver.close();
@@ -303,84 +240,13 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
 
   #hurry(signal: AbortSignal): void {
     const abort = (): void => {
-      this.#outbox.abort(signal.reason);
+      this.#putting.abort(signal.reason);
       this.#inbox.abort();
       this.#link.end();
     };
     if (signal.aborted) return abort();
     signal.addEventListener("abort", abort);
     void this.#closed.then(() => signal.removeEventListener("abort", abort));
-  }
-}
-
-/** What a writable needs of its handle. */
-interface WritingOptions<T> {
-  outbox: {
-    readonly desiredSize: number;
-    readonly ready: Promise<void>;
-    readonly closed: boolean;
-  };
-  put(item: T, group: WaiterGroup): Promise<void>;
-  failed(reason: unknown): void;
-  left(): void;
-}
-
-/** The end behind a writable: its writes fulfil early, and it closes when all have arrived. */
-class Writing<T> implements PuttingEnd<T> {
-  readonly refusesWhenFull = false;
-  readonly #options: WritingOptions<T>;
-  readonly #arriving: WaiterGroup = new WaiterGroup();
-  #failure: { readonly reason: unknown } | undefined = undefined;
-
-  constructor(options: WritingOptions<T>) {
-    this.#options = options;
-  }
-
-  get desiredSize(): number {
-    return this.#options.outbox.desiredSize;
-  }
-
-  get ready(): Promise<void> {
-    return this.#options.outbox.ready;
-  }
-
-  get open(): boolean {
-    return !this.#options.outbox.closed;
-  }
-
-  async put(item: T): Promise<void> {
-    const { outbox, put } = this.#options;
-    while (this.open && outbox.desiredSize <= 0) await outbox.ready;
-    if (this.#failure !== undefined) throw this.#failure.reason;
-    let arrived: Promise<void>;
-    try {
-      arrived = put(item, this.#arriving);
-    } catch (reason) {
-      this.#fail(reason);
-      throw reason;
-    }
-    arrived.catch((reason) => this.#fail(reason));
-  }
-
-  close(): Promise<void> {
-    this.#options.left();
-    return this.#arriving.settled();
-  }
-
-  abort(): void {
-    this.#options.left();
-  }
-
-  failed(): void {
-    this.#options.left();
-  }
-
-  /** What was written before goes on. */
-  #fail(reason: unknown): void {
-    if (this.#failure !== undefined) return;
-    this.#failure = { reason };
-    this.#options.left();
-    this.#options.failed(reason);
   }
 }
 
@@ -396,32 +262,11 @@ function checkHandleOptions<T>(
       }`,
     );
   }
-  checkOptions(action, options);
-  const { highWaterMark, prefetch, attempts, codec, clock } = options;
-  if (highWaterMark !== undefined) {
-    checkLimit(action, "highWaterMark", highWaterMark, 1);
-  }
+  checkPuttingOptions(action, options);
+  const { prefetch, attempts } = options;
   if (prefetch !== undefined) checkCount(action, "prefetch", prefetch, 0);
   if (attempts !== undefined) checkLimit(action, "attempts", attempts, 1);
   visibilityOf(action, options);
-  for (const word of ["overflow", "offline"] as const) {
-    const value: unknown = options[word];
-    if (value !== undefined && value !== "wait" && value !== "reject") {
-      throw new TypeError(
-        `Cannot ${action}: ${word} must be "wait" or "reject", received ${
-          received(value)
-        }`,
-      );
-    }
-  }
-  for (const word of ["keyOf", "onError"] as const) {
-    if (options[word] !== undefined) checkFunction(action, word, options[word]);
-  }
-  if (codec !== undefined) {
-    checkFunction(action, "codec.encode", codec?.encode);
-    checkFunction(action, "codec.decode", codec?.decode);
-  }
-  if (clock !== undefined) checkClock(action, clock);
 }
 
 /** A time that an item can be lent for; engines know no "for ever". */

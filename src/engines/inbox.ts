@@ -44,7 +44,7 @@ const UNDECODABLE_DELAY = 1_000;
 /** The deliveries of one handle. */
 export class Inbox<T, M extends Message>
   implements Lender<T, M>, TakingEnd<Delivery<T>> {
-  readonly link: Link<M>;
+  readonly link: Link<Driver<M>>;
   readonly attempts: number;
   readonly #options: InboxOptions<T>;
   /** Fetched, and not taken yet. */
@@ -64,7 +64,7 @@ export class Inbox<T, M extends Message>
   #countedSince = 0;
   #rate = 0;
 
-  constructor(link: Link<M>, options: InboxOptions<T>) {
+  constructor(link: Link<Driver<M>>, options: InboxOptions<T>) {
     this.link = link;
     this.attempts = options.attempts;
     this.#options = options;

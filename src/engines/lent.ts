@@ -11,7 +11,7 @@ import type { Link } from "./link.ts";
 
 /** What a lent item needs of the handle it came to. */
 export interface Lender<T, M extends Message> {
-  readonly link: Link<M>;
+  readonly link: Link<Driver<M>>;
   /** How many deliveries an item has before it goes to the dead letters. */
   readonly attempts: number;
   /** It is no longer held here. */

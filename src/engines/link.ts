@@ -7,7 +7,6 @@
 import type { Clock } from "../clock.ts";
 import { Retry } from "../flow/retry.ts";
 import { deferred } from "../waiters.ts";
-import type { Driver, Message } from "./driver.ts";
 
 /** What a link is made of. */
 export interface LinkOptions {
@@ -17,8 +16,8 @@ export interface LinkOptions {
 }
 
 /** One handle's word with its engine. */
-export class Link<M extends Message> {
-  readonly driver: Driver<M>;
+export class Link<D extends { open(): Promise<void> }> {
+  readonly driver: D;
   readonly clock: Clock;
   /** What the last word failed with. */
   failure: { readonly error: unknown } | undefined = undefined;
@@ -32,7 +31,7 @@ export class Link<M extends Message> {
   #opened: Promise<void> | undefined = undefined;
   #failures = 0;
 
-  constructor(driver: Driver<M>, { clock, onError }: LinkOptions) {
+  constructor(driver: D, { clock, onError }: LinkOptions) {
     this.driver = driver;
     this.clock = clock;
     this.#onError = onError;
@@ -44,7 +43,7 @@ export class Link<M extends Message> {
   }
 
   /** One word; what it fails with is noted and thrown. Opens first what the failure before may have broken. */
-  async attempt<R>(word: (driver: Driver<M>) => Promise<R>): Promise<R> {
+  async attempt<R>(word: (driver: D) => Promise<R>): Promise<R> {
     try {
       await (this.#opened ??= this.driver.open());
       const answer = await word(this.driver);
@@ -73,7 +72,7 @@ export class Link<M extends Message> {
 
   /** Tries until the engine answers, the deadline has passed, or the link is over; undefined without an answer. */
   async insist<R>(
-    word: (driver: Driver<M>) => Promise<R>,
+    word: (driver: D) => Promise<R>,
     deadline: () => number,
   ): Promise<R | undefined> {
     while (true) {

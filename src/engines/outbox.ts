@@ -15,7 +15,7 @@ import {
   SignalGroups,
   type WaiterGroup,
 } from "../waiters.ts";
-import type { Answer, Message, Outgoing } from "./driver.ts";
+import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
 import type { Link } from "./link.ts";
 
 /** What an outbox is made of. */
@@ -58,8 +58,8 @@ export class PendingPut<T> extends Putter<T> implements Outgoing {
 }
 
 /** The puts of one handle. */
-export class Outbox<T, M extends Message> {
-  readonly #link: Link<M>;
+export class Outbox<T> {
+  readonly #link: Link<PuttingDriver>;
   readonly #options: OutboxOptions;
   readonly #line: Line<PendingPut<T>> = new Line();
   readonly #signals: SignalGroups = new SignalGroups();
@@ -70,7 +70,7 @@ export class Outbox<T, M extends Message> {
   #ready: Deferred<void> | undefined = undefined;
   #drained: Deferred<void> | undefined = undefined;
 
-  constructor(link: Link<M>, options: OutboxOptions) {
+  constructor(link: Link<PuttingDriver>, options: OutboxOptions) {
     this.#link = link;
     this.#options = options;
   }

@@ -37,10 +37,14 @@ export class Job<T> implements Keyed {
 
 /** One call of the handler: what it was called with. */
 export class Call<T> implements ConsumeContext {
-  readonly jobs: readonly Job<T>[];
+  readonly job: Job<T>;
+  /** Those of the same batch. */
+  readonly others: readonly Job<T>[] | undefined;
   readonly attempt: number;
   readonly age: number | undefined;
   readonly began: number;
+  /** For how many calls its time stands; 0 when it is not measured. */
+  readonly weight: number;
   /** Its jobs do not wait for it any more. */
   isOverrunning = false;
   isReported = false;
@@ -50,17 +54,25 @@ export class Call<T> implements ConsumeContext {
   aborted: { reason: unknown } | undefined = undefined;
 
   constructor(
-    jobs: readonly Job<T>[],
+    job: Job<T>,
+    others: readonly Job<T>[] | undefined,
     attempt: number,
     age: number | undefined,
     began: number,
+    weight: number,
     shared: AbortSignal | undefined,
   ) {
-    this.jobs = jobs;
+    this.job = job;
+    this.others = others;
     this.attempt = attempt;
     this.age = age;
     this.began = began;
+    this.weight = weight;
     this.#shared = shared;
+  }
+
+  get jobs(): readonly Job<T>[] {
+    return this.others === undefined ? [this.job] : [this.job, ...this.others];
   }
 
   /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
@@ -77,7 +89,7 @@ export class Call<T> implements ConsumeContext {
 
   #makeOwn(): void {
     this.#own = new AbortController();
-    const isLent = this.jobs[0]!.delivery !== undefined;
+    const isLent = this.job.delivery !== undefined;
     if (isLent && this.aborted === undefined) this.#followDeliveries();
     if (this.aborted !== undefined) this.#own.abort(this.aborted.reason);
   }

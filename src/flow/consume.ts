@@ -23,7 +23,7 @@ import {
   type UnconsumedReason,
 } from "./consume_options.ts";
 import { type DeadLetter, type Mailbox, mailboxTo } from "./dead_letter.ts";
-import { Histogram } from "./histogram.ts";
+import { Histogram, Sampling } from "./histogram.ts";
 import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
 import { KeyLines } from "./keys.ts";
 import { SlidingWindow } from "./rate.ts";
@@ -212,6 +212,7 @@ class Run<T> implements IntakeOwner<T> {
   #time: number | undefined = undefined;
   readonly #waits: Histogram = new Histogram();
   readonly #runs: Histogram = new Histogram();
+  readonly #sampling: Sampling = new Sampling();
 
   constructor(
     source: Source<T> | DeliverySource<T>,
@@ -395,7 +396,7 @@ class Run<T> implements IntakeOwner<T> {
     }
     try {
       const items = batch === undefined
-        ? call.jobs[0]!.item
+        ? call.job.item
         : call.jobs.map((job) => job.item);
       const result = (0, this.#handler)(items as T & T[], call);
       if (isThenable(result)) {
@@ -424,43 +425,71 @@ class Run<T> implements IntakeOwner<T> {
 
   #makeCall(): Call<T> {
     const { batch } = this.#options;
-    const now = this.#time ?? this.#clock.now();
-    // The handler may take its time before it returns.
-    this.#time = undefined;
-    this.#rate?.note(now);
-    const jobs = [this.#ready.shift()];
-    if (batch !== undefined) {
-      while (jobs.length < batch.max && this.#ready.length > 0) {
-        jobs.push(this.#ready.shift());
-      }
-      this.#clear(this.#lingerTimer);
-      this.#lingerTimer = undefined;
-      this.#lingered = false;
-    }
+    const job = this.#ready.shift();
+    const others = batch === undefined
+      ? undefined
+      : this.#takeOthers(batch.max - 1);
+    const weight = this.#sampling.next();
+    let now = weight > 0 || this.#rate !== undefined ? this.#now() : undefined;
+    if (this.#rate !== undefined) this.#rate.note(now!);
     let attempt = 1;
     let age: number | undefined;
-    for (const job of jobs) {
-      const since = job.delivery?.enqueuedAt;
-      if (since !== undefined) age = Math.max(age ?? 0, now - since);
-      if (job.attempt > attempt) attempt = job.attempt;
-      if (job.attempt === 1) {
-        const waiting = since ?? job.waitingSince;
-        this.#waits.record(waiting === undefined ? 0 : now - waiting);
+    for (let at = -1; at < (others?.length ?? 0); at++) {
+      const member = at < 0 ? job : others![at]!;
+      const since = member.delivery?.enqueuedAt;
+      if (since !== undefined) {
+        now ??= this.#now();
+        age = Math.max(age ?? 0, now - since);
       }
-      this.#startWork(job);
+      if (member.attempt > attempt) attempt = member.attempt;
+      if (member.attempt === 1) {
+        const waiting = since ?? member.waitingSince;
+        if (waiting === undefined) this.#waits.record(0);
+        else this.#waits.record((now ??= this.#now()) - waiting);
+      }
+      this.#startWork(member);
     }
-    return new Call(jobs, attempt, age, now, this.#sharedSignal);
+    // The handler may take its time before it returns.
+    this.#time = undefined;
+    return new Call(
+      job,
+      others,
+      attempt,
+      age,
+      now ?? 0,
+      weight,
+      this.#sharedSignal,
+    );
+  }
+
+  #takeOthers(max: number): Job<T>[] {
+    const others: Job<T>[] = [];
+    while (others.length < max && this.#ready.length > 0) {
+      others.push(this.#ready.shift());
+    }
+    this.#clear(this.#lingerTimer);
+    this.#lingerTimer = undefined;
+    this.#lingered = false;
+    return others;
+  }
+
+  #now(): number {
+    return this.#time ??= this.#clock.now();
   }
 
   #fulfilled(slot: Slot<T>, result: unknown): void {
     const call = this.#endCall(slot);
     if (call.isOverrunning) return this.#freeSlot(slot);
-    const failures = this.#options.batch === undefined
-      ? undefined
-      : failuresIn(result, call.jobs.length);
+    if (call.others === undefined) {
+      const ending = this.#succeed(call.job);
+      if (ending === undefined) return this.#freeSlot(slot);
+      return this.#freeSlotAfter(slot, [ending]);
+    }
+    const { jobs } = call;
+    const failures = failuresIn(result, jobs.length);
     let endings: Promise<void>[] | undefined;
-    for (let index = 0; index < call.jobs.length; index++) {
-      const job = call.jobs[index]!;
+    for (let index = 0; index < jobs.length; index++) {
+      const job = jobs[index]!;
       const failure = failures?.[index];
       const ending = failure === undefined
         ? this.#succeed(job)
@@ -490,9 +519,15 @@ class Run<T> implements IntakeOwner<T> {
     slot.call = undefined;
     this.#clear(slot.timer);
     slot.timer = undefined;
-    this.#time = this.#clock.now();
-    this.#runs.record(this.#time - call.began);
+    if (call.weight > 0) this.#measure(call);
     return call;
+  }
+
+  #measure({ began, weight }: Call<T>): void {
+    this.#time = this.#clock.now();
+    const took = this.#time - began;
+    this.#runs.record(took, weight);
+    this.#sampling.note(took / this.#running);
   }
 
   #freeSlotAfter(slot: Slot<T>, endings: Promise<void>[] | undefined): void {
@@ -858,8 +893,8 @@ class Run<T> implements IntakeOwner<T> {
   }
 }
 
-/** The rejected ones among what `Promise.allSettled` gave. */
-function failuresIn(
+/** The rejected ones among what `Promise.allSettled` gave, if that is what the handler of a batch returned. */
+export function failuresIn(
   result: unknown,
   count: number,
 ): (PromiseRejectedResult | undefined)[] | undefined {

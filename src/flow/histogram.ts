@@ -12,7 +12,7 @@ export interface Quantiles {
   readonly p90: number;
   /** 99 of 100 took no longer. */
   readonly p99: number;
-  /** The longest of all; exact, where the others are off by up to a tenth. */
+  /** The longest of those measured; exact, where the others are off by up to a tenth. */
   readonly max: number;
 }
 
@@ -29,15 +29,16 @@ export class Histogram {
   #total = 0;
   #max = 0;
 
-  record(milliseconds: number): void {
-    this.#total++;
+  /** Counts a time for as many as it stands for. */
+  record(milliseconds: number, weight = 1): void {
+    this.#total += weight;
     if (milliseconds > this.#max) this.#max = milliseconds;
     if (milliseconds <= LEAST) {
-      this.#counts[0]!++;
+      this.#counts[0]! += weight;
       return;
     }
     const at = Math.ceil((Math.log2(milliseconds) + BELOW) * STEPS);
-    this.#counts[Math.min(at, this.#counts.length - 1)]!++;
+    this.#counts[Math.min(at, this.#counts.length - 1)]! += weight;
   }
 
   quantiles(): Quantiles {
@@ -56,5 +57,41 @@ export class Histogram {
     let at = 0;
     while ((left -= this.#counts[at]!) > 0) at++;
     return Math.min(2 ** (at / STEPS - BELOW), this.#max);
+  }
+}
+
+/** So many are all measured. */
+const ALL = 1_000;
+/** What takes no longer, in milliseconds, costs less than to measure it. */
+const QUICK = 0.05;
+/** One of so many stands for the others. */
+const SAMPLE = 8;
+
+/**
+ * Which calls to measure. Two looks at a clock may cost more than all the rest of
+ * a quick call; so of many quick ones a sample is measured, and what it finds
+ * counts for those left out. Whatever follows a slow one is measured.
+ */
+export class Sampling {
+  #measured = 0;
+  #toSkip = 0;
+  #skipped = 0;
+
+  /** For how many calls the next one stands; 0 if it is not to be measured. */
+  next(): number {
+    if (this.#toSkip > 0) {
+      this.#toSkip--;
+      this.#skipped++;
+      return 0;
+    }
+    const weight = this.#skipped + 1;
+    this.#skipped = 0;
+    return weight;
+  }
+
+  /** One that was measured took so long, divided by how many ran at a time. */
+  note(milliseconds: number): void {
+    if (++this.#measured < ALL) return;
+    this.#toSkip = milliseconds <= QUICK ? SAMPLE - 1 : 0;
   }
 }

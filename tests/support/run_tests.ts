@@ -34,6 +34,8 @@ const WATCHDOG = 600_000;
 interface Suite {
   name: string;
   group: string;
+  /** It runs on several cores by itself. */
+  isWide?: boolean;
   run(): Promise<TestResult[]>;
 }
 
@@ -93,6 +95,7 @@ const suites: Suite[] = [
   ...nodeVersions.map((major): Suite => ({
     name: `Node ${major}`,
     group: "node",
+    isWide: true,
     run: () =>
       runJUnit(`node${major}`, nodePath(major), (report) => [
         "--expose-gc",
@@ -114,10 +117,35 @@ const suites: Suite[] = [
   { name: "Dashboard in Chromium", group: "browser", run: lookAtDashboard },
 ];
 
+let bundle: Promise<string> | undefined;
 let passed = 0;
 const failures: string[] = [];
-for (const suite of suites) {
-  if (wanted.size > 0 && !wanted.has(suite.group)) continue;
+const chosen = suites.filter(({ group }) =>
+  wanted.size === 0 || wanted.has(group)
+);
+const narrow = chosen.filter(({ isWide }) => isWide !== true).values();
+// Two at a time, because each keeps one core busy; then those that use both.
+await Promise.all([runAll(narrow), runAll(narrow)]);
+await runAll(chosen.filter(({ isWide }) => isWide === true).values());
+if (failures.length > 0) {
+  const shown = failures.slice(0, 40);
+  if (failures.length > shown.length) {
+    shown.push(`and ${failures.length - shown.length} more`);
+  }
+  console.log(`\nFailed:\n${shown.join("\n")}`);
+}
+console.log(`${passed} passed, ${failures.length} failed`);
+Deno.exit(failures.length === 0 ? 0 : 1);
+
+/** Runs one after the other what nobody else has taken. */
+async function runAll(suites: Iterator<Suite>): Promise<void> {
+  for (let next = suites.next(); !next.done; next = suites.next()) {
+    await report(next.value);
+  }
+}
+
+/** Runs a suite and says how it went. */
+async function report(suite: Suite): Promise<void> {
   const started = Date.now();
   const results = await suite.run().catch((error): TestResult[] => [
     { name: "runs at all", status: "failed", detail: String(error) },
@@ -148,15 +176,6 @@ for (const suite of suites) {
   }
   if (notRun > 0) console.log(`  FAILED: ${notRun} tests did not run`);
 }
-if (failures.length > 0) {
-  const shown = failures.slice(0, 40);
-  if (failures.length > shown.length) {
-    shown.push(`and ${failures.length - shown.length} more`);
-  }
-  console.log(`\nFailed:\n${shown.join("\n")}`);
-}
-console.log(`${passed} passed, ${failures.length} failed`);
-Deno.exit(failures.length === 0 ? 0 : 1);
 
 /**
  * Runs a test runner that writes a JUnit file, kills what hangs, and adds what
@@ -241,7 +260,7 @@ function tail(outcome: Outcome): string {
 async function bundled(
   runIt: (script: string) => Promise<TestResult[]>,
 ): Promise<TestResult[]> {
-  return await runIt(await bundleForRuntimes());
+  return await runIt(await (bundle ??= bundleForRuntimes()));
 }
 
 /** Without the frames of the runtime itself. */

@@ -1,0 +1,238 @@
+/**
+ * The putting half of a handle: what is put, written or piped becomes bytes, and
+ * goes to the outbox.
+ *
+ * @module
+ */
+
+import { checkFunction, checkLimit, checkOptions } from "../arguments.ts";
+import { checkClock, type Clock } from "../clock.ts";
+import { received } from "../errors.ts";
+import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
+import { signalOf, WaiterGroup } from "../waiters.ts";
+import { type Codec, toBytes } from "./codec.ts";
+import type { PuttingDriver } from "./driver.ts";
+import type { EnginePutOptions } from "./engine_queue.ts";
+import type { Link } from "./link.ts";
+import { closedError, Outbox, type OutboxOptions } from "./outbox.ts";
+
+/** What the putting half of a handle is made of. */
+export interface PuttingOptions<T> extends OutboxOptions {
+  codec: Codec<T>;
+  keyOf: ((item: T) => string) | undefined;
+}
+
+/** The puts of one handle, and the streams that put. */
+export class Putting<T> {
+  readonly #driver: PuttingDriver;
+  readonly #outbox: Outbox<T>;
+  readonly #codec: Codec<T>;
+  readonly #keyOf: ((item: T) => string) | undefined;
+  /** Puts are named after their handle, which is one of its kind in the world. */
+  #prefix: string | undefined = undefined;
+  #puts = 0;
+  readonly #writables: Set<QueueWritable<T>> = new Set();
+
+  constructor(link: Link<PuttingDriver>, options: PuttingOptions<T>) {
+    this.#driver = link.driver;
+    this.#codec = options.codec;
+    this.#keyOf = options.keyOf;
+    this.#outbox = new Outbox(link, options);
+  }
+
+  /** Puts without an answer of the engine yet. */
+  get length(): number {
+    return this.#outbox.length;
+  }
+
+  put(item: T, options: EnginePutOptions | undefined): Promise<void> {
+    try {
+      return this.#put(item, signalOf("put", options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async putMany(
+    items: Iterable<T>,
+    options: EnginePutOptions | undefined,
+  ): Promise<void> {
+    const signal = signalOf("put many", options);
+    const arriving = new Set<Promise<void>>();
+    let failure: { readonly error: unknown } | undefined;
+    for (const item of items) {
+      while (this.#outbox.desiredSize <= 0 && !this.#outbox.closed) {
+        await this.#outbox.ready;
+      }
+      signal?.throwIfAborted();
+      if (failure !== undefined) break;
+      const arrival = this.#put(item, signal);
+      arriving.add(arrival);
+      arrival.then(
+        () => arriving.delete(arrival),
+        (error) => failure ??= { error },
+      );
+    }
+    await Promise.all(arriving);
+    if (failure !== undefined) throw failure.error;
+  }
+
+  producer(): WritableStream<T> {
+    const writable: QueueWritable<T> = new QueueWritable<T>(
+      new Writing<T>({
+        outbox: this.#outbox,
+        put: (item, group) => this.#put(item, group),
+        failed: (reason) => writable.erroredByQueue(reason),
+        left: () => this.#writables.delete(writable),
+      }),
+    );
+    this.#writables.add(writable);
+    if (this.#outbox.closed) writable.endedByQueue();
+    return writable;
+  }
+
+  /** Nothing more is put here; fulfils when the engine has answered for all there is. */
+  close(): Promise<void> {
+    for (const writable of this.#writables) writable.endedByQueue();
+    return this.#outbox.close();
+  }
+
+  /** Gives up what has no answer. */
+  abort(reason: unknown): void {
+    this.#outbox.abort(reason);
+  }
+
+  /** Throws what is wrong with the item. */
+  #put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
+    if (this.#outbox.closed) throw closedError(item);
+    const payload = toBytes(this.#codec.encode(item));
+    const { maxPayload } = this.#driver;
+    if (payload.byteLength > maxPayload) {
+      throw new RangeError(
+        `Cannot put: the encoded item must be at most ${maxPayload} bytes, received ${payload.byteLength}`,
+      );
+    }
+    const key = this.#keyOf?.(item);
+    if (key !== undefined && typeof key !== "string") {
+      throw new TypeError(
+        `Cannot put: keyOf must return a string, received ${received(key)}`,
+      );
+    }
+    // Not earlier: some runtimes have no chance outside of a request.
+    const prefix = this.#prefix ??= crypto.randomUUID();
+    const id = `${prefix}-${++this.#puts}`;
+    return this.#outbox.add(item, id, payload, key, by);
+  }
+}
+
+/** What a writable needs of its handle. */
+interface WritingOptions<T> {
+  outbox: {
+    readonly desiredSize: number;
+    readonly ready: Promise<void>;
+    readonly closed: boolean;
+  };
+  put(item: T, group: WaiterGroup): Promise<void>;
+  failed(reason: unknown): void;
+  left(): void;
+}
+
+/** The end behind a writable: its writes fulfil early, and it closes when all have arrived. */
+class Writing<T> implements PuttingEnd<T> {
+  readonly refusesWhenFull = false;
+  readonly #options: WritingOptions<T>;
+  readonly #arriving: WaiterGroup = new WaiterGroup();
+  #failure: { readonly reason: unknown } | undefined = undefined;
+
+  constructor(options: WritingOptions<T>) {
+    this.#options = options;
+  }
+
+  get desiredSize(): number {
+    return this.#options.outbox.desiredSize;
+  }
+
+  get ready(): Promise<void> {
+    return this.#options.outbox.ready;
+  }
+
+  get open(): boolean {
+    return !this.#options.outbox.closed;
+  }
+
+  async put(item: T): Promise<void> {
+    const { outbox, put } = this.#options;
+    while (this.open && outbox.desiredSize <= 0) await outbox.ready;
+    if (this.#failure !== undefined) throw this.#failure.reason;
+    let arrived: Promise<void>;
+    try {
+      arrived = put(item, this.#arriving);
+    } catch (reason) {
+      this.#fail(reason);
+      throw reason;
+    }
+    arrived.catch((reason) => this.#fail(reason));
+  }
+
+  close(): Promise<void> {
+    this.#options.left();
+    return this.#arriving.settled();
+  }
+
+  abort(): void {
+    this.#options.left();
+  }
+
+  failed(): void {
+    this.#options.left();
+  }
+
+  /** What was written before goes on. */
+  #fail(reason: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { reason };
+    this.#options.left();
+    this.#options.failed(reason);
+  }
+}
+
+/** Throws unless a handle can put with them. */
+export function checkPuttingOptions<T>(
+  action: string,
+  options: {
+    codec?: Codec<T> | undefined;
+    keyOf?: ((item: T) => string) | undefined;
+    highWaterMark?: number | undefined;
+    overflow?: string | undefined;
+    offline?: string | undefined;
+    onError?: ((error: unknown) => void) | undefined;
+    clock?: Clock | undefined;
+  },
+): void {
+  checkOptions(action, options);
+  const { highWaterMark, codec, clock } = options;
+  if (highWaterMark !== undefined) {
+    checkLimit(action, "highWaterMark", highWaterMark, 1);
+  }
+  for (const word of ["overflow", "offline"] as const) {
+    const value = options[word];
+    if (value !== undefined && value !== "wait" && value !== "reject") {
+      throw new TypeError(
+        `Cannot ${action}: ${word} must be "wait" or "reject", received ${
+          received(value)
+        }`,
+      );
+    }
+  }
+  for (const word of ["keyOf", "onError"] as const) {
+    if (options[word] !== undefined) checkFunction(action, word, options[word]);
+  }
+  if (codec !== undefined) checkCodec(action, codec);
+  if (clock !== undefined) checkClock(action, clock);
+}
+
+/** Throws a `TypeError` unless it can write and read. */
+export function checkCodec<T>(action: string, codec: Codec<T>): void {
+  checkFunction(action, "codec.encode", codec?.encode);
+  checkFunction(action, "codec.decode", codec?.decode);
+}
