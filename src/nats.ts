@@ -1,5 +1,5 @@
 /**
- * PLACEHOLDER
+ * Queues that NATS JetStream keeps, for any number of processes.
  *
  * @module
  */

@@ -44,8 +44,9 @@ class Bench implements AsyncDisposable {
       clock: systemClock,
       inboxPrefix: "_INBOX",
       timeout: 2_000,
-      maxMessages: undefined,
-      maxBytes: undefined,
+      capacity: Infinity,
+      maxBytes: Infinity,
+      maxDeadLetters: Infinity,
       dedupe: 120_000,
       replicas: 1,
       storage: "file",
@@ -155,7 +156,7 @@ test("the same id is stored once", async () => {
 
 test("a bound of messages answers full, and room comes with an acknowledgement", async () => {
   await using bench = await start();
-  const driver = await bench.driver({ maxMessages: 2 });
+  const driver = await bench.driver({ capacity: 2 });
   const messages = ["a", "b", "c", "d"].map((text) => outgoing(text));
   assertEquals(await driver.send(messages), [
     "accepted",
@@ -175,7 +176,7 @@ test("a bound of messages answers full, and room comes with an acknowledgement",
 
 test("waiting for room ends with the signal", async () => {
   await using bench = await start();
-  const driver = await bench.driver({ maxMessages: 1 });
+  const driver = await bench.driver({ capacity: 1 });
   await putAll(driver, ["a"]);
   const controller = new AbortController();
   const room = driver.room(controller.signal);
@@ -372,7 +373,7 @@ test("a server that is gone makes words fail, and one that is back makes them wo
 test("a server that hangs makes words fail after the time for answers", async () => {
   await using bench = await start();
   const driver = await bench.driver({ timeout: 200 });
-  bench.server.freeze();
+  await bench.server.freeze();
   await assertRejects(() => driver.send([outgoing("a")]), Error, "200 ms");
   await assertRejects(() => driver.measure(), Error, "200 ms");
   bench.server.thaw();

@@ -42,9 +42,11 @@ export interface NatsMessage extends Message {
 /** What a driver is made of. */
 export interface NatsDriverOptions extends WireOptions {
   /** The most messages that wait or are lent. */
-  readonly maxMessages: number | undefined;
+  readonly capacity: number;
   /** The most bytes of them, as the server counts. */
-  readonly maxBytes: number | undefined;
+  readonly maxBytes: number;
+  /** The most dead letters; the oldest go first. */
+  readonly maxDeadLetters: number;
   /** For how many milliseconds the server knows the id of a put. */
   readonly dedupe: number;
   /** On how many servers of a cluster it is kept. */
@@ -146,7 +148,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#name = name;
     this.#options = options;
     this.#clock = options.clock;
-    this.#maxBytes = options.maxBytes ?? Infinity;
+    this.#maxBytes = options.maxBytes;
     this.#ackWait = options.visibility;
     this.#wire = new Wire(client, options);
   }
@@ -345,8 +347,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     } catch (error) {
       if (!isFault(error, STREAM_NOT_FOUND)) throw error;
     }
-    const { partitions, isKeyed, maxMessages, maxBytes, dedupe } =
-      this.#options;
+    const { partitions, isKeyed, capacity, maxBytes, dedupe } = this.#options;
     const orders = partitions ?? (isKeyed ? PARTITIONS : 0);
     await this.#makeStream(this.#name, {
       subjects: [
@@ -354,8 +355,8 @@ export class NatsDriver implements Driver<NatsMessage> {
       ],
       retention: "workqueue",
       discard: "new",
-      max_msgs: maxMessages ?? -1,
-      max_bytes: maxBytes ?? -1,
+      max_msgs: boundOf(capacity),
+      max_bytes: boundOf(maxBytes),
       duplicate_window: dedupe * 1e6,
     });
     return await this.#streamInfo(this.#name);
@@ -369,6 +370,8 @@ export class NatsDriver implements Driver<NatsMessage> {
       await this.#makeStream(this.#deadStream, {
         subjects: [this.#deadSubject],
         retention: "limits",
+        discard: "old",
+        max_msgs: boundOf(this.#options.maxDeadLetters),
       });
     }
   }
@@ -765,6 +768,11 @@ function faultOf({ data }: NatsIncoming): ApiFault | undefined {
   const text = decoder.decode(data);
   if (!text.includes('"error"')) return undefined;
   return (JSON.parse(text) as { error?: ApiFault }).error;
+}
+
+/** As the server words it. */
+function boundOf(most: number): number {
+  return most === Infinity ? -1 : most;
 }
 
 function isFault(error: unknown, code: number): boolean {

@@ -4,7 +4,12 @@
  * @module
  */
 
-import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
+import {
+  checkCount,
+  checkFunction,
+  checkLimit,
+  checkOptions,
+} from "../arguments.ts";
 import { systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { checkMilliseconds } from "../leases.ts";
@@ -14,10 +19,12 @@ import { NatsDriver, type NatsMessage } from "./nats_driver.ts";
 
 /** Options of {@linkcode NatsQueue}. */
 export interface NatsQueueOptions<T> extends EngineHandleOptions<T> {
-  /** The most items that wait or are lent; no bound unless told. Counts when the queue is made on the server. */
-  maxMessages?: number | undefined;
-  /** The most bytes of them, as the server stores them; no bound unless told. Counts when the queue is made on the server. */
+  /** The most items there may be on the server, those that are lent included; `Infinity` unless told. At that, `overflow` decides. Counts when the queue is made on the server. */
+  capacity?: number | undefined;
+  /** The most bytes of them, as the server stores them; `Infinity` unless told. Counts when the queue is made on the server. */
   maxBytes?: number | undefined;
+  /** The most dead letters that are kept; the oldest go first. `Infinity` unless told. Counts when the queue is made on the server. */
+  maxDeadLetters?: number | undefined;
   /** For how many milliseconds the server knows a put by its id, so that one whose answer was lost can be repeated; 120,000 unless told. Counts when the queue is made on the server. */
   dedupe?: number | undefined;
   /** On how many servers of a cluster the queue is kept; 1 unless told. Counts when the queue is made on the server. */
@@ -41,9 +48,55 @@ export interface NatsQueueOptions<T> extends EngineHandleOptions<T> {
 const ACTION = "open a queue on NATS";
 
 /**
- * A queue that NATS JetStream keeps.
+ * A queue in NATS JetStream, as one process sees it: any number of processes put
+ * into it and take from it.
  *
- * PLACEHOLDER
+ * - **At least once.** An item is there until it is acknowledged, and the server has
+ *   confirmed that. Who crashes, or holds it for longer than its visibility, has it
+ *   delivered again to somebody; so handlers must stand a repetition. What is given
+ *   back keeps its attempts and the time when it was put, and comes before what is
+ *   new. Clocks of hosts do not matter.
+ * - **Bounded.** At `capacity` or `maxBytes` a put waits until there is room, and
+ *   streams with it, or rejects, as `overflow` says. Nothing is ever discarded.
+ * - **A put is repeated** until the server answers, which knows a repetition for
+ *   `dedupe` milliseconds: it does not make a second item. After a restart the server
+ *   knows it of items that are still there.
+ * - **In order by key** with `keyOf`: keys are divided into `partitions`, of each of
+ *   which one item is lent at a time, among all processes. The next comes when it
+ *   is acknowledged or buried, and after a nack it comes first. So no more than `partitions`
+ *   items are worked on at a time; and who holds one for longer than its visibility may be
+ *   at it still when somebody else gets it. Without keys items are lent in the order
+ *   they were put, and done in any.
+ * - **Dead letters** are messages of the stream `<name>+dead`, with the reason in their headers.
+ * - **Waking** costs nothing while nothing happens: who waits has a request at the server.
+ *
+ * On the server it is the stream `<name>` and its consumers, `<name>+dead`, and
+ * `<name>+released` for what went back unseen. They are made when they are not there, and
+ * never changed: edit them with the tools of NATS. NATS 2.9 or later, with JetStream;
+ * it tells items that wait for the end of a delay as in flight.
+ *
+ * The client is the connection and the function `headers` of `@nats-io/transport-node`,
+ * of `@nats-io/nats-core` (`wsconnect`, for browsers, too) or of `nats` 2. It stays yours: closing
+ * the queue leaves it open. Connect with `maxReconnectAttempts: -1`, or it will be over
+ * after some failures: puts reject then, and nothing is received. The server lends for one time for all, the
+ * visibility of who made the queue; who says another has it kept, or given back, by
+ * its process.
+ *
+ * Throws a `TypeError` or `RangeError` that names the argument it cannot use.
+ *
+ * @example Jobs that another process does
+ * ```ts ignore
+ * import { connect, headers } from "@nats-io/transport-node";
+ * import { consume } from "@highwater/queue";
+ * import { NatsQueue } from "@highwater/queue/nats";
+ *
+ * const connection = await connect({ servers: "127.0.0.1", maxReconnectAttempts: -1 });
+ * const jobs = new NatsQueue<{ page: string }>({ connection, headers }, "jobs", { capacity: 10_000 });
+ *
+ * await jobs.put({ page: "/" }); // here,
+ *
+ * await consume(jobs, ({ page }) => visit(page), { concurrency: 8 }); // and there
+ * ```
  */
 export class NatsQueue<T> extends EngineHandle<T, NatsMessage> {
   /**
@@ -62,8 +115,9 @@ export class NatsQueue<T> extends EngineHandle<T, NatsMessage> {
       clock: options.clock ?? systemClock,
       inboxPrefix: options.inboxPrefix ?? "_INBOX",
       timeout: options.timeout ?? 5_000,
-      maxMessages: options.maxMessages,
-      maxBytes: options.maxBytes,
+      capacity: options.capacity ?? Infinity,
+      maxBytes: options.maxBytes ?? Infinity,
+      maxDeadLetters: options.maxDeadLetters ?? Infinity,
       dedupe: options.dedupe ?? 120_000,
       replicas: options.replicas ?? 1,
       storage: options.storage ?? "file",
@@ -107,15 +161,10 @@ function checkName(name: unknown): void {
 
 function checkNatsOptions<T>(options: NatsQueueOptions<T>): void {
   checkOptions(ACTION, options);
-  for (
-    const word of [
-      "maxMessages",
-      "maxBytes",
-      "dedupe",
-      "replicas",
-      "timeout",
-    ] as const
-  ) {
+  for (const word of ["capacity", "maxBytes", "maxDeadLetters"] as const) {
+    if (options[word] !== undefined) checkLimit(ACTION, word, options[word], 1);
+  }
+  for (const word of ["dedupe", "replicas", "timeout"] as const) {
     if (options[word] !== undefined) checkCount(ACTION, word, options[word], 1);
   }
   if (options.partitions !== undefined) {

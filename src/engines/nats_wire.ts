@@ -67,7 +67,7 @@ const decoder = new TextDecoder();
 export class Wire {
   readonly #client: NatsClient;
   readonly #options: WireOptions;
-  readonly #health: Health;
+  #health: Health | undefined = undefined;
   readonly #inbox: string;
   /** In the order of their asking. */
   readonly #questions: Map<string, Question> = new Map();
@@ -80,7 +80,6 @@ export class Wire {
   constructor(client: NatsClient, options: WireOptions) {
     this.#client = client;
     this.#options = options;
-    this.#health = healthOf(client.connection);
     this.#inbox = `${options.inboxPrefix}.${
       crypto.randomUUID().replaceAll("-", "")
     }`;
@@ -94,7 +93,7 @@ export class Wire {
   /** Throws unless there is a connection just now. */
   checkUp(): void {
     const { connection } = this.#client;
-    if (this.#health.isUp && connection.info && !this.isClosed) return;
+    if (this.#watchHealth().isUp && connection.info && !this.isClosed) return;
     throw new Error(
       `Cannot reach NATS: the connection must be there, received one that is ${
         this.isClosed ? "closed" : "broken"
@@ -167,14 +166,21 @@ export class Wire {
   /** What is without an answer rejects. */
   close(): void {
     this.#break();
-    this.#health.listeners.delete(this.#broken);
+    this.#health?.listeners.delete(this.#broken);
     if (!this.isClosed) this.#answers?.unsubscribe();
     this.#answers = undefined;
   }
 
+  #watchHealth(): Health {
+    if (this.#health === undefined) {
+      this.#health = healthOf(this.#client.connection);
+      this.#health.listeners.add(this.#broken);
+    }
+    return this.#health;
+  }
+
   #listen(): void {
     if (this.#answers !== undefined) return;
-    this.#health.listeners.add(this.#broken);
     this.#answers = this.#client.connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) this.#answered(message);
@@ -279,7 +285,8 @@ class Pull {
     this.#connection.publish(subject, JSON.stringify(body), {
       reply: this.#inbox,
     });
-    signal.addEventListener("abort", this.#hurry);
+    // What is there is on its way already: to end that early would be to lose it.
+    if (wait > 0) signal.addEventListener("abort", this.#hurry);
     this.#alarm = clock.setTimer(
       () => this.#fail(lateError(timeout)),
       wait + timeout,

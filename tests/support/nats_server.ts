@@ -64,8 +64,10 @@ export class NatsServer implements AsyncDisposable {
   }
 
   /** Stops its process where it is, and lets it go on. */
-  freeze(): void {
+  async freeze(): Promise<void> {
     this.#signal("SIGSTOP");
+    // All its threads have to notice.
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 
   thaw(): void {
