@@ -96,7 +96,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
       (driver) => driver.extend(this.message, milliseconds),
       () => this.deadline,
     );
-    if (isOurs === true) this.deadline = asked + milliseconds;
+    if (isOurs === true) this.#moveDeadline(asked + milliseconds);
     else if (isOurs === false) this.lose();
     return isOurs === true && this.#held;
   }
@@ -141,7 +141,16 @@ export class Lent<T, M extends Message> implements Delivery<T> {
     this.#lender.link.clock.clearTimer(this.#timer);
   }
 
-  /** Loses the item when its time is over, which may have moved until then. */
+  #moveDeadline(deadline: number): void {
+    const isEarlier = deadline < this.deadline;
+    this.deadline = deadline;
+    if (!isEarlier || this.#timer === undefined) return;
+    this.#lender.link.clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+    this.watchDeadline();
+  }
+
+  /** Loses the item when its time is over, which may have moved on until then. */
   watchDeadline(): void {
     if (!this.#held || this.#timer !== undefined) return;
     const { clock } = this.#lender.link;
