@@ -611,6 +611,23 @@ test("queueHandler: a dead letter that does not arrive is delivered again", asyn
   );
 });
 
+test("queueHandler: a delay that Cloudflare refuses is none, and no answer to an ack() is a retry", async () => {
+  class Picky extends FakeMessage {
+    override ack(): void {
+      throw new Error("No ack");
+    }
+    override retry(options?: { delaySeconds?: number }): void {
+      if (options !== undefined) throw new Error("Too long");
+      super.retry();
+    }
+  }
+  const messages = [new Picky("good"), new Picky("bad"), new FakeMessage("c")];
+  const said = await push<string>(messages, (item) => {
+    if (item === "bad") throw new Error("no");
+  });
+  assertEquals(said, ["retry", "retry", "ack"]);
+});
+
 test("queueHandler: as many calls as told run at a time", async () => {
   for (const concurrency of [1, 3, 10, Infinity]) {
     let running = 0;
