@@ -1,4 +1,10 @@
-import { assert, assertEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import {
   EngineHandle,
   type EngineHandleOptions,
@@ -159,4 +165,144 @@ test("engines: the signal of putMany() ends its wait for room that others have",
   engine.changed();
   await queue.close();
   assertEquals(engine.kept.length, 1);
+});
+
+test("engines: putMany() ends with the first that failed, and puts none of those that wait for room", async () => {
+  const { engine, queue } = start({ highWaterMark: 2, offline: "reject" });
+  const failure = new Error("The engine is down");
+  engine.failures = [failure];
+  let taken = 0;
+  function* items(): Generator<string> {
+    while (true) yield `${++taken}`;
+  }
+  const error = await assertRejects(() => queue.putMany(items()));
+  assertStrictEquals(error as unknown, failure);
+  assertEquals([taken, engine.kept.length, queue.waitingPuts], [3, 0, 0]);
+  await queue.close();
+});
+
+test("engines: a stream made after close() is closed, and so is one of deliveries", async () => {
+  const { queue } = start();
+  await using closing = queue;
+  await closing.close();
+  const writer = queue.producer().getWriter();
+  await assertRejects(() => writer.write("late"));
+  const { done } = await queue.readable.getReader().read();
+  assertEquals(done, true);
+  await queue.closed;
+});
+
+test("engines: a pipe of deliveries takes them as the sink asks for them", async () => {
+  const { engine, queue } = start();
+  await queue.putMany(["a", "b", "c"]);
+  const items: string[] = [];
+  const controller = new AbortController();
+  const piping = watched(
+    queue.readable.pipeThrough(new TransformStream()).pipeTo(
+      new WritableStream({
+        async write(delivery) {
+          items.push(delivery.item);
+          await delivery.ack();
+        },
+      }),
+      { signal: controller.signal },
+    ),
+  );
+  while (engine.acked.length < 3) await turn();
+  assertEquals(items, ["a", "b", "c"]);
+  await queue.close();
+  while (piping.state === "pending") await turn();
+  assertEquals(piping.state, "fulfilled");
+});
+
+test("engines: stats() tells what the engine says, what waits here, and what went wrong", async () => {
+  const { clock, engine, queue } = start({ overflow: "wait" });
+  await queue.putMany(["a", "b"]);
+  const delivery = await queue.receive();
+  engine.bound = 0;
+  const put = queue.put("c");
+  await turn();
+  assertEquals(await queue.stats(), {
+    name: "jobs",
+    backlog: 1,
+    inFlight: 1,
+    oldestAge: undefined,
+    deadLetters: 0,
+    waitingPuts: 1,
+    held: 1,
+    failure: undefined,
+  });
+  const failure = new Error("The engine is down");
+  engine.failures = [failure];
+  assertStrictEquals(
+    await assertRejects(() => queue.stats()) as unknown,
+    failure,
+  );
+  engine.bound = Infinity;
+  engine.changed();
+  await clock.pass(1_000);
+  await put;
+  await delivery.ack();
+  await queue.close();
+});
+
+test("engines: the signal of close() may abort later, or never", async () => {
+  for (const aborts of [true, false]) {
+    const { queue } = start();
+    await queue.put("a");
+    const delivery = await queue.receive();
+    const controller = new AbortController();
+    const closing = watched(queue.close({ signal: controller.signal }));
+    await turn();
+    assertEquals(closing.state, "pending");
+    if (aborts) {
+      controller.abort();
+      await turn();
+      assertEquals(await delivery.ack(), false);
+      assert(delivery.signal.aborted);
+    } else assertEquals(await delivery.ack(), true);
+    await queue.closed;
+  }
+});
+
+test("engines: a shorter time to hold an item ends sooner, for who looked at its signal before", async () => {
+  const { clock, queue } = start({ visibility: 10_000 });
+  await queue.put("a");
+  const delivery = await queue.receive();
+  assertEquals(delivery.signal.aborted, false);
+  await delivery.extend(1_000);
+  await clock.pass(1_000);
+  assertEquals(delivery.signal.aborted, true);
+  assertEquals(await delivery.extend(1_000), false);
+  await queue.close();
+});
+
+test("engines: an engine that fails while it is waited for to have room is asked again", async () => {
+  const { clock, engine, queue } = start();
+  engine.bound = 0;
+  const put = watched(queue.put("a"));
+  await turn();
+  // The wait ends, and the next words fail.
+  engine.failures = [new Error("down"), new Error("down")];
+  engine.bound = 1;
+  engine.changed();
+  await clock.pass(2_000);
+  assertEquals([put.state, engine.kept.length], ["fulfilled", 1]);
+  await queue.close();
+});
+
+test("engines: a key that is none is refused, and a name that is none", async () => {
+  const { queue } = start({ keyOf: () => 1 as unknown as string });
+  await assertRejects(
+    () => queue.put("a"),
+    TypeError,
+    "keyOf must return a string, received 1",
+  );
+  await queue.close();
+  const engine = new MemoryEngine(new SteppedClock());
+  assertThrows(
+    () => new EngineHandle("", engine.connect()),
+    TypeError,
+    "name must be a string that is not empty",
+  );
 });

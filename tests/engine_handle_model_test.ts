@@ -192,7 +192,7 @@ class Run {
     return watch;
   }
 
-  async step({ verb, handle: index, choice, flag }: Step): Promise<void> {
+  step({ verb, handle: index, choice, flag }: Step): Promise<void> | void {
     const handle = this.handles[index]!;
     const options = flag ? { signal: this.#controller.signal } : {};
     const delivery = this.held[choice % this.held.length];

@@ -203,23 +203,9 @@ export class Outbox<T> {
 
   async #run(): Promise<void> {
     while (this.#fill()) {
-      let answers: readonly Answer[];
-      try {
-        answers = await this.#link.attempt((driver) =>
-          // Given up while the link was opened.
-          this.#batch.length === 0 ? NOTHING : driver.send(this.#batch)
-        );
-      } catch (error) {
-        if (this.#options.offline === "reject") this.#refuseBatch(error);
-        else {
-          this.#dropGivenUp();
-          await this.#link.pause();
-        }
-        if (this.#link.signal.aborted) this.#refuseBatch(error);
-        this.#changed();
-        continue;
-      }
-      const isFull = this.#settle(answers);
+      const isFull = await this.#send();
+      // Who learns of a failure has nothing more to put.
+      await FULFILLED;
       this.#changed();
       if (isFull) await this.#waitForRoom();
       // Who has waited for room has more, which goes together.
@@ -227,6 +213,26 @@ export class Outbox<T> {
     }
     this.#running = false;
     this.#changed();
+  }
+
+  /** True when the engine is full. */
+  async #send(): Promise<boolean> {
+    let answers: readonly Answer[];
+    try {
+      answers = await this.#link.attempt((driver) =>
+        // Given up while the link was opened.
+        this.#batch.length === 0 ? NOTHING : driver.send(this.#batch)
+      );
+    } catch (error) {
+      if (this.#options.offline === "reject") this.#refuseBatch(error);
+      else {
+        this.#dropGivenUp();
+        await this.#link.pause();
+      }
+      if (this.#link.signal.aborted) this.#refuseBatch(error);
+      return false;
+    }
+    return this.#settle(answers);
   }
 
   /** Makes the next batch of what has to be sent again and the head of the line. */

@@ -77,7 +77,6 @@ export class Putting<T> {
       if (failure !== undefined) break;
     }
     await Promise.all(arriving);
-    if (failure !== undefined) throw failure.error;
   }
 
   producer(): WritableStream<T> {
