@@ -217,11 +217,13 @@ export class SharedRing {
 
   #mayStore(waits: boolean): boolean {
     const words = this.#words;
-    const state = Atomics.load(words, Word.STATE);
+    // Changed under this very lock.
+    const state = words[Word.STATE]!;
     if (state !== State.OPEN && !(waits && state !== State.ABORTED)) {
       return false;
     }
-    const reserved = Atomics.load(words, Word.RESERVED);
+    // A hint: that it is late does no harm.
+    const reserved = words[Word.RESERVED]!;
     return reserved === 0 || reserved === this.member.token ||
       this.#outlasts(reserved);
   }
@@ -243,19 +245,19 @@ export class SharedRing {
     const words = this.#words;
     const taken = Atomics.load(words, Word.TAKE + End.COUNT);
     const length = (words[Word.PUT + End.COUNT]! - taken) >>> 0;
-    const mark = Atomics.load(words, Word.HIGH_WATER_MARK);
-    const most = Math.min(count, Math.max(mark - length, 0));
-    const room = this.#room();
+    const most = words[Word.HIGH_WATER_MARK]! - length;
+    const head = Atomics.load(words, Word.TAKE + End.POSITION);
+    const position = words[Word.PUT + End.POSITION]!;
+    const room = this.#size - this.#distance(head, position);
     let stored = 0;
     let end = 0;
-    while (stored < most) {
+    while (stored < count && stored < most) {
       const next = end + wordsFor(records[end]!);
       if (next > room) break;
       end = next;
       stored++;
     }
     if (stored === 0) return 0;
-    const position = words[Word.PUT + End.POSITION]!;
     this.#copyIn(records, end, position);
     this.#publish(Word.PUT, this.#advance(position, end), stored);
     return stored;
@@ -267,10 +269,10 @@ export class SharedRing {
   take(into: Records, most: number): number {
     if (this.isEmpty) return 0;
     if (!this.#takeLock.acquire(false)) return BUSY;
-    let taken = 0;
-    if (Atomics.load(this.#words, Word.STATE) !== State.ABORTED) {
-      taken = this.#takeSome(into, most);
-    }
+    // Later than the abort, if that has let go of this lock before.
+    const taken = Atomics.load(this.#words, Word.STATE) === State.ABORTED
+      ? 0
+      : this.#takeSome(into, most);
     this.#leave(this.#takeLock);
     if (taken > 0) this.#gaveRoom();
     return taken;
@@ -461,7 +463,9 @@ export class SharedRing {
     words[end + End.NEXT_COUNT] = after;
     if ((after >>> 0) < (before >>> 0)) words[end + End.ROUNDS]!++;
     Atomics.store(words, end + End.COUNT, after);
-    Atomics.store(words, end + End.POSITION, position);
+    // What was taken out is given back with this; after the copy, and after the count.
+    if (end === Word.TAKE) Atomics.store(words, end + End.POSITION, position);
+    else words[end + End.POSITION] = position;
   }
 
   #leave(lock: ThreadLock): void {

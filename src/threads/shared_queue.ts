@@ -33,7 +33,13 @@ import {
   Taker,
 } from "../waiters.ts";
 import type { Deferred, Waiter, WaiterGroup } from "../waiters.ts";
-import { BytesCodec, checkBytesItem, checkCodec, json } from "./codec.ts";
+import {
+  BytesCodec,
+  checkBytesItem,
+  checkCodec,
+  json,
+  JsonCodec,
+} from "./codec.ts";
 import type { Codec } from "./codec.ts";
 import { listen, Watch } from "./ear.ts";
 import {
@@ -198,6 +204,8 @@ export class SharedQueue<T>
   readonly #name: string;
   readonly #codec: Codec<T>;
   readonly #isBytes: boolean;
+  /** The codec, if it can decode many records at once. */
+  readonly #json: JsonCodec<T> | undefined;
   readonly #onUndelivered: AttachOptions<T>["onUndelivered"];
   readonly #onAbandoned: AttachOptions<T>["onAbandoned"];
 
@@ -248,6 +256,7 @@ export class SharedQueue<T>
     const { codec = json<T>(), onUndelivered, onAbandoned } = options;
     this.#codec = checkCodec<T>(action, codec);
     this.#isBytes = codec instanceof BytesCodec;
+    this.#json = codec instanceof JsonCodec ? codec : undefined;
     if (onUndelivered !== undefined) {
       checkFunction(action, "onUndelivered", onUndelivered);
     }
@@ -1158,9 +1167,18 @@ export class SharedQueue<T>
     try {
       taken = this.#ring.take(records, most);
       if (taken === BUSY) this.#lookSoon();
-      for (; done < taken; done++) {
+      while (done < taken) {
+        const before = items.length;
+        const end = this.#json?.decodeRun(records, at, taken - done, items) ??
+          at;
+        done += items.length - before;
+        if (end > at) {
+          at = end;
+          continue;
+        }
         items.push(this.#codec.decode(records.payload(at)));
         at = records.after(at);
+        done++;
       }
     } finally {
       for (; done < taken; done++) {
