@@ -137,10 +137,11 @@ export class SharedRing {
     return total(this.memory, Member.WAITING_PUTS) === 0 && this.isEmpty;
   }
 
-  /** Whether a record of that many words would fit now. */
+  /** Whether a record of that many words would be let in now. */
   hasRoomFor(words: number): boolean {
     return this.#room() >= words &&
-      this.length < Atomics.load(this.#words, Word.HIGH_WATER_MARK);
+      this.length < Atomics.load(this.#words, Word.HIGH_WATER_MARK) &&
+      !this.#isReserved();
   }
 
   // -- Putting ----------------------------------------------------------------
@@ -222,10 +223,15 @@ export class SharedRing {
     if (state !== State.OPEN && !(waits && state !== State.ABORTED)) {
       return false;
     }
+    return !this.#isReserved();
+  }
+
+  /** Whether the next room is for another handle. */
+  #isReserved(): boolean {
     // A hint: that it is late does no harm.
-    const reserved = words[Word.RESERVED]!;
-    return reserved === 0 || reserved === this.member.token ||
-      this.#outlasts(reserved);
+    const reserved = this.#words[Word.RESERVED]!;
+    return reserved !== 0 && reserved !== this.member.token &&
+      !this.#outlasts(reserved);
   }
 
   /** Whether a reservation is so old that its owner may be dead; then it is lifted. */

@@ -370,16 +370,16 @@ export class SharedQueue<T>
   get ready(): Promise<void> {
     this.#observe();
     if (this.#ready !== undefined) return this.#ready.promise;
-    if (this.#failure === undefined) {
-      if (this.#state !== "open" || this.desiredSize! > 0) return FULFILLED;
-      this.#ready = deferred();
-      this.#askForRoom();
-    } else {
-      this.#ready = deferred();
-      this.#ready.reject(this.#failure.reason);
-    }
-    markHandled(this.#ready.promise);
-    return this.#ready.promise;
+    if (
+      this.#failure === undefined &&
+      (this.#state !== "open" || this.desiredSize! > 0)
+    ) return FULFILLED;
+    const ready = deferred<void>();
+    markHandled(ready.promise);
+    this.#ready = ready;
+    if (this.#failure !== undefined) ready.reject(this.#failure.reason);
+    else this.#askForRoom();
+    return ready.promise;
   }
 
   /**
