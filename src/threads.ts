@@ -5,3 +5,13 @@
  */
 
 export { type PortLike } from "./threads/endpoint.ts";
+export { bytes, type Codec, json } from "./threads/codec.ts";
+export { type SharedQueueHandle } from "./threads/layout.ts";
+export {
+  type AttachOptions,
+  SharedQueue,
+  type SharedQueueOptions,
+  type SharedQueueState,
+  type SharedQueueStats,
+  type SyncOptions,
+} from "./threads/shared_queue.ts";

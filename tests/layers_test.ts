@@ -77,6 +77,11 @@ const LAYERS: readonly string[][] = [
   ["src/engines/nats_queue.ts"],
   ["src/nats.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
+  ["src/threads/layout.ts", "src/threads/ear.ts"],
+  ["src/threads/record.ts", "src/threads/reason_text.ts"],
+  ["src/threads/lock.ts", "src/threads/members.ts", "src/threads/codec.ts"],
+  ["src/threads/ring.ts"],
+  ["src/threads/shared_queue.ts"],
   ["src/threads.ts"],
 ];
 
