@@ -60,6 +60,14 @@ const LAYERS: readonly string[][] = [
   ["src/engines/inbox.ts"],
   ["src/engines/engine_handle.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
+  ["src/threads/port_errors.ts", "src/threads/port_options.ts"],
+  ["src/threads/port_protocol.ts"],
+  [
+    "src/threads/port_arrivals.ts",
+    "src/threads/port_departures.ts",
+    "src/threads/port_session.ts",
+  ],
+  ["src/threads/port_queue.ts", "src/threads/serve.ts"],
   ["src/threads.ts"],
 ];
 
