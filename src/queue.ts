@@ -44,7 +44,13 @@ import {
   SignalGroups,
   signalOf,
 } from "./waiters.ts";
-import type { Deferred, Taker, WaiterGroup, WaitingLine } from "./waiters.ts";
+import type {
+  Deferred,
+  Taker,
+  Waiter,
+  WaiterGroup,
+  WaitingLine,
+} from "./waiters.ts";
 
 /** Options of {@linkcode Queue.put} and {@linkcode Queue.putMany}. */
 export interface PutOptions {
@@ -146,6 +152,13 @@ export let isAwaited: <T>(queue: Queue<T>) => boolean;
 
 /** Tells the follower when the queue takes nothing more, at once if it does not already; returns how to stop following. */
 export let follow: <T>(queue: Queue<T>, follower: QueueFollower) => () => void;
+
+/** As `receive`, for who has to know in the moment an item is lent; the waiter may be withdrawn. */
+export let receiveWith: <T>(
+  queue: Queue<T>,
+  lent: (delivery: Delivery<T>) => void,
+  none: (reason: unknown) => void,
+) => Waiter;
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
@@ -1546,6 +1559,12 @@ export class Queue<T>
     follow = (queue, follower) => {
       queue.#follow(follower);
       return () => void queue.#writables.delete(follower);
+    };
+    receiveWith = (queue, lent, none) => {
+      const leases = queue.#lending();
+      const receiver = new Receiver(leases, Infinity, lent, none);
+      leases.admit(receiver);
+      return receiver;
     };
     isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }

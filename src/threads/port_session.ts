@@ -6,9 +6,9 @@
  */
 
 import type { Delivery } from "../delivery.ts";
-import { endOf, follow, type Queue } from "../queue.ts";
+import { endOf, follow, type Queue, receiveWith } from "../queue.ts";
 import type { EndingView } from "../views/readable.ts";
-import { markHandled } from "../waiters.ts";
+import { markHandled, type Waiter } from "../waiters.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import { reportUndelivered } from "./port_errors.ts";
 import type { CheckedPortOptions } from "./port_options.ts";
@@ -37,7 +37,7 @@ export class PortSession<T> {
   /** Those of which the other side has not said that they were taken; oldest first. */
   #sent: Sent<T>[] = [];
   /** There while the connection stands in line for an item. */
-  #standing: AbortController | undefined = undefined;
+  #standing: Waiter | undefined = undefined;
 
   // Items that come in.
   /** Credits that are out. */
@@ -84,7 +84,8 @@ export class PortSession<T> {
     switch (frame[0]) {
       case "ask":
         this.#asked = frame[1];
-        return this.#lend();
+        if (this.#sentCount >= this.#asked) this.#leaveLine();
+        return this.#wire.touch();
       case "taken":
         return this.#taken(frame[1]);
       case "back":
@@ -119,8 +120,9 @@ export class PortSession<T> {
     }
   }
 
-  /** Says how many puts may come. */
+  /** Sends what may be sent, and says how many puts may come. */
   tend(): void {
+    this.#lend();
     if (this.#over || this.#queue.stats().state !== "open") return;
     const credits = this.#creditsToGive();
     if (credits > 0) {
@@ -138,7 +140,7 @@ export class PortSession<T> {
     this.#wire.unsendItems();
     this.#unfollow();
     endOf(this.#queue).unwatch(this.#view);
-    this.#standing?.abort();
+    this.#leaveLine();
     for (const controller of this.#inLine.values()) controller.abort();
     // The newest first, as each goes to the head of the queue.
     for (const sent of this.#sent.splice(0).reverse()) this.#giveBack(sent);
@@ -168,7 +170,7 @@ export class PortSession<T> {
     this.#sentCount--;
     sent!.delivery.ack();
     reportUndelivered(this.#options.onUndelivered, item, error);
-    this.#lend();
+    this.#wire.touch();
   }
 
   /** Nothing of the item will be left here once it is sent. */
@@ -179,32 +181,39 @@ export class PortSession<T> {
     if (sent !== undefined) sent.moved = true;
   }
 
+  /** Sends what may be sent, and stands in line for the rest. */
   #lend(): void {
-    while (this.#sentCount < this.#asked && !this.#over) {
+    while (this.#mayLend()) {
       const delivery = this.#queue.tryReceive();
       if (delivery === undefined) break;
       this.#send(delivery);
     }
-    if (this.#over) return;
-    if (this.#sentCount >= this.#asked) this.#standing?.abort();
-    else if (this.#standing === undefined) void this.#standInLine();
+    if (this.#mayLend()) this.#standInLine();
   }
 
-  async #standInLine(): Promise<void> {
-    const standing = this.#standing = new AbortController();
-    let delivery: Delivery<T>;
-    try {
-      delivery = await this.#queue.receive({ signal: standing.signal });
-    } catch {
+  #mayLend(): boolean {
+    return this.#sentCount < this.#asked && this.#standing === undefined &&
+      !this.#over;
+  }
+
+  #standInLine(): void {
+    let isServed = false;
+    const left = (): void => {
+      isServed = true;
       this.#standing = undefined;
-      // It was told to leave the line, and perhaps to come again before it had.
-      if (standing.signal.aborted) this.#lend();
-      return;
-    }
-    this.#standing = undefined;
-    if (this.#over || this.#sentCount >= this.#asked) delivery.nack();
-    else this.#send(delivery);
-    this.#lend();
+    };
+    const standing = receiveWith<T>(this.#queue, (delivery) => {
+      left();
+      this.#send(delivery);
+      this.#lend();
+    }, left);
+    // It may have been served, or the queue have ended, before it stood there.
+    if (!isServed) this.#standing = standing;
+  }
+
+  /** Or what is given back would come again. */
+  #leaveLine(): void {
+    this.#standing?.withdraw(undefined);
   }
 
   #send(delivery: Delivery<T>): void {
@@ -218,6 +227,7 @@ export class PortSession<T> {
   }
 
   #back(place: number, count: number, items: T[]): void {
+    this.#leaveLine();
     const sent = this.#sent.splice(place, count);
     this.#sentCount -= sent.length;
     for (let index = sent.length - 1; index >= 0; index--) {
@@ -228,13 +238,13 @@ export class PortSession<T> {
       }
       delivery.nack();
     }
-    this.#lend();
+    this.#wire.touch();
   }
 
   #lost(place: number): void {
     this.#sentCount--;
     this.#sent.splice(place, 1)[0]?.delivery.ack();
-    this.#lend();
+    this.#wire.touch();
   }
 
   #giveBack({ delivery, moved }: Sent<T>): void {
@@ -294,18 +304,21 @@ export class PortSession<T> {
     const controller = new AbortController();
     const { signal } = controller;
     this.#inLine.set(id, controller);
+    const settled = (): void => {
+      this.#inLine.delete(id);
+      this.#settling.delete(settling);
+    };
     const settling: Promise<void> = this.#queue.put(item, { signal }).then(
       () => {
+        settled();
         if (this.#isHeard) this.#wire.sendAccepted(id);
       },
       (reason) => {
+        settled();
         const refusal = signal.aborted ? undefined : packReason(reason);
         if (this.#isHeard) this.#wire.send(["refused", id, refusal]);
       },
-    ).then(() => {
-      this.#inLine.delete(id);
-      this.#settling.delete(settling);
-    });
+    );
     this.#settling.add(settling);
   }
 
