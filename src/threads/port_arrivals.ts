@@ -142,9 +142,12 @@ export class Arrivals<T> {
     this.#arrived += items.length;
     if (this.#over) return this.#giveBack(items);
     for (const item of items) this.#here.tryPut(item);
-    // Nobody has waited for them any more.
     const surplus = this.#here.length - this.#highWaterMark;
-    if (surplus > 0) this.#giveBackNewest(surplus);
+    if (surplus > 0) {
+      // Whoever waited for them has left, perhaps without a word: a native read that was given up.
+      this.#giveBackNewest(surplus);
+      this.#whenLeft();
+    }
     this.#wire.touch();
   }
 
