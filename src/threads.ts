@@ -15,3 +15,11 @@ export {
   type SharedQueueStats,
   type SyncOptions,
 } from "./threads/shared_queue.ts";
+export { PortClosedError } from "./threads/port_errors.ts";
+export type { PortOptions } from "./threads/port_options.ts";
+export {
+  connect,
+  PortQueue,
+  type PortQueueStats,
+} from "./threads/port_queue.ts";
+export { serve, type ServedQueue } from "./threads/serve.ts";

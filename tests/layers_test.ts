@@ -82,6 +82,14 @@ const LAYERS: readonly string[][] = [
   ["src/threads/lock.ts", "src/threads/members.ts", "src/threads/codec.ts"],
   ["src/threads/ring.ts"],
   ["src/threads/shared_queue.ts"],
+  ["src/threads/port_errors.ts", "src/threads/port_options.ts"],
+  ["src/threads/port_protocol.ts"],
+  [
+    "src/threads/port_arrivals.ts",
+    "src/threads/port_departures.ts",
+    "src/threads/port_session.ts",
+  ],
+  ["src/threads/port_queue.ts", "src/threads/serve.ts"],
   ["src/threads.ts"],
 ];
 
