@@ -55,6 +55,14 @@ const LAYERS: readonly string[][] = [
   ["mod.ts"],
   ["src/otel.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
+  [
+    "src/threads/claims.ts",
+    "src/threads/job.ts",
+    "src/threads/messages.ts",
+    "src/threads/thread.ts",
+  ],
+  ["src/threads/member.ts", "src/threads/work.ts"],
+  ["src/threads/worker_pool.ts"],
   ["src/threads.ts"],
 ];
 
