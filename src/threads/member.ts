@@ -10,7 +10,7 @@ import { packReason, unpackReason } from "./failure.ts";
 import type { Job } from "./job.ts";
 import { isReady, VERSION } from "./messages.ts";
 import type { Abort, Begin, FromWorker, SentTask } from "./messages.ts";
-import { startWorker } from "./thread.ts";
+import { makeChannel, startWorker } from "./thread.ts";
 import type { WorkerLike, WorkerSource } from "./thread.ts";
 
 /** How workers are started and filled. */
@@ -107,7 +107,9 @@ export class Member<T, R> {
 
   /** Whether so little is ahead of it that it should be sent more; not one by one. */
   get wantsMore(): boolean {
-    return this.state === "ready" && this.#jobs.length <= this.room >> 1;
+    const { concurrency } = this.#settings;
+    const most = concurrency + ((this.room - concurrency) >> 1);
+    return this.state === "ready" && this.#jobs.length <= most;
   }
 
   /** Whether tasks wait here for others. */
@@ -251,7 +253,7 @@ export class Member<T, R> {
         ),
       );
     }
-    const { port1, port2 } = new MessageChannel();
+    const { port1, port2 } = makeChannel();
     this.#port = new Endpoint(port1, {
       message: (data) => this.#heard(data as FromWorker),
       closed: () => this.#bury(new Error("The worker has ended")),

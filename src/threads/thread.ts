@@ -60,6 +60,12 @@ export function startWorker(source: WorkerSource, name: string): WorkerLike {
   );
 }
 
+/** A channel whose ports tell when the thread of the other has ended: those of Deno only do once Node's module was loaded. */
+export function makeChannel(): MessageChannel {
+  nodeThreads();
+  return new MessageChannel();
+}
+
 /** The other end of this worker, for messages to whoever started it. */
 export function parentOfThread(action: string): PortLike {
   const parentPort = nodeThreads()?.parentPort;
