@@ -610,8 +610,8 @@ test(
             controllers.push(controller);
             const { signal } = controller;
             const end = pool.run(order, { signal });
-          end.catch(() => {});
-          ends.push(end);
+            end.catch(() => {});
+            ends.push(end);
           }
           if (ending === "close") await pool.close();
           else pool.abort("over");
@@ -641,7 +641,7 @@ test(
   async () => {
     const told: unknown[] = [];
     const pool = new WorkerPool<number>(
-      () => startWorker("there_is_no_such_file"),
+      workerURL("there_is_no_such_file"),
       { size: 2, name: "broken", onUndelivered: (task) => told.push(task) },
     );
     const tasks = await Promise.allSettled([1, 2, 3].map((n) => pool.run(n)));
@@ -810,11 +810,10 @@ poolTest(
     const other = pool.run({ do: "wait", milliseconds: 50, value: "other" });
     const writer = pool.writable.getWriter();
     writer.closed.catch(() => {});
-    for (const order of [echo(1), { do: "throw", kind: "error" } as Order]) {
-      await writer.write(order);
-    }
     const reader = pool.readable.getReader();
+    await writer.write(echo(1));
     assertEquals(await reader.read(), { done: false, value: 1 });
+    await writer.write({ do: "throw", kind: "error" });
     await assertRejects(() => reader.read(), Error, "broken");
     assertEquals(await other, "other");
     await pool.closed;

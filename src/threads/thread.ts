@@ -68,12 +68,13 @@ export function makeChannel(): MessageChannel {
 
 /** The other end of this worker, for messages to whoever started it. */
 export function parentOfThread(action: string): PortLike {
-  const parentPort = nodeThreads()?.parentPort;
-  if (parentPort) return parentPort;
   const { WorkerGlobalScope } = scope;
   if (
     WorkerGlobalScope !== undefined && globalThis instanceof WorkerGlobalScope
   ) return globalThis as unknown as PortLike;
+  // Only now: in a worker of Deno, looking for it would be most of the start.
+  const parentPort = nodeThreads()?.parentPort;
+  if (parentPort) return parentPort;
   throw new TypeError(
     `Cannot ${action}: must be called in a worker, received the main thread`,
   );

@@ -4,10 +4,21 @@
  * @module
  */
 
-import process from "node:process";
 import { Worker as NodeWorker } from "node:worker_threads";
 import type { WorkerLike } from "../../src/threads.ts";
 import { runtime } from "./harness.ts";
+
+interface Bundler {
+  buildSync(options: object): { outputFiles: { text: string }[] };
+}
+
+/** A name in a variable: the other runtimes do not look for it. */
+const BUNDLER: string = "esbuild";
+const bundler: Bundler | undefined = runtime === "node"
+  ? await import(BUNDLER)
+  : undefined;
+
+const bundles: Map<string, URL> = new Map();
 
 /** The module of a worker. */
 export function workerURL(name: string): URL {
@@ -16,19 +27,10 @@ export function workerURL(name: string): URL {
 
 /** Starts such a worker. */
 export function startWorker(name: string): WorkerLike {
-  const url = workerURL(name);
-  if (runtime !== "node") return new Worker(url, { type: "module" });
-  // Newer ones read TypeScript by themselves, in half the time.
-  const readsTypeScript = Number(process.versions.node.split(".")[0]) >= 22;
-  if (readsTypeScript) {
-    return new NodeWorker(url, { execArgv: ["--no-warnings"] });
+  if (bundler === undefined) {
+    return new Worker(workerURL(name), { type: "module" });
   }
-  const script = `
-    import(${JSON.stringify(import.meta.resolve("tsx/esm/api"))})
-      .then(({ register }) => register())
-      .then(() => import(${JSON.stringify(url.href)}));
-  `;
-  return new NodeWorker(script, { eval: true, execArgv: ["--no-warnings"] });
+  return new NodeWorker(bundleOf(name), { execArgv: ["--no-warnings"] });
 }
 
 /** A source for pools, that keeps what it has started. */
@@ -45,4 +47,21 @@ export function workers(name: string): {
       return worker;
     },
   };
+}
+
+/** Node 20 reads no TypeScript, and the loader takes it a second for each worker. */
+function bundleOf(name: string): URL {
+  let url = bundles.get(name);
+  if (url === undefined) {
+    const { outputFiles: [file] } = bundler!.buildSync({
+      entryPoints: [workerURL(name).pathname],
+      bundle: true,
+      write: false,
+      format: "esm",
+      logLevel: "silent",
+    });
+    url = new URL(`data:text/javascript,${encodeURIComponent(file!.text)}`);
+    bundles.set(name, url);
+  }
+  return url;
 }
