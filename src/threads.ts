@@ -23,3 +23,23 @@ export {
   type PortQueueStats,
 } from "./threads/port_queue.ts";
 export { serve, type ServedQueue } from "./threads/serve.ts";
+export { WorkerCrashedError } from "./threads/job.ts";
+export type { WorkerLike, WorkerSource } from "./threads/thread.ts";
+export {
+  type ResultOf,
+  type Served,
+  type TaskOf,
+  Transferred,
+  transferred,
+  work,
+  type WorkContext,
+  type WorkHandler,
+} from "./threads/work.ts";
+export {
+  type PoolMapOptions,
+  type PoolStats,
+  type PoolWorkerStats,
+  type RunOptions,
+  WorkerPool,
+  type WorkerPoolOptions,
+} from "./threads/worker_pool.ts";

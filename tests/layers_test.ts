@@ -90,6 +90,14 @@ const LAYERS: readonly string[][] = [
     "src/threads/port_session.ts",
   ],
   ["src/threads/port_queue.ts", "src/threads/serve.ts"],
+  [
+    "src/threads/claims.ts",
+    "src/threads/job.ts",
+    "src/threads/messages.ts",
+    "src/threads/thread.ts",
+  ],
+  ["src/threads/member.ts", "src/threads/work.ts"],
+  ["src/threads/worker_pool.ts"],
   ["src/threads.ts"],
 ];
 
