@@ -96,7 +96,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
       (driver) => driver.extend(this.message, milliseconds),
       () => this.deadline,
     );
-    if (isOurs === true) this.deadline = asked + milliseconds;
+    if (isOurs === true) this.#moveDeadline(asked + milliseconds);
     else if (isOurs === false) this.lose();
     return isOurs === true && this.#held;
   }
@@ -141,7 +141,15 @@ export class Lent<T, M extends Message> implements Delivery<T> {
     this.#lender.link.clock.clearTimer(this.#timer);
   }
 
-  /** The deadline may have moved when the alarm rings. */
+  #moveDeadline(deadline: number): void {
+    const isEarlier = deadline < this.deadline;
+    this.deadline = deadline;
+    if (!isEarlier || this.#timer === undefined || !this.#held) return;
+    this.#lender.link.clock.clearTimer(this.#timer);
+    this.#watchDeadline();
+  }
+
+  /** The deadline may have moved on when the alarm rings. */
   #watchDeadline(): void {
     const { clock } = this.#lender.link;
     this.#timer = clock.setTimer(() => {

@@ -44,6 +44,7 @@ export class Link<D extends { open(): Promise<void> }> {
 
   /** One word; what it fails with is noted and thrown. Opens first what the failure before may have broken. */
   async attempt<R>(word: (driver: D) => Promise<R>): Promise<R> {
+    const failures = this.#failures;
     try {
       await (this.#opened ??= this.driver.open());
       const answer = await word(this.driver);
@@ -52,7 +53,7 @@ export class Link<D extends { open(): Promise<void> }> {
       return answer;
     } catch (error) {
       this.#opened = undefined;
-      if (!this.#over.signal.aborted) this.#note(error);
+      if (!this.#over.signal.aborted) this.#note(error, failures);
       throw error;
     }
   }
@@ -92,9 +93,10 @@ export class Link<D extends { open(): Promise<void> }> {
     this.#over.abort();
   }
 
-  #note(error: unknown): void {
+  /** Words that were under way together fail together: that is one failure, or the pauses would grow with the load. */
+  #note(error: unknown, failuresBefore: number): void {
     this.failure = { error };
-    this.#failures++;
+    this.#failures = failuresBefore + 1;
     try {
       this.#onError?.(error);
     } catch (thrown) {

@@ -26,12 +26,22 @@ export function startExample(
   cwd: string = ROOT,
   stdin: "ignore" | "pipe" = "ignore",
 ): ChildProcess {
+  return startScript(join("examples", name), args, cwd, stdin);
+}
+
+/** Starts a script of this project. */
+export function startScript(
+  path: string,
+  args: string[],
+  cwd: string = ROOT,
+  stdin: "ignore" | "pipe" = "ignore",
+): ChildProcess {
   const flags = {
     deno: () => ["run", "-A", "--quiet", "--no-check"],
     bun: () => [],
     node: () => ["--import", import.meta.resolve("tsx")],
   };
-  const file = join(ROOT, "examples", name);
+  const file = join(ROOT, path);
   return spawn(process.execPath, [...flags[runtime](), file, ...args], {
     cwd,
     stdio: [stdin, "pipe", "pipe"],

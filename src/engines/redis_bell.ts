@@ -1,0 +1,89 @@
+/**
+ * Waiting for something to happen in Redis, on a connection of its own, which
+ * is blocked meanwhile.
+ *
+ * @module
+ */
+
+import { type Deferred, deferred } from "../waiters.ts";
+import type { RedisConnection } from "./redis_client.ts";
+
+/** For how many milliseconds one call waits at most; so late is noticed what was not rung for. */
+export const PATIENCE = 5_000;
+
+/** A list in Redis with at most one element, which wakes the one who has waited longest. */
+export class RedisBell {
+  readonly #key: string;
+  readonly #connect: () => RedisConnection;
+  readonly #ring: (key: string) => Promise<unknown>;
+  readonly #waiting: Set<Deferred<void>> = new Set();
+  #connection: RedisConnection | undefined = undefined;
+  #listening: Promise<void> | undefined = undefined;
+  #closed = false;
+
+  constructor(
+    key: string,
+    connect: () => RedisConnection,
+    ring: (key: string) => Promise<unknown>,
+  ) {
+    this.#key = key;
+    this.#connect = connect;
+    this.#ring = ring;
+  }
+
+  /** Waits until it rings, or so many milliseconds, or the signal aborts. Rejects when Redis cannot be reached. */
+  async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#closed) return;
+    const waiter = deferred<void>();
+    const stop = (): void => waiter.resolve();
+    const timer = setTimeout(stop, milliseconds);
+    signal.addEventListener("abort", stop);
+    this.#waiting.add(waiter);
+    this.#listening ??= this.#listen();
+    try {
+      await waiter.promise;
+    } finally {
+      this.#waiting.delete(waiter);
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const waiter of this.#waiting) waiter.resolve();
+    if (this.#listening !== undefined) {
+      void this.#connection?.drop();
+      await this.#listening;
+      // It may have rung for this one in the last moment.
+      await this.#ring(this.#key);
+    }
+    await this.#connection?.drop();
+  }
+
+  /** Goes on when those who waited have left: Redis cannot be told to stop. */
+  async #listen(): Promise<void> {
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      this.#connection ??= this.#connect();
+      const seconds = String(PATIENCE / 1000);
+      const rung = await this.#connection
+        .call("BLPOP", [this.#key, seconds], 2 * PATIENCE);
+      // Somebody else may be waiting for what was meant for nobody here.
+      if (rung !== null && this.#waiting.size === 0) {
+        await this.#ring(this.#key);
+      }
+    } catch (error) {
+      failure = { error };
+      // Made anew: what it still waits for there would take a ring with it.
+      await this.#connection?.drop();
+      this.#connection = undefined;
+    }
+    this.#listening = undefined;
+    for (const waiter of this.#waiting) {
+      if (failure === undefined) waiter.resolve();
+      else waiter.reject(failure.error);
+    }
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,413 @@
+/**
+ * A queue in Redis: what is done with its scripts, and what is remembered here.
+ *
+ * @module
+ */
+
+import { type Deferred, deferred } from "../waiters.ts";
+import type {
+  Answer,
+  BurialReason,
+  Driver,
+  Measures,
+  Message,
+  Outgoing,
+} from "./driver.ts";
+import { PATIENCE, RedisBell } from "./redis_bell.ts";
+import {
+  type RedisArgument,
+  type RedisConnection,
+  RedisError,
+} from "./redis_client.ts";
+import {
+  BURY_SCRIPT,
+  LEND_SCRIPT,
+  MEASURE_SCRIPT,
+  OPEN_SCRIPT,
+  PUT_SCRIPT,
+  RING_SCRIPT,
+  SETTLE_SCRIPT,
+} from "./redis_scripts.ts";
+
+/** An entry of the stream, lent. */
+export interface RedisMessage extends Message {
+  /** The id of the entry. */
+  readonly id: string;
+  /** Until when it is lent, on the clock of Redis; what the lease is known by. */
+  lease: number;
+}
+
+/** What a driver is made of. All of it has been checked. */
+export interface RedisDriverOptions {
+  connection: RedisConnection;
+  name: string;
+  /** What the names of all keys begin with. */
+  prefix: string;
+  group: string;
+  consumer: string;
+  /** The most entries there may be. */
+  capacity: number;
+  /** The most dead letters that are kept. */
+  maxDeadLetters: number;
+  /** The most bytes of an item. */
+  maxPayload: number;
+}
+
+/** The keys of a queue. What is in braces is what a cluster places a key by: they are all in one place. */
+export interface RedisKeys {
+  readonly stream: string;
+  readonly due: string;
+  readonly bell: string;
+  readonly room: string;
+  readonly wanted: string;
+  readonly dead: string;
+  readonly put: string;
+}
+
+/** The consumer that entries belong to which nobody has. */
+export const NOBODY = "-";
+/** For how many milliseconds a repeated put is known as one. */
+const PUT_WINDOW = 600_000;
+/** For how many milliseconds an entry stays with whoever took it past us. */
+const STRAY_VISIBILITY = 30_000;
+/** Scripts pass the ids to one command, and Lua does not take more than some thousand arguments. */
+const MAX_BATCH = 1_000;
+/** The longest that anything is lent or delayed. */
+const MAX_MILLISECONDS = 10 * 365 * 86_400_000;
+/** The most characters of an error that a dead letter tells. */
+const MAX_WORDS = 2_000;
+
+/** An answer that waits to be told. */
+interface Saying {
+  readonly word: "ack" | "nack" | "release" | "extend";
+  readonly message: RedisMessage;
+  readonly number: number;
+  readonly told: Deferred<boolean>;
+}
+
+/** The {@linkcode Driver} of Redis. */
+export class RedisDriver implements Driver<RedisMessage> {
+  readonly maxBatch: number = MAX_BATCH;
+  readonly maxPayload: number;
+  readonly maxBatchBytes: number = 1_048_576;
+  readonly keys: RedisKeys;
+  readonly #options: RedisDriverOptions;
+  readonly #connection: RedisConnection;
+  readonly #bell: RedisBell;
+  readonly #room: RedisBell;
+  /** The digests of scripts that Redis has, or had. */
+  readonly #digests: Map<string, string> = new Map();
+  /** Numbers of puts, in ascending order, and those of which it is not known whether they arrived. */
+  #numbers = 0;
+  #unsure: Map<string, number> = new Map();
+  #sayings: Saying[] = [];
+  #isSaying = false;
+  #skew = 0;
+
+  constructor(options: RedisDriverOptions) {
+    const { connection, maxPayload } = options;
+    this.#options = options;
+    this.#connection = connection;
+    this.maxPayload = maxPayload;
+    this.keys = keysOf(options);
+    const connect = (): RedisConnection => connection.duplicate();
+    const ring = (key: string): Promise<unknown> =>
+      this.run(RING_SCRIPT, [key]);
+    this.#bell = new RedisBell(this.keys.bell, connect, ring);
+    this.#room = new RedisBell(this.keys.room, connect, ring);
+  }
+
+  get skew(): number {
+    return this.#skew;
+  }
+
+  async open(): Promise<void> {
+    const { stream, due } = this.keys;
+    const { group } = this.#options;
+    const visibility = String(STRAY_VISIBILITY);
+    await this.run(OPEN_SCRIPT, [stream, due], [group, visibility]);
+  }
+
+  async send(messages: readonly Outgoing[]): Promise<readonly Answer[]> {
+    const { stream, bell, put, wanted, room } = this.keys;
+    const { capacity } = this.#options;
+    const numbers = this.#numbersOf(messages);
+    const sizes: number[] = [];
+    const parts: Uint8Array[] = [];
+    messages.forEach(({ payload, key }, index) => {
+      parts.push(payload);
+      const keyBytes = key === undefined ? undefined : encoder.encode(key);
+      if (keyBytes !== undefined) parts.push(keyBytes);
+      const keySize = keyBytes?.byteLength ?? -1;
+      sizes.push(numbers[index]!, payload.byteLength, keySize);
+    });
+    let taken: number;
+    try {
+      taken = await this.run(PUT_SCRIPT, [stream, bell, put, wanted, room], [
+        String(capacity === Infinity ? -1 : capacity),
+        String(PUT_WINDOW),
+        JSON.stringify(sizes),
+        joined(parts),
+      ]) as number;
+    } catch (error) {
+      messages.forEach(({ id }, index) =>
+        this.#unsure.set(id, numbers[index]!)
+      );
+      throw error;
+    }
+    // Also those that are not among these: their numbers would be too low now.
+    this.#unsure.clear();
+    return messages.map((_, index) => index < taken ? "accepted" : "full");
+  }
+
+  room(signal: AbortSignal): Promise<void> {
+    return this.#room.wait(PATIENCE, signal);
+  }
+
+  async fetch(
+    max: number,
+    visibility: number,
+    signal: AbortSignal,
+  ): Promise<readonly RedisMessage[]> {
+    const { stream, due, bell } = this.keys;
+    const { group, consumer } = this.#options;
+    const [heads, bodies, lease, wait] = await this.#insisting(() =>
+      this.run(LEND_SCRIPT, [stream, due, bell], [
+        group,
+        consumer,
+        String(Math.min(max, MAX_BATCH)),
+        String(wholeMilliseconds(visibility)),
+        String(PATIENCE),
+      ])
+    ) as [Uint8Array, Uint8Array, number, number];
+    this.#skew = lease - wholeMilliseconds(visibility) - Date.now();
+    if (heads.byteLength > 0) return messagesOf(heads, bodies, lease);
+    // What comes then is fetched by the next call, whose time begins when it asks.
+    await this.#bell.wait(wait, signal);
+    return [];
+  }
+
+  ack(message: RedisMessage): Promise<boolean> {
+    return this.#say("ack", message, 0);
+  }
+
+  nack(message: RedisMessage, delay: number): Promise<boolean> {
+    return this.#say("nack", message, wholeMilliseconds(delay));
+  }
+
+  release(message: RedisMessage): Promise<boolean> {
+    return this.#say("release", message, message.attempt);
+  }
+
+  extend(message: RedisMessage, milliseconds: number): Promise<boolean> {
+    return this.#say("extend", message, wholeMilliseconds(milliseconds));
+  }
+
+  async bury(
+    message: RedisMessage,
+    reason: BurialReason,
+    error: unknown,
+  ): Promise<boolean> {
+    const { stream, due, dead, wanted, room } = this.keys;
+    const { group, maxDeadLetters } = this.#options;
+    const { id, lease, attempt } = message;
+    const buried = await this.run(
+      BURY_SCRIPT,
+      [stream, due, dead, wanted, room],
+      [
+        ...[group, id, String(lease)],
+        String(maxDeadLetters === Infinity ? -1 : maxDeadLetters),
+        ...["id", id, "attempt", String(attempt), "reason", reason],
+        ...(error === undefined ? [] : ["error", wordsOf(error)]),
+      ],
+    );
+    return buried === 1;
+  }
+
+  async measure(): Promise<Measures> {
+    const { stream, due, dead } = this.keys;
+    const { group } = this.#options;
+    const [length, lent, age, deadLetters] = await this.#insisting(() =>
+      this.run(MEASURE_SCRIPT, [stream, due, dead], [group, NOBODY])
+    ) as [number, number, number, number];
+    return {
+      backlog: length - lent,
+      inFlight: lent,
+      oldestAge: age < 0 ? undefined : age,
+      deadLetters,
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#bell.close(), this.#room.close()]);
+  }
+
+  /** Runs a script. Redis keeps scripts in its memory alone, so one that it has forgotten is sent again. */
+  async run(
+    script: string,
+    keys: readonly string[],
+    args: readonly RedisArgument[] = [],
+  ): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args];
+    let digest = this.#digests.get(script);
+    if (digest === undefined) {
+      digest = await digestOf(script);
+      this.#digests.set(script, digest);
+    }
+    try {
+      return await this.#connection.call("EVALSHA", [digest, ...rest]);
+    } catch (error) {
+      if (!says(error, "NOSCRIPT")) throw error;
+      return await this.#connection.call("EVAL", [script, ...rest]);
+    }
+  }
+
+  /** Others may have deleted the group, or a server come back without it. */
+  async #insisting(word: () => Promise<unknown>): Promise<unknown> {
+    try {
+      return await word();
+    } catch (error) {
+      if (!says(error, "NOGROUP")) throw error;
+      await this.open();
+      return await word();
+    }
+  }
+
+  /** One that may have arrived keeps its number, as long as it is in order. */
+  #numbersOf(messages: readonly Outgoing[]): number[] {
+    let previous = 0;
+    return messages.map(({ id }) => {
+      const known = this.#unsure.get(id);
+      previous = known !== undefined && known > previous
+        ? known
+        : ++this.#numbers;
+      return previous;
+    });
+  }
+
+  /** What is to be told while something is being told is told together. */
+  #say(
+    word: Saying["word"],
+    message: RedisMessage,
+    number: number,
+  ): Promise<boolean> {
+    const told = deferred<boolean>();
+    this.#sayings.push({ word, message, number, told });
+    if (!this.#isSaying) {
+      this.#isSaying = true;
+      queueMicrotask(() => void this.#sayAll());
+    }
+    return told.promise;
+  }
+
+  async #sayAll(): Promise<void> {
+    while (this.#sayings.length > 0) {
+      const batch = this.#sayings.splice(0, MAX_BATCH);
+      try {
+        const results = await this.#tell(batch);
+        batch.forEach(({ told }, index) => told.resolve(results[index]!));
+      } catch (error) {
+        for (const { told } of batch) told.reject(error);
+      }
+    }
+    this.#isSaying = false;
+  }
+
+  async #tell(batch: readonly Saying[]): Promise<boolean[]> {
+    const { stream, due, bell, wanted, room } = this.keys;
+    const answers = batch.flatMap(({ word, message, number }) => [
+      ...[word, message.id],
+      ...[message.lease, number],
+    ]);
+    const [results, now] = await this.run(
+      SETTLE_SCRIPT,
+      [stream, due, bell, wanted, room],
+      [this.#options.group, NOBODY, JSON.stringify(answers)],
+    ) as [Uint8Array, number];
+    return batch.map(({ word, message, number }, index) => {
+      const isOurs = results[index] === ONE;
+      if (isOurs && word === "extend") message.lease = now + number;
+      return isOurs;
+    });
+  }
+}
+
+const ONE = "1".charCodeAt(0);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+function keysOf({ prefix, name }: RedisDriverOptions): RedisKeys {
+  const base = `${prefix}:{${name}}`;
+  return {
+    stream: `${base}:stream`,
+    due: `${base}:due`,
+    bell: `${base}:bell`,
+    room: `${base}:room`,
+    wanted: `${base}:wanted`,
+    dead: `${base}:dead`,
+    put: `${base}:put:${crypto.randomUUID()}`,
+  };
+}
+
+/** The messages of what {@linkcode LEND_SCRIPT} returned. */
+function messagesOf(
+  heads: Uint8Array,
+  bodies: Uint8Array,
+  lease: number,
+): RedisMessage[] {
+  const words = decoder.decode(heads).split(" ");
+  const messages: RedisMessage[] = [];
+  let at = 0;
+  for (let word = 0; word < words.length; word += 4) {
+    const id = words[word]!;
+    const middle = at + Number(words[word + 2]);
+    const keySize = Number(words[word + 3]);
+    const end = middle + Math.max(keySize, 0);
+    messages.push({
+      id,
+      lease,
+      attempt: Number(words[word + 1]),
+      enqueuedAt: Number(id.slice(0, id.indexOf("-"))),
+      // A copy of its own: one may be kept, or sent away with its buffer.
+      payload: new Uint8Array(bodies.subarray(at, middle)),
+      key: keySize < 0
+        ? undefined
+        : decoder.decode(bodies.subarray(middle, end)),
+    });
+    at = end;
+  }
+  return messages;
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const length = parts.reduce((sum, part) => sum + part.byteLength, 0);
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+async function digestOf(script: string): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-1", encoder.encode(script));
+  return [...new Uint8Array(hash)]
+    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function says(error: unknown, word: string): boolean {
+  return error instanceof RedisError && error.message.includes(word);
+}
+
+function wholeMilliseconds(milliseconds: number): number {
+  return Math.ceil(Math.min(milliseconds, MAX_MILLISECONDS));
+}
+
+function wordsOf(error: unknown): string {
+  const words = error instanceof Error
+    ? `${error.name}: ${error.message}`
+    : String(error);
+  return words.slice(0, MAX_WORDS);
+}

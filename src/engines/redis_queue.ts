@@ -1,0 +1,122 @@
+/**
+ * A queue that Redis keeps.
+ *
+ * @module
+ */
+
+import { checkCount, checkLimit, checkOptions } from "../arguments.ts";
+import { received } from "../errors.ts";
+import { EngineHandle, type EngineHandleOptions } from "./engine_handle.ts";
+import { connectionOf, type RedisClient } from "./redis_client.ts";
+import { NOBODY, RedisDriver, type RedisMessage } from "./redis_driver.ts";
+
+/** Options of {@linkcode RedisQueue}. */
+export interface RedisQueueOptions<T> extends EngineHandleOptions<T> {
+  /** The most items there may be in Redis, those that are lent included; `Infinity` unless told. At that, `overflow` decides. All handles should say the same. */
+  capacity?: number | undefined;
+  /** The most dead letters that are kept, about; the oldest go first. `Infinity` unless told. */
+  maxDeadLetters?: number | undefined;
+  /** The most bytes of an encoded item; 16 MiB unless told. Redis takes up to 512 MB, and both sides hold some copies. */
+  maxPayload?: number | undefined;
+  /** What the names of all keys begin with; `"highwater"` unless told. */
+  prefix?: string | undefined;
+  /** The consumer group; `"highwater"` unless told. */
+  group?: string | undefined;
+  /** Whom `XPENDING` shows lent items under; `"worker"` unless told. Any number of handles may share it. */
+  consumer?: string | undefined;
+}
+
+const ACTION = "open a queue in Redis";
+
+/**
+ * A queue in Redis, as one process sees it: any number of processes put into it and
+ * take from it.
+ *
+ * - **At least once.** An item is there until it is acknowledged. Who crashes, or
+ *   holds it for longer than its visibility, has it delivered again to somebody; so
+ *   handlers must stand a repetition. What is given back keeps its attempts and the
+ *   time when it was put, and comes before what is new. Only the clock of Redis
+ *   counts; those of the processes may say what they like.
+ * - **Bounded.** At `capacity` a put waits until there is room, and streams with it,
+ *   or rejects, as `overflow` says. Nothing is ever trimmed.
+ * - **A put is repeated** until Redis answers, and Redis knows a repetition for ten
+ *   minutes: it does not make a second item.
+ * - **Dead letters** are entries of a stream beside the queue, with the reason.
+ * - **Waking** costs nothing while nothing happens: who waits is blocked in Redis on
+ *   a connection of its own, made from `client.duplicate()`, and an item wakes one.
+ *
+ * The client is that of `redis` (connected, with a listener for `"error"`) or of
+ * `ioredis`. It stays yours: closing the queue leaves it open. Redis 5 or later, or
+ * Valkey; `maxmemory-policy` should be `noeviction`, and what Redis has not written
+ * to its disk is gone with it, so see to `appendonly`.
+ *
+ * Throws a `TypeError` or `RangeError` that names the argument it cannot use.
+ *
+ * @example Jobs that another process does
+ * ```ts ignore
+ * import { createClient } from "redis";
+ * import { consume } from "@highwater/queue";
+ * import { RedisQueue } from "@highwater/queue/redis";
+ *
+ * const client = await createClient().on("error", console.error).connect();
+ * const jobs = new RedisQueue<{ page: string }>(client, "jobs", { capacity: 10_000 });
+ *
+ * await jobs.put({ page: "/" }); // here,
+ *
+ * await consume(jobs, ({ page }) => visit(page), { concurrency: 8 }); // and there
+ * ```
+ */
+export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
+  /** Opens the queue of that name, which is made when it is first used. */
+  constructor(
+    client: RedisClient,
+    name: string,
+    options: RedisQueueOptions<T> = {},
+  ) {
+    const connection = connectionOf(ACTION, client);
+    checkOptions(ACTION, options);
+    const {
+      capacity = Infinity,
+      maxDeadLetters = Infinity,
+      maxPayload = 16_777_216,
+      prefix = "highwater",
+      group = "highwater",
+      consumer = "worker",
+    } = options;
+    checkWord("name", name);
+    checkWord("prefix", prefix);
+    checkWord("group", group);
+    checkWord("consumer", consumer);
+    if (consumer === NOBODY) {
+      throw new RangeError(
+        `Cannot ${ACTION}: consumer must not be the one of what nobody has, received ${
+          received(consumer)
+        }`,
+      );
+    }
+    checkLimit(ACTION, "capacity", capacity, 1);
+    checkLimit(ACTION, "maxDeadLetters", maxDeadLetters, 1);
+    checkCount(ACTION, "maxPayload", maxPayload, 1);
+    const driver = new RedisDriver({
+      ...{ connection, name, prefix, group, consumer },
+      ...{ capacity, maxDeadLetters, maxPayload },
+    });
+    super(name, driver, options);
+  }
+}
+
+/** Braces would change where a cluster places the keys, and the rest shall be easy to type at a prompt. */
+function checkWord(what: string, value: unknown): void {
+  if (typeof value !== "string") {
+    throw new TypeError(
+      `Cannot ${ACTION}: ${what} must be a string, received ${received(value)}`,
+    );
+  }
+  if (!/^[\w.:/-]{1,128}$/.test(value)) {
+    throw new RangeError(
+      `Cannot ${ACTION}: ${what} must be 1 to 128 letters, digits or ".", ":", "/", "-", "_", received ${
+        received(value)
+      }`,
+    );
+  }
+}

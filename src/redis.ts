@@ -1,0 +1,26 @@
+/**
+ * Queues that Redis keeps, for any number of processes.
+ *
+ * @module
+ */
+
+export { RedisQueue, type RedisQueueOptions } from "./engines/redis_queue.ts";
+export {
+  type IORedisClient,
+  type NodeRedisClient,
+  type RedisArgument,
+  type RedisClient,
+  RedisError,
+} from "./engines/redis_client.ts";
+export {
+  type CloseOptions,
+  EngineHandle,
+  type EngineHandleOptions,
+} from "./engines/engine_handle.ts";
+export { bytes, type Codec, json } from "./engines/codec.ts";
+export type {
+  EnginePutOptions,
+  EngineQueue,
+  EngineStats,
+  ReceiveManyOptions,
+} from "./engines/engine_queue.ts";
