@@ -18,6 +18,8 @@ export {
   type EngineHandleOptions,
 } from "./engines/engine_handle.ts";
 export { bytes, type Codec, json } from "./engines/codec.ts";
+export type { Message } from "./engines/driver.ts";
+export type { RedisMessage } from "./engines/redis_driver.ts";
 export type {
   EnginePutOptions,
   EngineQueue,

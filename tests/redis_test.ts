@@ -27,13 +27,17 @@ import { noRedis, startRedis } from "./support/redis_server.ts";
 
 // The real clients are what we ask for, in types, too.
 type NodeRedis = ReturnType<typeof createClient>;
-type NodeRedis2 = ReturnType<typeof createClient<{}, {}, {}, 2, {}>>;
+type NodeRedis2 = ReturnType<typeof olderProtocol>;
 const accepted: [
   NodeRedis extends RedisClient ? true : false,
   NodeRedis2 extends RedisClient ? true : false,
   Redis extends RedisClient ? true : false,
   Date extends RedisClient ? true : false,
 ] = [true, true, true, false];
+
+function olderProtocol() {
+  return createClient({ RESP: 2, modules: {}, commandOptions: {} });
+}
 
 interface Place {
   readonly client: TestClient;

@@ -56,6 +56,7 @@ export interface CloseOptions {
 
 /** A queue on an engine, as one process sees it: an {@linkcode EngineQueue}. */
 export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
+  /** The name of the queue. */
   readonly name: string;
   readonly #link: Link<Driver<M>>;
   readonly #putting: Putting<T>;
@@ -66,6 +67,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   #closedResolve!: () => void;
   readonly #closed: Promise<void>;
 
+  /** Made by the queues of the engines, each with its driver. */
   constructor(
     name: string,
     driver: Driver<M>,
