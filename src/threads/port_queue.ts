@@ -33,7 +33,6 @@ import {
   type ServerFrame,
   VERSION,
   Wire,
-  type WireListener,
 } from "./port_protocol.ts";
 
 /** What {@linkcode PortQueue.stats} tells of this side: a frozen snapshot. */
