@@ -159,6 +159,8 @@ export class PortQueue<T>
   #connected = false;
   /** The queue has ended, and nothing more will come. */
   #ended = false;
+  /** It is about to say goodbye. */
+  #farewell = false;
   #leaving: Deferred<void> | undefined = undefined;
 
   /** Use {@linkcode connect}. */
@@ -591,6 +593,8 @@ export class PortQueue<T>
 
   /** The queue has ended, all is decided: the rest of the way is free. */
   #sayGoodbye(): void {
+    if (this.#farewell) return;
+    this.#farewell = true;
     queueMicrotask(() => {
       if (this.#wire.stopped) return;
       this.#wire.flush(true);
