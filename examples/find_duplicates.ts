@@ -20,11 +20,20 @@ import {
 import { dashboard } from "@highwater/queue/dashboard";
 import { SingleBar } from "cli-progress";
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { lstat, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import {
+  bytes,
+  type Found,
+  type Group,
+  grouped,
+  type Hashed,
+  hashFile,
+  printable,
+  walk,
+  wasted,
+} from "./duplicates.ts";
 import { type Loopback, serveOnLoopback } from "./loopback.ts";
 
 const HELP = `Usage: find_duplicates [options] [folder]
@@ -47,26 +56,11 @@ const ATTEMPTS = 3;
 /** What will be the same the next time. */
 const HOPELESS = ["EACCES", "EISDIR", "ENAMETOOLONG", "ENOENT", "EPERM"];
 
-interface Found {
-  path: string;
-  size: number;
-}
-
-interface Hashed extends Found {
-  hash: string;
-}
-
 /** A file that was given up. */
 interface Failed {
   path: string;
   attempts: number;
   error: string;
-}
-
-interface Group {
-  size: number;
-  hash: string;
-  paths: string[];
 }
 
 interface Settings {
@@ -106,7 +100,11 @@ bar.start(1, 0);
 let groups: Group[];
 let report: ConsumeReport;
 try {
-  [groups, report] = await Promise.all([collect(), hashFiles(), findFiles()]);
+  [groups, report] = await Promise.all([
+    grouped(results), // the reporter: the only reader of all results
+    hashFiles(),
+    findFiles(),
+  ]);
 } finally {
   bar.stop();
   process.off("SIGINT", interrupt);
@@ -141,7 +139,9 @@ async function lookedAt(): Promise<void> {
 async function findFiles(): Promise<void> {
   const { signal } = interruption;
   try {
-    for await (const file of walk(settings.folder)) {
+    for await (const file of walk(settings.folder, complain)) {
+      if (file.size < settings.minSize) continue;
+      counters.found++;
       await files.put(file, { signal });
     }
   } catch (error) {
@@ -150,31 +150,10 @@ async function findFiles(): Promise<void> {
   files.close(); // the hashers finish what is in the queue, then end
 }
 
-async function* walk(root: string): AsyncGenerator<Found> {
-  const folders = [root];
-  for (
-    let folder = folders.pop();
-    folder !== undefined;
-    folder = folders.pop()
-  ) {
-    const entries = await readdir(folder, { withFileTypes: true })
-      .catch(complain) ?? [];
-    for (const entry of entries) {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) folders.push(path);
-      if (!entry.isFile()) continue;
-      const size = (await lstat(path).catch(complain))?.size ?? -1;
-      if (size < settings.minSize) continue;
-      counters.found++;
-      yield { path, size };
-    }
-  }
-}
-
 /** The consumers: each file is hashed, or ends in `failed`. */
 async function hashFiles(): Promise<ConsumeReport> {
   try {
-    return await consume(files, hashFile, {
+    return await consume(files, hashOne, {
       concurrency: settings.concurrency,
       retry: { attempts: ATTEMPTS, delay: 20 },
       deadLetter: giveUp,
@@ -184,14 +163,15 @@ async function hashFiles(): Promise<ConsumeReport> {
   }
 }
 
-async function hashFile(
+async function hashOne(
   { path }: Found,
   { attempt }: { attempt: number },
 ): Promise<void> {
   failAsAsked(path, attempt);
   let hashed: Hashed;
   try {
-    hashed = await hash(path);
+    hashed = await hashFile(path, (length) => counters.bytes += length);
+    counters.hashed++;
   } catch (error) {
     const { code } = error as { code?: string };
     throw HOPELESS.includes(code ?? "") ? unrecoverable(error) : error;
@@ -214,37 +194,6 @@ function failAsAsked(path: string, attempt: number): void {
   if (attempt <= failures) {
     throw new Error(`failed as asked, attempt ${attempt}: ${path}`);
   }
-}
-
-async function hash(path: string): Promise<Hashed> {
-  const digest = createHash("sha256");
-  let size = 0;
-  for await (const chunk of createReadStream(path)) {
-    digest.update(chunk);
-    size += chunk.length;
-    counters.bytes += chunk.length;
-  }
-  counters.hashed++;
-  return { path, size, hash: digest.digest("hex") };
-}
-
-/** The reporter: the only reader of all results. */
-async function collect(): Promise<Group[]> {
-  const byHash = new Map<string, Group>();
-  for await (const { path, size, hash } of results) {
-    const group = byHash.get(hash);
-    if (group === undefined) byHash.set(hash, { size, hash, paths: [path] });
-    else group.paths.push(path);
-  }
-  const groups = [...byHash.values()].filter(({ paths }) => paths.length > 1);
-  for (const { paths } of groups) paths.sort();
-  return groups.sort((one, other) =>
-    wasted(other) - wasted(one) || (one.hash < other.hash ? -1 : 1)
-  );
-}
-
-function wasted({ size, paths }: Group): number {
-  return size * (paths.length - 1);
 }
 
 /** The live line: everything in it is a counter that exists anyway. */
@@ -295,21 +244,6 @@ function print(groups: Group[], { retried }: ConsumeReport): void {
       (retried + failed.length === 0
         ? ""
         : `; ${retried} retries, ${failed.length} given up`),
-  );
-}
-
-function bytes(count: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  for (; count >= 1000 && unit < units.length - 1; unit++) count /= 1000;
-  return `${count.toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
-}
-
-/** A file name may hold anything, and could otherwise steer the terminal. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
-    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
   );
 }
 
