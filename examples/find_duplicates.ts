@@ -15,16 +15,24 @@ import {
   type ConsumeReport,
   type DeadLetter,
   Queue,
-  unrecoverable,
 } from "@highwater/queue";
 import { dashboard } from "@highwater/queue/dashboard";
 import { SingleBar } from "cli-progress";
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { lstat, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import {
+  ATTEMPTS,
+  bytes,
+  duplicatesAmong,
+  type Found,
+  type Group,
+  type Hashed,
+  hashInto,
+  printable,
+  printGroups,
+  walk,
+} from "./duplicates.ts";
 import { type Loopback, serveOnLoopback } from "./loopback.ts";
 
 const HELP = `Usage: find_duplicates [options] [folder]
@@ -43,30 +51,11 @@ Links are not followed. Ctrl-C stops the walk and reports what was found.
                          work is done, unless there is --json
   --help                 this text`;
 
-const ATTEMPTS = 3;
-/** What will be the same the next time. */
-const HOPELESS = ["EACCES", "EISDIR", "ENAMETOOLONG", "ENOENT", "EPERM"];
-
-interface Found {
-  path: string;
-  size: number;
-}
-
-interface Hashed extends Found {
-  hash: string;
-}
-
 /** A file that was given up. */
 interface Failed {
   path: string;
   attempts: number;
   error: string;
-}
-
-interface Group {
-  size: number;
-  hash: string;
-  paths: string[];
 }
 
 interface Settings {
@@ -141,7 +130,9 @@ async function lookedAt(): Promise<void> {
 async function findFiles(): Promise<void> {
   const { signal } = interruption;
   try {
-    for await (const file of walk(settings.folder)) {
+    const { folder, minSize } = settings;
+    for await (const file of walk(folder, minSize, complain)) {
+      counters.found++;
       await files.put(file, { signal });
     }
   } catch (error) {
@@ -150,29 +141,18 @@ async function findFiles(): Promise<void> {
   files.close(); // the hashers finish what is in the queue, then end
 }
 
-async function* walk(root: string): AsyncGenerator<Found> {
-  const folders = [root];
-  for (
-    let folder = folders.pop();
-    folder !== undefined;
-    folder = folders.pop()
-  ) {
-    const entries = await readdir(folder, { withFileTypes: true })
-      .catch(complain) ?? [];
-    for (const entry of entries) {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) folders.push(path);
-      if (!entry.isFile()) continue;
-      const size = (await lstat(path).catch(complain))?.size ?? -1;
-      if (size < settings.minSize) continue;
-      counters.found++;
-      yield { path, size };
-    }
-  }
-}
-
 /** The consumers: each file is hashed, or ends in `failed`. */
 async function hashFiles(): Promise<ConsumeReport> {
+  const counted = {
+    async put(hashed: Hashed): Promise<void> {
+      counters.hashed++;
+      await results.put(hashed);
+    },
+  };
+  const hashFile = hashInto(counted, {
+    failRate: settings.failRate,
+    onBytes: (count) => counters.bytes += count,
+  });
   try {
     return await consume(files, hashFile, {
       concurrency: settings.concurrency,
@@ -184,67 +164,17 @@ async function hashFiles(): Promise<ConsumeReport> {
   }
 }
 
-async function hashFile(
-  { path }: Found,
-  { attempt }: { attempt: number },
-): Promise<void> {
-  failAsAsked(path, attempt);
-  let hashed: Hashed;
-  try {
-    hashed = await hash(path);
-  } catch (error) {
-    const { code } = error as { code?: string };
-    throw HOPELESS.includes(code ?? "") ? unrecoverable(error) : error;
-  }
-  await results.put(hashed);
-}
-
 function giveUp({ item, attempts, errors }: DeadLetter<Found>): void {
   const error = errors.last as Error;
   failed.push({ path: item.path, attempts, error: error.message });
   complain(error);
 }
 
-/** For --fail-rate: the same files each time, for one to three attempts. */
-function failAsAsked(path: string, attempt: number): void {
-  if (settings.failRate === 0) return;
-  const digest = createHash("sha256").update(path).digest();
-  const failures = 1 + digest.readUInt32LE(4) % ATTEMPTS;
-  if (digest.readUInt32LE(0) / 2 ** 32 >= settings.failRate) return;
-  if (attempt <= failures) {
-    throw new Error(`failed as asked, attempt ${attempt}: ${path}`);
-  }
-}
-
-async function hash(path: string): Promise<Hashed> {
-  const digest = createHash("sha256");
-  let size = 0;
-  for await (const chunk of createReadStream(path)) {
-    digest.update(chunk);
-    size += chunk.length;
-    counters.bytes += chunk.length;
-  }
-  counters.hashed++;
-  return { path, size, hash: digest.digest("hex") };
-}
-
 /** The reporter: the only reader of all results. */
 async function collect(): Promise<Group[]> {
-  const byHash = new Map<string, Group>();
-  for await (const { path, size, hash } of results) {
-    const group = byHash.get(hash);
-    if (group === undefined) byHash.set(hash, { size, hash, paths: [path] });
-    else group.paths.push(path);
-  }
-  const groups = [...byHash.values()].filter(({ paths }) => paths.length > 1);
-  for (const { paths } of groups) paths.sort();
-  return groups.sort((one, other) =>
-    wasted(other) - wasted(one) || (one.hash < other.hash ? -1 : 1)
-  );
-}
-
-function wasted({ size, paths }: Group): number {
-  return size * (paths.length - 1);
+  const hashed: Hashed[] = [];
+  for await (const result of results) hashed.push(result);
+  return duplicatesAmong(hashed);
 }
 
 /** The live line: everything in it is a counter that exists anyway. */
@@ -277,39 +207,14 @@ function printJSON(groups: Group[], { retried }: ConsumeReport): void {
 }
 
 function print(groups: Group[], { retried }: ConsumeReport): void {
-  let spare = 0;
-  let total = 0;
-  for (const group of groups) {
-    const { size, paths } = group;
-    spare += paths.length - 1;
-    total += wasted(group);
-    console.log(`${bytes(wasted(group))} wasted: ${paths.length} × ${size} B`);
-    for (const path of paths) console.log(`  ${printable(path)}`);
-  }
+  const summary = printGroups(groups);
   const { found, hashed, unreadable } = counters;
   console.log(
-    `${interruption.signal.aborted ? "Interrupted: " : ""}` +
-      `${spare} spare copies in ${groups.length} groups, ` +
-      `${bytes(total)} wasted; ${found} files found, ${hashed} hashed, ` +
-      `${unreadable} unreadable` +
+    `${interruption.signal.aborted ? "Interrupted: " : ""}${summary}; ` +
+      `${found} files found, ${hashed} hashed, ${unreadable} unreadable` +
       (retried + failed.length === 0
         ? ""
         : `; ${retried} retries, ${failed.length} given up`),
-  );
-}
-
-function bytes(count: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  for (; count >= 1000 && unit < units.length - 1; unit++) count /= 1000;
-  return `${count.toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
-}
-
-/** A file name may hold anything, and could otherwise steer the terminal. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
-    (character) => `\\u{${character.charCodeAt(0).toString(16)}}`,
   );
 }
 

@@ -17,14 +17,24 @@ const ESBUILD = fileURLToPath(
   new URL("../node_modules/esbuild/bin/esbuild", import.meta.url),
 );
 
+/** A batch before anything is done with it. */
+interface Begun {
+  queue: string;
+  /** The most of its messages. */
+  attempts: number;
+}
+
 /** The test's side of the Worker. */
 class Host {
   readonly asked: Asked[] = [];
   readonly letters: CloudflareDeadLetter[] = [];
   readonly reports: ConsumeReport[] = [];
+  /** Batches that are worked on. */
+  batches = 0;
   /** What becomes of an item: the words of a failure, or nothing. */
   decide: (asked: Asked) => string | void | Promise<string | void> = () => {};
-  begin: (message: { body: unknown; attempts: number }) => string = () => "";
+  /** Whether a batch kills the Worker, and how. */
+  begin: (batch: Begun) => string = () => "";
   send: (count: number) => Promise<void> | void = () => {};
   readonly #waiting: Set<() => void> = new Set();
 
@@ -36,9 +46,12 @@ class Host {
       answer = await this.decide(what as Asked) ?? "";
     } else if (path === "/letter") {
       this.letters.push(what as CloudflareDeadLetter);
-    } else if (path === "/report") this.reports.push(what as ConsumeReport);
-    else if (path === "/begin") {
-      answer = this.begin(what as { body: unknown; attempts: number });
+    } else if (path === "/begin") {
+      this.batches++;
+      answer = this.begin(what as Begun);
+    } else if (path === "/end") {
+      this.batches--;
+      this.reports.push(...what as ConsumeReport[]);
     } else await this.send(what as number);
     this.#changed();
     return answer;
@@ -140,6 +153,7 @@ function workerdTest(name: string, body: () => Promise<void>): void {
   test(`workerd: ${name}`, async () => {
     host = new Host();
     await body();
+    await host.until(() => host.batches === 0);
   }, {
     // One workerd for all.
     sanitize: false,
@@ -180,13 +194,17 @@ workerdTest(
       "failed",
       "Error: No luck",
     ]);
+    await host.until(() => host.batches === 0);
     const sum = (count: (report: ConsumeReport) => number): number =>
       host.reports.reduce((total, report) => total + count(report), 0);
-    await host.until(() => sum(({ deadLettered }) => deadLettered) === 1);
-    assertEquals([sum(({ processed }) => processed), sum((of) => of.retried)], [
-      2,
-      2,
-    ]);
+    assertEquals(
+      [
+        sum(({ processed }) => processed),
+        sum(({ retried }) => retried),
+        sum(({ deadLettered }) => deadLettered),
+      ],
+      [2, 2, 1],
+    );
   },
 );
 
@@ -272,12 +290,10 @@ workerdTest(
     host.decide = ({ item, attempt }) =>
       item === "slow" && attempt === 1 ? new Promise(() => {}) : undefined;
     await put("HASTY", ["slow", "quick"]);
-    await host.until(() => host.asked.length === 3);
-    assertEquals(host.asked.map(({ item, attempt }) => `${item} ${attempt}`), [
-      "slow 1",
-      "quick 1",
-      "slow 2",
-    ]);
+    await host.until(() => host.asked.length >= 3);
+    const attempts = host.asked.filter(({ item }) => item === "slow")
+      .map(({ attempt }) => attempt);
+    assertEquals(attempts, [1, 2]);
   },
 );
 
@@ -295,12 +311,14 @@ workerdTest(
       "c 2",
       "d 2",
     ]);
-    assertEquals(host.reports[0]!.stopped, true);
+    await host.until(() => host.batches === 0);
+    assertEquals(host.reports.map(({ stopped }) => stopped), [true, false]);
   },
 );
 
 workerdTest("what brings the Worker down is not tried for ever", async () => {
-  host.begin = ({ attempts }) => attempts < 3 ? "die" : "";
+  host.begin = ({ queue, attempts }) =>
+    queue === "poison" && attempts < 3 ? "Killed" : "";
   await put("POISON", ["bad"]);
   await host.until(() => host.letters.length === 1);
   assertEquals(host.asked, []);

@@ -71,6 +71,11 @@ const LAYERS: readonly string[][] = [
   ["src/engines/redis_driver.ts"],
   ["src/engines/redis_queue.ts"],
   ["src/redis.ts"],
+  ["src/engines/nats_client.ts"],
+  ["src/engines/nats_wire.ts", "src/engines/nats_orders.ts"],
+  ["src/engines/nats_driver.ts"],
+  ["src/engines/nats_queue.ts"],
+  ["src/nats.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
   ["src/threads.ts"],
 ];

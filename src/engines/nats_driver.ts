@@ -1,0 +1,820 @@
+/**
+ * A queue on NATS JetStream: a work-queue stream with durable pull consumers.
+ *
+ * @module
+ */
+
+import type { Clock } from "../clock.ts";
+import type {
+  Answer,
+  BurialReason,
+  Driver,
+  Measures,
+  Message,
+  Outgoing,
+} from "./driver.ts";
+import type { NatsClient, NatsIncoming } from "./nats_client.ts";
+import { Orders } from "./nats_orders.ts";
+import {
+  ApiError,
+  type ApiFault,
+  Wire,
+  type WireOptions,
+} from "./nats_wire.ts";
+
+/** A message that JetStream has lent. */
+export interface NatsMessage extends Message {
+  /** Where what becomes of it is told. */
+  readonly reply: string;
+  /** Its number in the stream. */
+  readonly sequence: number;
+  attempt: number;
+  /** How many of its deliveries nobody has looked at. */
+  releases: number;
+  /** Since when it is lent at least, and until when it is to be, on the clock of this process. */
+  renewedAt: number;
+  until: number;
+  /** Rings when it has to be renewed, or is to go back. */
+  timer: unknown;
+  isSettled: boolean;
+}
+
+/** What a driver is made of. */
+export interface NatsDriverOptions extends WireOptions {
+  /** The most messages that wait or are lent. */
+  readonly capacity: number;
+  /** The most bytes of them, as the server counts. */
+  readonly maxBytes: number;
+  /** The most dead letters; the oldest go first. */
+  readonly maxDeadLetters: number;
+  /** For how many milliseconds the server knows the id of a put. */
+  readonly dedupe: number;
+  /** On how many servers of a cluster it is kept. */
+  readonly replicas: number;
+  readonly storage: "file" | "memory";
+  /** In how many orders items are kept by key; undefined for as many as there are, 0 for one order of all. */
+  readonly partitions: number | undefined;
+  /** Whether items have keys. */
+  readonly isKeyed: boolean;
+  /** For how many milliseconds items are lent, unless told. */
+  readonly visibility: number;
+  /** What the subjects of JetStream begin with. */
+  readonly apiPrefix: string;
+}
+
+interface StreamInfo {
+  readonly config: {
+    readonly subjects: readonly string[];
+    readonly retention: string;
+    readonly discard: string;
+    readonly max_msgs: number;
+    readonly max_bytes: number;
+  };
+  readonly state: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly first_ts: string;
+  };
+}
+
+interface ConsumerInfo {
+  readonly created: string;
+  readonly name: string;
+  readonly config: { readonly ack_wait: number };
+  readonly num_pending: number;
+  readonly num_ack_pending: number;
+  readonly num_redelivered: number;
+}
+
+/** As many orders as a queue with keys has unless told. */
+const PARTITIONS = 16;
+/** Left of each message for its headers, and those of a dead letter. */
+const HEADERS = 4_096;
+const STREAM_NOT_FOUND = 10_059;
+const CONSUMER_NOT_FOUND = 10_014;
+const STORE_FAILED = 10_077;
+/** How long nobody tells of room that came about by other means than an acknowledgement. */
+const ROOM_CHECK = 1_000;
+/** Longer loans are kept by word of life. */
+const LONGEST_LOAN = 3_600_000;
+/** More than a hundred days, as nanoseconds that a number can hold. */
+const LONGEST_DELAY = 9_000_000_000;
+/** What the server stores with each message, subject and id included. */
+const STORED = 512;
+/** How long it is noted that nobody looked at a delivery: a week. */
+const RELEASES_KEPT = 604_800_000;
+const KEY = "Highwater-Key";
+/** The name of the consumer where there is one order of all. */
+const WORK = "work";
+
+const NAK = "-NAK";
+const ACK = "+ACK";
+const WORKING = "+WPI";
+const TERM = "+TERM";
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+export class NatsDriver implements Driver<NatsMessage> {
+  readonly maxBatch = 512;
+  readonly maxBatchBytes = 4_194_304;
+  skew = 0;
+  readonly #client: NatsClient;
+  readonly #name: string;
+  readonly #options: NatsDriverOptions;
+  readonly #clock: Clock;
+  readonly #wire: Wire;
+  #maxPayload = 1_048_576 - HEADERS;
+  #maxBytes: number;
+  /** The size of what did not fit in last. */
+  #refused = 0;
+  /** As the server has it: 0 for one order of all. */
+  #partitions = 0;
+  /** For how many milliseconds the server lends without further word. */
+  #ackWait: number;
+  #isSkewKnown = false;
+  /** What will not get better by itself. */
+  #misfit: TypeError | undefined = undefined;
+  /** Where items have keys. */
+  #orders: Orders<NatsMessage> | undefined = undefined;
+  /** Whether there is a place for the notes of releases. */
+  #releasesNoted: Promise<void> | undefined = undefined;
+  #releasing: { message: NatsMessage; go: () => void }[] = [];
+  /** Those with an alarm. */
+  readonly #kept: Set<NatsMessage> = new Set();
+
+  constructor(client: NatsClient, name: string, options: NatsDriverOptions) {
+    this.#client = client;
+    this.#name = name;
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#maxBytes = options.maxBytes;
+    this.#ackWait = options.visibility;
+    this.#wire = new Wire(client, options);
+  }
+
+  /** Less than the server takes, by what headers may need. */
+  get maxPayload(): number {
+    const { info } = this.#client.connection;
+    if (info) this.#maxPayload = info.max_payload - HEADERS;
+    return Math.max(1, Math.min(this.#maxPayload, this.#maxBytes - STORED));
+  }
+
+  async open(): Promise<void> {
+    this.#misfit = undefined;
+    try {
+      const stream = await this.#findOrMakeStream();
+      this.#partitions = this.#partitionsOf(stream);
+      const { max_bytes } = stream.config;
+      this.#maxBytes = max_bytes > 0 ? max_bytes : Infinity;
+      await this.#findOrMakeDeadStream();
+      const consumers = await Promise.all(
+        this.#consumers().map((consumer) => this.#findOrMakeConsumer(consumer)),
+      );
+      this.#ackWait = Math.min(
+        ...consumers.map(({ config }) => config.ack_wait / 1e6),
+      );
+      if (this.#partitions > 0) this.#orders ??= this.#makeOrders();
+      await this.#learnSkew();
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      // Puts are told, see send; to fetch fails, and is tried again.
+      this.#misfit = error;
+    }
+  }
+
+  async send(messages: readonly Outgoing[]): Promise<readonly Answer[]> {
+    // Somebody may have mended it.
+    if (this.#misfit !== undefined) await this.open();
+    const error = this.#misfit ?? (this.#wire.isClosed ? closedError() : null);
+    if (error !== null) return messages.map(() => ({ error }));
+    if (this.#partitions > 0) return await this.#sendInOrders(messages);
+    const subject = this.#itemSubject(undefined);
+    return await Promise.all(
+      messages.map((message) => this.#publish(subject, message)),
+    );
+  }
+
+  async room(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && await this.#isFull()) {
+      await this.#nextAcknowledgement(signal);
+    }
+  }
+
+  async fetch(
+    max: number,
+    visibility: number,
+    signal: AbortSignal,
+  ): Promise<readonly NatsMessage[]> {
+    if (this.#misfit !== undefined) throw this.#misfit;
+    if (this.#orders !== undefined) {
+      return await this.#orders.take(max, visibility, signal);
+    }
+    const found = await this.#pull(WORK, max, 0, visibility, signal);
+    if (found.length > 0 || signal.aborted) return found;
+    return await this.#pull(WORK, 1, waitOf(visibility), visibility, signal);
+  }
+
+  async ack(message: NatsMessage): Promise<boolean> {
+    return await this.#settle(message, ACK);
+  }
+
+  async nack(message: NatsMessage, delay: number): Promise<boolean> {
+    const word = delay === 0 ? NAK : `${NAK} ${
+      JSON.stringify({
+        delay: Math.round(Math.min(delay, LONGEST_DELAY) * 1e6),
+      })
+    }`;
+    return await this.#settle(message, word);
+  }
+
+  /** Does not count, as it is noted. What goes back in one turn goes in the order of the stream, as it will be delivered in the order it comes in. */
+  async release(message: NatsMessage): Promise<boolean> {
+    await new Promise<void>((resolve) => {
+      this.#releasing.push({ message, go: resolve });
+      if (this.#releasing.length === 1) {
+        queueMicrotask(() => this.#releaseAll());
+      }
+    });
+    if (!this.#holds(message)) return false;
+    try {
+      await this.#noteRelease(message);
+    } catch (error) {
+      this.#releasesNoted = undefined;
+      throw error;
+    }
+    return await this.#settle(message, NAK);
+  }
+
+  async extend(message: NatsMessage, milliseconds: number): Promise<boolean> {
+    if (!this.#holds(message)) return false;
+    const asked = this.#clock.now();
+    await this.#wire.request(message.reply, WORKING);
+    if (message.isSettled) return false;
+    message.renewedAt = asked;
+    message.until = asked + milliseconds;
+    this.#keep(message);
+    return true;
+  }
+
+  async bury(
+    message: NatsMessage,
+    reason: BurialReason,
+    error: unknown,
+  ): Promise<boolean> {
+    if (!this.#holds(message)) return false;
+    const headers = this.#wire.headers();
+    headers.set("Nats-Msg-Id", `${message.sequence}-${message.enqueuedAt}`);
+    headers.set("Highwater-Reason", reason);
+    headers.set("Highwater-Deliveries", String(message.attempt));
+    if (error !== undefined) headers.set("Highwater-Error", wordsOf(error));
+    if (message.key !== undefined) {
+      headers.set(KEY, encodeURIComponent(message.key));
+    }
+    const answer = await this.#wire.request(
+      this.#deadSubject,
+      message.payload,
+      headers,
+    );
+    const fault = faultOf(answer);
+    if (fault !== undefined) throw new ApiError("keep a dead letter", fault);
+    return await this.#settle(message, TERM);
+  }
+
+  async measure(): Promise<Measures> {
+    const [stream, dead, ...consumers] = await Promise.all([
+      this.#streamInfo(this.#name),
+      this.#streamInfo(this.#deadStream),
+      ...this.#consumers().map((consumer) => this.#consumerInfo(consumer)),
+    ]);
+    const inFlight = consumers.reduce(
+      (sum, { num_ack_pending }) => sum + num_ack_pending,
+      0,
+    );
+    const { messages, first_ts } = stream.state;
+    return {
+      backlog: Math.max(0, messages - inFlight),
+      inFlight,
+      oldestAge: messages === 0
+        ? undefined
+        : Math.max(0, Date.now() + this.skew - Date.parse(first_ts)),
+      deadLetters: dead.state.messages,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#orders?.close();
+    for (const message of this.#kept) {
+      this.#clock.clearTimer(message.timer);
+    }
+    this.#kept.clear();
+    this.#wire.close();
+  }
+
+  // -- What is on the server ------------------------------------------------------
+
+  get #deadStream(): string {
+    return `${this.#name}+dead`;
+  }
+
+  get #deadSubject(): string {
+    return `${this.#name}.dead`;
+  }
+
+  get #releaseStream(): string {
+    return `${this.#name}+released`;
+  }
+
+  #releaseSubject(sequence: number | "*"): string {
+    return `${this.#name}.released.${sequence}`;
+  }
+
+  #itemSubject(key: string | undefined): string {
+    if (this.#partitions === 0) return `${this.#name}.item`;
+    const partition = hashOf(key ?? "") % this.#partitions;
+    return `${this.#name}.of${this.#partitions}.${partition}`;
+  }
+
+  /** The names of the consumers. */
+  #consumers(): string[] {
+    if (this.#partitions === 0) return [WORK];
+    return Array.from({ length: this.#partitions }, (_, index) => `${index}`);
+  }
+
+  async #findOrMakeStream(): Promise<StreamInfo> {
+    try {
+      return await this.#streamInfo(this.#name);
+    } catch (error) {
+      if (!isFault(error, STREAM_NOT_FOUND)) throw error;
+    }
+    const { partitions, isKeyed, capacity, maxBytes, dedupe } = this.#options;
+    const orders = partitions ?? (isKeyed ? PARTITIONS : 0);
+    await this.#makeStream(this.#name, {
+      subjects: [
+        orders === 0 ? `${this.#name}.item` : `${this.#name}.of${orders}.*`,
+      ],
+      retention: "workqueue",
+      discard: "new",
+      max_msgs: boundOf(capacity),
+      max_bytes: boundOf(maxBytes),
+      duplicate_window: dedupe * 1e6,
+    });
+    return await this.#streamInfo(this.#name);
+  }
+
+  async #findOrMakeDeadStream(): Promise<void> {
+    try {
+      await this.#streamInfo(this.#deadStream);
+    } catch (error) {
+      if (!isFault(error, STREAM_NOT_FOUND)) throw error;
+      await this.#makeStream(this.#deadStream, {
+        subjects: [this.#deadSubject],
+        retention: "limits",
+        discard: "old",
+        max_msgs: boundOf(this.#options.maxDeadLetters),
+      });
+    }
+  }
+
+  /** Somebody else may make it at the same time, and a little differently. */
+  async #makeStream(name: string, config: object): Promise<void> {
+    const { storage, replicas } = this.#options;
+    try {
+      await this.#api(`make the stream "${name}"`, `STREAM.CREATE.${name}`, {
+        name,
+        storage,
+        num_replicas: replicas,
+        ...config,
+      });
+    } catch (error) {
+      if (!isFault(error, 10_058)) throw error;
+    }
+  }
+
+  async #findOrMakeConsumer(consumer: string): Promise<ConsumerInfo> {
+    try {
+      return await this.#consumerInfo(consumer);
+    } catch (error) {
+      if (!isFault(error, CONSUMER_NOT_FOUND)) throw error;
+    }
+    return await this.#api<ConsumerInfo>(
+      `make a consumer of "${this.#name}"`,
+      `CONSUMER.DURABLE.CREATE.${this.#name}.${consumer}`,
+      {
+        stream_name: this.#name,
+        config: {
+          durable_name: consumer,
+          ack_policy: "explicit",
+          ack_wait: Math.round(
+            Math.min(this.#options.visibility, LONGEST_LOAN) * 1e6,
+          ),
+          deliver_policy: "all",
+          replay_policy: "instant",
+          // How often is too often is counted by whoever receives.
+          max_deliver: -1,
+          max_waiting: 2_048,
+          ...this.#partitions === 0 ? { max_ack_pending: -1 } : {
+            // The next of an order is lent once the one before it is done.
+            max_ack_pending: 1,
+            filter_subject: `${this.#name}.of${this.#partitions}.${consumer}`,
+          },
+        },
+      },
+    );
+  }
+
+  /** Throws a TypeError for a stream that will not do. */
+  #partitionsOf({ config }: StreamInfo): number {
+    const { retention, discard, max_msgs, max_bytes, subjects } = config;
+    const action = `open the queue "${this.#name}" on NATS`;
+    if (retention !== "workqueue") {
+      throw new TypeError(
+        `Cannot ${action}: its stream must have the retention "workqueue", received ${
+          JSON.stringify(retention)
+        }`,
+      );
+    }
+    if (discard === "old" && (max_msgs > 0 || max_bytes > 0)) {
+      throw new TypeError(
+        `Cannot ${action}: its stream must discard what is new, as it has a bound, received "old"`,
+      );
+    }
+    const [subject = ""] = subjects;
+    const found = subject === `${this.#name}.item`
+      ? 0
+      : Number(/\.of([0-9]+)\.\*$/.exec(subject)?.[1] ?? NaN);
+    if (Number.isNaN(found)) {
+      throw new TypeError(
+        `Cannot ${action}: its stream must have the subject "${this.#name}.item", received ${
+          JSON.stringify(subject)
+        }`,
+      );
+    }
+    const { partitions, isKeyed } = this.#options;
+    const wanted = partitions ?? (isKeyed && found === 0 ? PARTITIONS : found);
+    if (wanted === found) return found;
+    throw new TypeError(
+      `Cannot ${action}: partitions must be as many as the stream was made with, which are ${found}, received ${wanted}`,
+    );
+  }
+
+  /** Newer servers tell their time with all they tell; others when they make something. */
+  async #learnSkew(): Promise<void> {
+    if (this.#isSkewKnown) return;
+    const before = Date.now();
+    const { created } = await this.#api<ConsumerInfo>(
+      "ask for the time",
+      `CONSUMER.CREATE.${this.#deadStream}`,
+      {
+        stream_name: this.#deadStream,
+        config: {
+          ack_policy: "none",
+          deliver_policy: "new",
+          inactive_threshold: 1e9,
+          mem_storage: true,
+        },
+      },
+    );
+    this.skew = Date.parse(created) - (before + Date.now()) / 2;
+    this.#isSkewKnown = true;
+  }
+
+  #streamInfo(stream: string): Promise<StreamInfo> {
+    return this.#api(`look at the stream "${stream}"`, `STREAM.INFO.${stream}`);
+  }
+
+  #consumerInfo(consumer: string): Promise<ConsumerInfo> {
+    return this.#api(
+      `look at a consumer of "${this.#name}"`,
+      `CONSUMER.INFO.${this.#name}.${consumer}`,
+    );
+  }
+
+  #api<R>(action: string, subject: string, body?: unknown): Promise<R> {
+    return this.#wire.api(
+      action,
+      `${this.#options.apiPrefix}.${subject}`,
+      body,
+    );
+  }
+
+  // -- Putting --------------------------------------------------------------------
+
+  /** Those of one order one after the other, so that none arrives without those before it. */
+  async #sendInOrders(messages: readonly Outgoing[]): Promise<Answer[]> {
+    const last: Map<string, Promise<Answer>> = new Map();
+    return await Promise.all(messages.map((message) => {
+      const subject = this.#itemSubject(message.key);
+      const before = last.get(subject);
+      const answer = before === undefined
+        ? this.#publish(subject, message)
+        : this.#publishAfter(before, subject, message);
+      last.set(subject, answer);
+      return answer;
+    }));
+  }
+
+  async #publishAfter(
+    before: Promise<Answer>,
+    subject: string,
+    message: Outgoing,
+  ): Promise<Answer> {
+    return await before === "full" ? "full" : this.#publish(subject, message);
+  }
+
+  async #publish(subject: string, message: Outgoing): Promise<Answer> {
+    const { byteLength } = message.payload;
+    if (byteLength > this.maxPayload) {
+      return { error: sizeError(byteLength, this.maxPayload) };
+    }
+    const headers = this.#wire.headers();
+    headers.set("Nats-Msg-Id", message.id);
+    if (this.#partitions > 0) {
+      const key = encodeURIComponent(message.key ?? "");
+      if (key.length > 1_024) return { error: keyError(key.length) };
+      headers.set(KEY, key);
+    }
+    const fault = faultOf(
+      await this.#wire.request(subject, message.payload, headers),
+    );
+    if (fault === undefined) return "accepted";
+    if (isBound(fault)) {
+      this.#refused = byteLength + STORED;
+      return "full";
+    }
+    const error = new ApiError("put", fault);
+    if (fault.code === 400) return { error };
+    throw error;
+  }
+
+  async #isFull(): Promise<boolean> {
+    const { config, state } = await this.#streamInfo(this.#name);
+    const { max_msgs, max_bytes } = config;
+    return (max_msgs > 0 && state.messages >= max_msgs) ||
+      (max_bytes > 0 && state.bytes + this.#refused > max_bytes);
+  }
+
+  /** Whoever acknowledges makes room, and can be heard by all. */
+  async #nextAcknowledgement(signal: AbortSignal): Promise<void> {
+    let wake!: () => void;
+    const woken = new Promise<void>((resolve) => wake = resolve);
+    const subscription = this.#wire.listenOnce(
+      `$JS.ACK.${this.#name}.>`,
+      wake,
+    );
+    const timer = this.#clock.setTimer(wake, ROOM_CHECK);
+    signal.addEventListener("abort", wake);
+    await woken;
+    this.#clock.clearTimer(timer);
+    signal.removeEventListener("abort", wake);
+    if (!this.#wire.isClosed) subscription.unsubscribe();
+  }
+
+  // -- Lending --------------------------------------------------------------------
+
+  async #pull(
+    consumer: string,
+    batch: number,
+    wait: number,
+    visibility: number,
+    signal: AbortSignal,
+  ): Promise<NatsMessage[]> {
+    const asked = this.#clock.now();
+    const subject =
+      `${this.#options.apiPrefix}.CONSUMER.MSG.NEXT.${this.#name}.${consumer}`;
+    const incoming = await this.#wire.pull({ subject, batch, wait, signal });
+    const messages = incoming.map((message) =>
+      this.#lent(message, asked, visibility)
+    );
+    await this.#forgetReleases(messages);
+    if (visibility !== this.#ackWait) {
+      for (const message of messages) this.#keep(message);
+    }
+    return messages;
+  }
+
+  #makeOrders(): Orders<NatsMessage> {
+    return new Orders({
+      clock: this.#clock,
+      names: this.#consumers(),
+      free: () => this.#freeOrders(),
+      pull: (name, visibility, signal) =>
+        this.#pull(name, 1, waitOf(visibility), visibility, signal),
+      release: (message) => this.release(message),
+    });
+  }
+
+  /** One that was delivered before may be free as well; the server does not tell. */
+  async #freeOrders(): Promise<string[]> {
+    const { consumers } = await this.#api<{ consumers: ConsumerInfo[] | null }>(
+      `look at the consumers of "${this.#name}"`,
+      `CONSUMER.LIST.${this.#name}`,
+    );
+    return (consumers ?? [])
+      .filter(({ num_pending, num_ack_pending, num_redelivered }) =>
+        (num_pending > 0 && num_ack_pending === 0) || num_redelivered > 0
+      )
+      .map(({ name }) => name);
+  }
+
+  /** What nobody has looked at does not count as a delivery. */
+  async #forgetReleases(messages: readonly NatsMessage[]): Promise<void> {
+    const again = messages.filter(({ attempt }) => attempt > 1);
+    await Promise.all(again.map(async (message) => {
+      message.releases = await this.#releasesOf(message);
+      message.attempt = Math.max(1, message.attempt - message.releases);
+    }));
+  }
+
+  async #releasesOf({ sequence }: NatsMessage): Promise<number> {
+    try {
+      const { message } = await this.#api<{ message: { data: string } }>(
+        "look at what went back unseen",
+        `STREAM.MSG.GET.${this.#releaseStream}`,
+        { last_by_subj: this.#releaseSubject(sequence) },
+      );
+      return Number(atob(message.data));
+    } catch {
+      // Nothing of it is noted, or the word failed: then the message is here all the same.
+      return 0;
+    }
+  }
+
+  async #noteRelease(message: NatsMessage): Promise<void> {
+    await (this.#releasesNoted ??= this.#makeStream(this.#releaseStream, {
+      subjects: [this.#releaseSubject("*")],
+      retention: "limits",
+      max_msgs_per_subject: 1,
+      max_age: RELEASES_KEPT * 1e6,
+    }));
+    const fault = faultOf(
+      await this.#wire.request(
+        this.#releaseSubject(message.sequence),
+        String(message.releases + 1),
+      ),
+    );
+    if (fault !== undefined) throw new ApiError("note a release", fault);
+  }
+
+  #lent(
+    message: NatsIncoming,
+    asked: number,
+    visibility: number,
+  ): NatsMessage {
+    const reply = message.reply!;
+    const { deliveries, sequence, timestamp } = tokensOf(reply);
+    const key = this.#partitions === 0 ? undefined : message.headers?.get(KEY);
+    return {
+      // A copy, as it may be a view of all that came with it.
+      payload: new Uint8Array(message.data),
+      attempt: deliveries,
+      releases: 0,
+      enqueuedAt: timestamp / 1e6,
+      key: key === undefined ? undefined : decodeURIComponent(key),
+      reply,
+      sequence,
+      renewedAt: asked,
+      until: asked + visibility,
+      timer: undefined,
+      isSettled: false,
+    };
+  }
+
+  /** The server answers for all it hears; only the time tells whether the message is still ours. */
+  #holds(message: NatsMessage): boolean {
+    const now = this.#clock.now();
+    return !this.#wire.isClosed && now < message.until &&
+      now < message.renewedAt + this.#ackWait;
+  }
+
+  async #settle(message: NatsMessage, word: string): Promise<boolean> {
+    message.isSettled = true;
+    this.#leave(message);
+    if (!this.#holds(message)) return false;
+    await this.#wire.request(message.reply, word);
+    return true;
+  }
+
+  #releaseAll(): void {
+    const releasing = this.#releasing;
+    this.#releasing = [];
+    releasing.sort((a, b) => a.message.sequence - b.message.sequence);
+    for (const { go } of releasing) go();
+  }
+
+  // -- Times other than the server's ------------------------------------------------
+
+  /** The server lends for one time for all. Who has longer is kept by word of life; who has less is given back when it is over. */
+  #keep(message: NatsMessage): void {
+    this.#leave(message);
+    const now = this.#clock.now();
+    const end = message.renewedAt + this.#ackWait;
+    if (message.isSettled || now >= end) return;
+    this.#kept.add(message);
+    const isLast = message.until <= end;
+    const at = isLast ? message.until : message.renewedAt + this.#ackWait / 2;
+    message.timer = this.#clock.setTimer(
+      () => void (isLast ? this.#giveBack(message) : this.#renew(message)),
+      Math.max(at - now, isLast ? 0 : this.#ackWait / 16),
+    );
+  }
+
+  async #renew(message: NatsMessage): Promise<void> {
+    const asked = this.#clock.now();
+    try {
+      await this.#wire.request(message.reply, WORKING);
+      message.renewedAt = asked;
+    } catch {
+      // It is tried again, as long as it may help.
+    }
+    if (this.#kept.has(message)) this.#keep(message);
+  }
+
+  async #giveBack(message: NatsMessage): Promise<void> {
+    this.#leave(message);
+    try {
+      await this.#wire.request(message.reply, NAK);
+    } catch {
+      // The server will do it later.
+    }
+  }
+
+  #leave(message: NatsMessage): void {
+    this.#clock.clearTimer(message.timer);
+    this.#kept.delete(message);
+  }
+}
+
+/** From `$JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<…>.<timestamp>.<pending>`, or the longer form of newer servers. */
+function tokensOf(
+  reply: string,
+): { deliveries: number; sequence: number; timestamp: number } {
+  const tokens = reply.split(".");
+  const first = tokens.length >= 11 ? 6 : 4;
+  return {
+    deliveries: Number(tokens[first]),
+    sequence: Number(tokens[first + 1]),
+    timestamp: Number(tokens[first + 3]),
+  };
+}
+
+/** How long the server waits for a message: long for few questions, and so that most of the time it is lent for is left. */
+function waitOf(visibility: number): number {
+  return Math.round(Math.min(Math.max(visibility / 4, 250), 30_000));
+}
+
+/** What an acknowledgement of a put says against it. */
+function faultOf({ data }: NatsIncoming): ApiFault | undefined {
+  const text = decoder.decode(data);
+  if (!text.includes('"error"')) return undefined;
+  return (JSON.parse(text) as { error?: ApiFault }).error;
+}
+
+/** As the server words it. */
+function boundOf(most: number): number {
+  return most === Infinity ? -1 : most;
+}
+
+function isFault(error: unknown, code: number): boolean {
+  return error instanceof ApiError && error.fault.err_code === code;
+}
+
+function isBound({ err_code, description }: ApiFault): boolean {
+  return err_code === STORE_FAILED && description.startsWith("maximum");
+}
+
+/** FNV-1a: the same for all processes, whatever they run on. */
+function hashOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of encoder.encode(key)) {
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
+  return hash >>> 0;
+}
+
+/** As a header can hold it. */
+function wordsOf(error: unknown): string {
+  const words = error instanceof Error
+    ? `${error.name}: ${error.message}`
+    : String(error);
+  return words.replace(/\p{C}+/gu, " ").slice(0, 900);
+}
+
+/** As the handle words it, for a bound that it did not know of. */
+function sizeError(length: number, most: number): RangeError {
+  return new RangeError(
+    `Cannot put: the encoded item must be at most ${most} bytes, received ${length}`,
+  );
+}
+
+function keyError(length: number): RangeError {
+  return new RangeError(
+    `Cannot put: the key must be at most 1024 bytes, URI-encoded, received ${length}`,
+  );
+}
+
+function closedError(): Error {
+  return new Error(
+    "Cannot put: the connection to NATS must be open, received one that is closed",
+  );
+}

@@ -1,0 +1,26 @@
+/**
+ * Queues that NATS JetStream keeps, for any number of processes.
+ *
+ * @module
+ */
+
+export { bytes, type Codec, json } from "./engines/codec.ts";
+export type {
+  CloseOptions,
+  EngineHandleOptions,
+} from "./engines/engine_handle.ts";
+export { EngineHandle } from "./engines/engine_handle.ts";
+export type {
+  EnginePutOptions,
+  EngineQueue,
+  EngineStats,
+  ReceiveManyOptions,
+} from "./engines/engine_queue.ts";
+export type {
+  NatsClient,
+  NatsConnection,
+  NatsHeaders,
+  NatsIncoming,
+  NatsSubscription,
+} from "./engines/nats_client.ts";
+export { NatsQueue, type NatsQueueOptions } from "./engines/nats_queue.ts";
