@@ -1,5 +1,6 @@
 /**
- * `deno task bench:engines [--quick] [--rounds=3] [part of a name ...]`: the queues on
+ * `deno task bench:engines [--quick] [--rounds=3] [--only=part of a title] [part of a
+ * name ...]`: the queues on
  * engines beside others on the same server and beside the clients by hand.
  *
  * A server of its own on loopback, without persistence. Each contender is measured
@@ -42,7 +43,7 @@ const contenders = REDIS_CONTENDERS.filter(({ name }) =>
   parts.length === 0 || parts.some((part) => name.includes(part))
 );
 
-const SETTINGS: Setting[] = [
+const ALL: Setting[] = [
   ...[1, 2, 4].flatMap((processes) =>
     [100, 10_000].map((bytes) => ({
       title: `${processes} process${processes > 1 ? "es" : ""}, ${bytes} B`,
@@ -58,6 +59,9 @@ const SETTINGS: Setting[] = [
     ...{ processes: 2, bytes, batch: 1, rate: 500 },
   })),
 ];
+
+const only = words.find((word) => word.startsWith("--only="))?.slice(7) ?? "";
+const SETTINGS = ALL.filter(({ title }) => title.includes(only));
 
 if (noRedis !== undefined) {
   console.error(noRedis);
