@@ -394,8 +394,7 @@ function messagesOf(
       lease,
       attempt: Number(words[word + 1]),
       enqueuedAt: Number(id.slice(0, id.indexOf("-"))),
-      // A copy of its own: one may be kept, or sent away with its buffer.
-      payload: new Uint8Array(bytes.subarray(first, first + size)),
+      payload: new Uint8Array(bytes.buffer, bytes.byteOffset + first, size),
       key: keySize < 0
         ? undefined
         : decoder.decode(bytes.subarray(first + size, first + whole)),

@@ -61,12 +61,14 @@ function highwater(kind: string): Contender[] {
     },
     async consume(url, batch, handler) {
       const { client, [Symbol.asyncDispose]: end } = await connect(url);
+      // By hand the next batch is begun before the last one is acknowledged, too.
+      const unanswered = batch === 1 ? 1 : 2 * batch;
       const queue = new RedisQueue<string>(client, QUEUE, {
-        prefetch: batch === 1 ? 0 : batch,
+        prefetch: batch === 1 ? 0 : unanswered,
       });
       const ending = new AbortController();
       const consuming = consume(queue, handler, {
-        concurrency: batch,
+        concurrency: unanswered,
         signal: ending.signal,
       });
       return {
