@@ -207,7 +207,7 @@ testOnNats(
   "a full queue makes a put wait, or reject with the item",
   async ({ open }) => {
     const jobs = open({ capacity: 2 });
-    const strict = open({ overflow: "reject" });
+    const strict = open({ capacity: 2, overflow: "reject" });
     await jobs.putMany(["a", "b"]);
     const error = await assertRejects(() => strict.put("c"), QueueFullError);
     assertEquals((error as QueueFullError).item, "c");

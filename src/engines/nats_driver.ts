@@ -99,8 +99,8 @@ const ROOM_CHECK = 1_000;
 const LONGEST_LOAN = 3_600_000;
 /** More than a hundred days, as nanoseconds that a number can hold. */
 const LONGEST_DELAY = 9_000_000_000;
-/** What the server stores with each message, subject and id included. */
-const STORED = 512;
+/** About what the server stores with each message, subject and id included. */
+const STORED = 160;
 /** How long it is noted that nobody looked at a delivery: a week. */
 const RELEASES_KEPT = 604_800_000;
 const KEY = "Highwater-Key";
@@ -128,9 +128,6 @@ export class NatsDriver implements Driver<NatsMessage> {
   readonly #clock: Clock;
   readonly #wire: Wire;
   #maxPayload = 1_048_576 - HEADERS;
-  #maxBytes: number;
-  /** The size of what did not fit in last. */
-  #refused = 0;
   /** As the server has it: 0 for one order of all. */
   #partitions = 0;
   /** For how many milliseconds the server lends without further word. */
@@ -155,7 +152,6 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#name = name;
     this.#options = options;
     this.#clock = options.clock;
-    this.#maxBytes = options.maxBytes;
     this.#ackWait = options.visibility;
     this.#wire = new Wire(client, options);
   }
@@ -164,7 +160,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   get maxPayload(): number {
     const { info } = this.#client.connection;
     if (info) this.#maxPayload = info.max_payload - HEADERS;
-    return Math.max(1, Math.min(this.#maxPayload, this.#maxBytes - STORED));
+    return Math.max(1, this.#maxPayload);
   }
 
   async open(): Promise<void> {
@@ -177,8 +173,6 @@ export class NatsDriver implements Driver<NatsMessage> {
         this.#orders = undefined;
         this.#partitions = partitions;
       }
-      const { max_bytes } = stream.config;
-      this.#maxBytes = max_bytes > 0 ? max_bytes : Infinity;
       await this.#findOrMakeDeadStream();
       const consumers = await Promise.all(
         this.#consumers().map((consumer) => this.#findOrMakeConsumer(consumer)),
@@ -200,11 +194,11 @@ export class NatsDriver implements Driver<NatsMessage> {
     if (this.#misfit !== undefined) await this.open();
     const error = this.#misfit ?? (this.#wire.isClosed ? closedError() : null);
     if (error !== null) return messages.map(() => ({ error }));
-    if (this.#partitions > 0) return await this.#sendInOrders(messages);
-    const subject = this.#itemSubject(undefined);
-    return await Promise.all(
-      messages.map((message) => this.#publish(subject, message)),
-    );
+    const fitting = messages.slice(0, await this.#countFitting(messages));
+    const answers = this.#partitions > 0
+      ? await this.#sendInOrders(fitting)
+      : await this.#sendAll(fitting);
+    return messages.map((_, index) => answers[index] ?? "full");
   }
 
   async room(signal: AbortSignal): Promise<void> {
@@ -298,22 +292,17 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async measure(): Promise<Measures> {
-    const [stream, dead, ...consumers] = await Promise.all([
+    const [stream, dead, { backlog, inFlight }] = await Promise.all([
       this.#streamInfo(this.#name),
       this.#streamInfo(this.#deadStream),
-      ...this.#consumers().map((consumer) => this.#consumerInfo(consumer)),
+      this.#counts(),
     ]);
-    const inFlight = consumers.reduce(
-      (sum, { num_ack_pending }) => sum + num_ack_pending,
-      0,
-    );
-    const { messages, first_ts } = stream.state;
     return {
-      backlog: Math.max(0, messages - inFlight),
+      backlog,
       inFlight,
-      oldestAge: messages === 0
+      oldestAge: backlog + inFlight === 0
         ? undefined
-        : Math.max(0, Date.now() + this.skew - Date.parse(first_ts)),
+        : Math.max(0, this.#serverNow() - Date.parse(stream.state.first_ts)),
       deadLetters: dead.state.messages,
     };
   }
@@ -363,16 +352,16 @@ export class NatsDriver implements Driver<NatsMessage> {
     } catch (error) {
       if (!isFault(error, STREAM_NOT_FOUND)) throw error;
     }
-    const { partitions, isKeyed, capacity, maxBytes, dedupe } = this.#options;
+    const { partitions, isKeyed, dedupe } = this.#options;
     const orders = partitions ?? (isKeyed ? PARTITIONS : 0);
     await this.#makeStream(this.#name, {
       subjects: [
         orders === 0 ? `${this.#name}.item` : `${this.#name}.of${orders}.*`,
       ],
       retention: "workqueue",
+      // Without a bound: a server before 2.10.6 that crashed enforces it on what is
+      // there already, see nats-server #4775. Puts are held up by who puts.
       discard: "new",
-      max_msgs: boundOf(capacity),
-      max_bytes: boundOf(maxBytes),
       duplicate_window: dedupe * 1e6,
     });
     return await this.#streamInfo(this.#name);
@@ -495,6 +484,31 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#isSkewKnown = true;
   }
 
+  #serverNow(): number {
+    return Date.now() + this.skew;
+  }
+
+  /** As the consumers have it: a server before 2.10 that crashed may have messages again that are done. */
+  async #counts(): Promise<{ backlog: number; inFlight: number }> {
+    const consumers = this.#partitions === 0
+      ? [await this.#consumerInfo(WORK)]
+      : await this.#consumerList();
+    const counts = { backlog: 0, inFlight: 0 };
+    for (const { num_pending, num_ack_pending } of consumers) {
+      counts.backlog += num_pending;
+      counts.inFlight += num_ack_pending;
+    }
+    return counts;
+  }
+
+  async #consumerList(): Promise<ConsumerInfo[]> {
+    const { consumers } = await this.#api<{ consumers: ConsumerInfo[] | null }>(
+      `look at the consumers of "${this.#name}"`,
+      `CONSUMER.LIST.${this.#name}`,
+    );
+    return consumers ?? [];
+  }
+
   #streamInfo(stream: string): Promise<StreamInfo> {
     return this.#api(`look at the stream "${stream}"`, `STREAM.INFO.${stream}`);
   }
@@ -515,6 +529,13 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   // -- Putting --------------------------------------------------------------------
+
+  async #sendAll(messages: readonly Outgoing[]): Promise<Answer[]> {
+    const subject = this.#itemSubject(undefined);
+    return await Promise.all(
+      messages.map((message) => this.#publish(subject, message)),
+    );
+  }
 
   /** Those of one order one after the other, so that none arrives without those before it. */
   async #sendInOrders(messages: readonly Outgoing[]): Promise<Answer[]> {
@@ -539,10 +560,6 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async #publish(subject: string, message: Outgoing): Promise<Answer> {
-    const { byteLength } = message.payload;
-    if (byteLength > this.maxPayload) {
-      return { error: sizeError(byteLength, this.maxPayload) };
-    }
     const headers = this.#wire.headers();
     headers.set("Nats-Msg-Id", message.id);
     if (this.#partitions > 0) {
@@ -554,20 +571,47 @@ export class NatsDriver implements Driver<NatsMessage> {
       await this.#wire.request(subject, message.payload, headers),
     );
     if (fault === undefined) return "accepted";
-    if (isBound(fault)) {
-      this.#refused = byteLength + STORED;
-      return "full";
-    }
+    if (isBound(fault)) return "full";
     const error = new ApiError("put", fault);
     if (fault.code === 400) return { error };
     throw error;
   }
 
+  /** How many there is room for. Others may put at the same time. */
+  async #countFitting(messages: readonly Outgoing[]): Promise<number> {
+    if (!this.#isBounded) return messages.length;
+    const room = await this.#measureRoom();
+    const most = Math.min(messages.length, room.messages);
+    let count = 0;
+    for (; count < most && room.bytes > 0; count++) {
+      room.bytes -= messages[count]!.payload.byteLength + STORED;
+    }
+    return count;
+  }
+
+  get #isBounded(): boolean {
+    const { capacity, maxBytes } = this.#options;
+    return capacity !== Infinity || maxBytes !== Infinity;
+  }
+
+  async #measureRoom(): Promise<{ messages: number; bytes: number }> {
+    const { capacity, maxBytes } = this.#options;
+    const [{ backlog, inFlight }, bytes] = await Promise.all([
+      this.#counts(),
+      maxBytes === Infinity
+        ? 0
+        : this.#streamInfo(this.#name).then(({ state }) => state.bytes),
+    ]);
+    return { messages: capacity - backlog - inFlight, bytes: maxBytes - bytes };
+  }
+
   async #isFull(): Promise<boolean> {
+    const room = await this.#measureRoom();
+    if (room.messages <= 0 || room.bytes <= 0) return true;
+    // Somebody may have given the stream a bound of its own.
     const { config, state } = await this.#streamInfo(this.#name);
-    const { max_msgs, max_bytes } = config;
-    return (max_msgs > 0 && state.messages >= max_msgs) ||
-      (max_bytes > 0 && state.bytes + this.#refused > max_bytes);
+    return state.messages >= mostOf(config.max_msgs) ||
+      state.bytes >= mostOf(config.max_bytes);
   }
 
   /** Whoever acknowledges makes room, and can be heard by all. */
@@ -623,11 +667,7 @@ export class NatsDriver implements Driver<NatsMessage> {
 
   /** One that was delivered before may be free as well; the server does not tell. */
   async #freeOrders(): Promise<string[]> {
-    const { consumers } = await this.#api<{ consumers: ConsumerInfo[] | null }>(
-      `look at the consumers of "${this.#name}"`,
-      `CONSUMER.LIST.${this.#name}`,
-    );
-    return (consumers ?? [])
+    return (await this.#consumerList())
       .filter(({ num_pending, num_ack_pending, num_redelivered }) =>
         (num_pending > 0 && num_ack_pending === 0) || num_redelivered > 0
       )
@@ -804,6 +844,10 @@ function boundOf(most: number): number {
   return most === Infinity ? -1 : most;
 }
 
+function mostOf(bound: number): number {
+  return bound > 0 ? bound : Infinity;
+}
+
 function isFault(error: unknown, code: number): boolean {
   return error instanceof ApiError && error.fault.err_code === code;
 }
@@ -827,13 +871,6 @@ function wordsOf(error: unknown): string {
     ? `${error.name}: ${error.message}`
     : String(error);
   return words.replace(/\p{C}+/gu, " ").slice(0, 900);
-}
-
-/** As the handle words it, for a bound that it did not know of. */
-function sizeError(length: number, most: number): RangeError {
-  return new RangeError(
-    `Cannot put: the encoded item must be at most ${most} bytes, received ${length}`,
-  );
 }
 
 function keyError(length: number): RangeError {
