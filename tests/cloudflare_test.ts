@@ -18,6 +18,7 @@ import {
   type QueueHandlerOptions,
 } from "../src/cloudflare.ts";
 import type { ConsumeContext, ConsumeReport } from "../mod.ts";
+import { BatchSource } from "../src/engines/cloudflare_batch.ts";
 import { answers, FakeBinding, FakeMessage } from "./support/cloudflare.ts";
 import { test } from "./support/harness.ts";
 import { parameters, turn } from "./support/properties.ts";
@@ -217,16 +218,17 @@ test("CloudflareQueue: streams wait while as many puts as highWaterMark have no 
   const ready = watched(writer.ready);
   await turn();
   assertEquals([writer.desiredSize, third.state, ready.state], [
-    0,
+    -1,
     "pending",
     "pending",
   ]);
   await pass();
-  assertEquals([third.state, ready.state], ["fulfilled", "fulfilled"]);
+  assertEquals([third.state, ready.state], ["fulfilled", "pending"]);
   const closed = watched(writer.close());
+  await turn();
+  assertEquals([closed.state, binding.bodies], ["pending", [1]]);
   await pass();
-  assertEquals([closed.state, binding.bodies], ["pending", [1, 2]]);
-  await pass();
+  assertEquals(ready.state, "fulfilled");
   assertEquals([closed.state, binding.bodies], ["fulfilled", [1, 2, 3]]);
 });
 
@@ -309,6 +311,22 @@ test("CloudflareQueue: the signal of close() gives up what has no answer", async
   assertEquals([binding.bodies, clock.pending], [[], 0]);
 });
 
+test("CloudflareQueue: the signal of close() may abort later, or not at all", async () => {
+  for (const aborts of [true, false]) {
+    const { binding, queue } = open<number>();
+    const pass = gate(binding);
+    const put = watched(queue.put(1));
+    const controller = new AbortController();
+    const closing = watched(queue.close({ signal: controller.signal }));
+    await turn();
+    assertEquals([put.state, closing.state], ["pending", "pending"]);
+    if (aborts) controller.abort();
+    else await pass();
+    await queue.closed;
+    assertEquals(put.state, aborts ? "rejected" : "fulfilled");
+  }
+});
+
 test("CloudflareQueue: await using sends all", async () => {
   const binding = new FakeBinding();
   let put: Promise<void>;
@@ -344,6 +362,30 @@ test("CloudflareQueue: what cannot be used is named", () => {
       error.message.includes(`Cannot open a queue of Cloudflare: ${name}`),
     );
   }
+});
+
+test("BatchSource: its deliveries are held until they are answered for, and go back with their block", async () => {
+  const messages = [new FakeMessage("a"), new FakeMessage("b")];
+  const source = new BatchSource<string>({ queue: "q", messages }, {
+    clock: new SteppedClock(),
+    codec: undefined,
+    attempts: 5,
+    deadLetter: undefined,
+    onError() {},
+  });
+  {
+    await using delivery = await source.receive();
+    assertEquals([delivery.item.item, delivery.extend(1)], ["a", true]);
+    assertThrows(() => delivery.extend(-1), RangeError);
+    assertThrows(() => delivery.nack({ delay: NaN }), RangeError);
+  }
+  const other = await source.receive();
+  assertEquals([other.ack(), other.ack(), other.nack()], [true, false, false]);
+  assertEquals([other.extend(1), await other.bury!()], [false, false]);
+  assertEquals(other.signal.aborted, false);
+  source.returnRest();
+  assertEquals(answers(messages), ["retry", "ack"]);
+  await assertRejects(() => source.receive(), QueueClosedError);
 });
 
 // -- Working --------------------------------------------------------------------
@@ -608,6 +650,23 @@ test("queueHandler: a dead letter that does not arrive is delivered again", asyn
     (binding.bodies as CloudflareDeadLetter[]).map(({ body }) => body),
     ["b"],
   );
+});
+
+test("queueHandler: a delay that Cloudflare refuses is none, and no answer to an ack() is a retry", async () => {
+  class Picky extends FakeMessage {
+    override ack(): void {
+      throw new Error("No ack");
+    }
+    override retry(options?: { delaySeconds?: number }): void {
+      if (options !== undefined) throw new Error("Too long");
+      super.retry();
+    }
+  }
+  const messages = [new Picky("good"), new Picky("bad"), new FakeMessage("c")];
+  const said = await push<string>(messages, (item) => {
+    if (item === "bad") throw new Error("no");
+  });
+  assertEquals(said, ["retry", "retry", "ack"]);
 });
 
 test("queueHandler: as many calls as told run at a time", async () => {

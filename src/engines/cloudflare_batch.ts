@@ -112,6 +112,7 @@ export class BatchSource<T> implements DeliverySource<Parcel<T>> {
   }
 }
 
+/** It is held until Cloudflare has heard what becomes of it. */
 class Lent<T> implements Delivery<Parcel<T>> {
   readonly attempt: number;
   readonly #source: BatchSource<T>;
@@ -140,8 +141,8 @@ class Lent<T> implements Delivery<Parcel<T>> {
 
   ack(): boolean {
     if (!this.#held) return false;
-    this.#held = false;
     this.#message.ack();
+    this.#held = false;
     return true;
   }
 
@@ -149,9 +150,9 @@ class Lent<T> implements Delivery<Parcel<T>> {
     const delay = options?.delay;
     if (delay !== undefined) checkMilliseconds("nack", "delay", delay);
     if (!this.#held) return false;
-    this.#held = false;
     if (delay === undefined) this.#message.retry();
     else this.#message.retry({ delaySeconds: secondsOf(delay) });
+    this.#held = false;
     return true;
   }
 

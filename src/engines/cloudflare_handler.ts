@@ -40,7 +40,8 @@ export interface QueueHandlerOptions<T> {
   maxDuration?: number | undefined;
   /**
    * Gets what failed for good, see {@linkcode CloudflareDeadLetter}. Where it fails,
-   * the message is delivered again. Without one, what failed for good is handed back
+   * the message is delivered again; to a Queue, that is so with one of nearly
+   * 128 kB, which leaves no room for the reason. Without one, what failed for good is handed back
    * to Cloudflare: it comes again until `max_retries` of the consumer is used up, and
    * goes to its `dead_letter_queue`, if there is one.
    */

@@ -16,7 +16,7 @@ export interface CloudflareDeadLetter {
   readonly queue: string;
   /** The name that Cloudflare gave the message. */
   readonly id: string;
-  /** What was sent, untouched: put it again to have it tried again. */
+  /** What was sent, untouched: send it again to have it tried again. */
   readonly body: unknown;
   /** How often it was tried. */
   readonly attempts: number;

@@ -254,10 +254,6 @@ class CloudflareDriver implements PuttingDriver {
     signal.removeEventListener("abort", over);
   }
 
-  close(): Promise<void> {
-    return FULFILLED;
-  }
-
   #send(requests: CloudflareRequest[]): Promise<unknown> {
     if (requests.length > 1) return this.#binding.sendBatch(requests);
     const { body, contentType } = requests[0]!;

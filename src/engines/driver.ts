@@ -55,8 +55,6 @@ export interface PuttingDriver {
   send(messages: readonly Outgoing[]): Promise<readonly Answer[]>;
   /** Waits until there may be room again after `"full"`; a rough guess will do. */
   room(signal: AbortSignal): Promise<void>;
-  /** Leaves the engine; what still waits there comes back. */
-  close(): Promise<void>;
 }
 
 /** An engine, as one handle uses it. */
@@ -85,6 +83,8 @@ export interface Driver<M extends Message> extends PuttingDriver {
   bury(message: M, reason: BurialReason, error: unknown): Promise<boolean>;
   /** What the engine knows of its queue. */
   measure(): Promise<Measures>;
+  /** Leaves the engine; what still waits in `fetch` or `room` comes back. */
+  close(): Promise<void>;
 }
 
 /** What the engine knows of its queue. */

@@ -11,7 +11,7 @@ import { received } from "../errors.ts";
 import { checkRange } from "../flow/retry.ts";
 import { checkMilliseconds } from "../leases.ts";
 import { QueueReadable } from "../views/readable.ts";
-import { checkSignal, signalOf } from "../waiters.ts";
+import { checkSignal, type Deferred, deferred, signalOf } from "../waiters.ts";
 import { type Codec, json } from "./codec.ts";
 import type { Driver, Message } from "./driver.ts";
 import type {
@@ -64,6 +64,8 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   #readable: ReadableStream<Delivery<T>> | undefined = undefined;
   #writable: WritableStream<T> | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
+  /** Fulfils when `close` is to wait no longer, not even for an engine that never answers. */
+  readonly #hurried: Deferred<void> = deferred();
   #closedResolve!: () => void;
   readonly #closed: Promise<void>;
 
@@ -230,14 +232,20 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([this.#putting.close(), this.#inbox.close()]);
+    const { promise: hurried } = this.#hurried;
+    const drained = Promise.all([this.#putting.close(), this.#inbox.close()]);
+    await Promise.race([drained, hurried]);
     this.#link.end();
+    await Promise.race([this.#leave(), hurried]);
+    this.#closedResolve();
+  }
+
+  async #leave(): Promise<void> {
     try {
       await this.#link.driver.close();
     } catch {
       // It is gone as it is.
     }
-    this.#closedResolve();
   }
 
   #hurry(signal: AbortSignal): void {
@@ -245,6 +253,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       this.#putting.abort(signal.reason);
       this.#inbox.abort();
       this.#link.end();
+      this.#hurried.resolve();
     };
     if (signal.aborted) return abort();
     signal.addEventListener("abort", abort);

@@ -131,6 +131,8 @@ export class Inbox<T, M extends Message>
       this.link.clock.clearTimer(this.#staleTimer);
       this.#releaseEarly(() => true);
       this.#early.close();
+      // Who holds one and never answers must not be waited for for ever.
+      for (const lent of this.#held) lent.watchDeadline();
       for (const view of this.#views) view.ended();
       this.#views.clear();
       this.#settleClosed();

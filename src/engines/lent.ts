@@ -60,7 +60,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       if (this.#lost !== undefined) this.#controller.abort(this.#lost.reason);
-      else if (this.#held) this.#watchDeadline();
+      else this.watchDeadline();
     }
     return this.#controller.signal;
   }
@@ -144,17 +144,20 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   #moveDeadline(deadline: number): void {
     const isEarlier = deadline < this.deadline;
     this.deadline = deadline;
-    if (!isEarlier || this.#timer === undefined || !this.#held) return;
+    if (!isEarlier || this.#timer === undefined) return;
     this.#lender.link.clock.clearTimer(this.#timer);
-    this.#watchDeadline();
+    this.#timer = undefined;
+    this.watchDeadline();
   }
 
-  /** The deadline may have moved on when the alarm rings. */
-  #watchDeadline(): void {
+  /** Loses the item when its time is over, which may have moved on until then. */
+  watchDeadline(): void {
+    if (!this.#held || this.#timer !== undefined) return;
     const { clock } = this.#lender.link;
     this.#timer = clock.setTimer(() => {
+      this.#timer = undefined;
       if (clock.now() >= this.deadline) this.lose();
-      else this.#watchDeadline();
+      else this.watchDeadline();
     }, Math.min(this.deadline - clock.now(), MAX_TIMER));
   }
 }

@@ -13,6 +13,7 @@ import {
   Line,
   Putter,
   SignalGroups,
+  type Waiter,
   type WaiterGroup,
 } from "../waiters.ts";
 import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
@@ -57,11 +58,31 @@ export class PendingPut<T> extends Putter<T> implements Outgoing {
   }
 }
 
+/** Someone who waits until another put may begin, and begins it then. */
+class Beginner extends Putter<undefined> {
+  readonly #begin: () => void;
+
+  constructor(begin: () => void, withdrawn: () => void) {
+    super(undefined, 1, undefined, withdrawn);
+    this.#begin = begin;
+  }
+
+  override accepted(): void {
+    try {
+      this.#begin();
+      super.accepted();
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+}
+
 /** The puts of one handle. */
 export class Outbox<T> {
   readonly #link: Link<PuttingDriver>;
   readonly #options: OutboxOptions;
   readonly #line: Line<PendingPut<T>> = new Line();
+  readonly #beginners: Line<Beginner> = new Line();
   readonly #signals: SignalGroups = new SignalGroups();
   /** Sent, or to be sent again; in front of the line. */
   #batch: PendingPut<T>[] = [];
@@ -81,7 +102,8 @@ export class Outbox<T> {
   }
 
   get desiredSize(): number {
-    return this.#closed ? 0 : this.#options.highWaterMark - this.length;
+    if (this.#closed) return 0;
+    return this.#options.highWaterMark - this.length - this.#beginners.length;
   }
 
   get closed(): boolean {
@@ -94,6 +116,29 @@ export class Outbox<T> {
     return (this.#ready ??= deferred()).promise;
   }
 
+  /**
+   * Calls `begin`, which is to add an item, once there is room for it: those that
+   * wait in their order. Fulfils then, or rejects with what it threw. With room
+   * it is `FULFILLED` itself, which need not be waited for.
+   */
+  whenRoom(
+    begin: () => void,
+    by: AbortSignal | WaiterGroup | undefined,
+  ): Promise<void> {
+    if (this.#beginners.first === undefined && this.#hasRoom()) {
+      try {
+        begin();
+        return FULFILLED;
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    const beginner = new Beginner(begin, () => this.#changed());
+    this.#beginners.push(beginner);
+    this.#join(beginner, by);
+    return beginner.promise;
+  }
+
   /** Puts an item in line. Its promise settles with the answer of the engine. */
   add(
     item: T,
@@ -104,9 +149,7 @@ export class Outbox<T> {
   ): Promise<void> {
     const put = new PendingPut(item, id, payload, key, () => this.#changed());
     this.#line.push(put);
-    if (by !== undefined) {
-      (isSignal(by) ? this.#signals.of(by) : by).add(put);
-    }
+    this.#join(put, by);
     this.#start();
     return put.promise;
   }
@@ -119,18 +162,36 @@ export class Outbox<T> {
     return (this.#drained ??= deferred()).promise;
   }
 
-  /** Gives up what is not answered yet. What is on its way may have arrived. */
+  /** Gives up what is not answered yet. What is on its way may have arrived; nobody waits to learn of it. */
   abort(reason: unknown): void {
     this.#closed = true;
-    for (const put of this.#batch) put.withdraw(reason);
-    for (
-      let put = this.#line.first;
-      put !== undefined;
-      put = this.#line.first
-    ) {
-      put.withdraw(reason);
+    const batch = this.#batch;
+    this.#batch = [];
+    for (const put of batch) this.#refuse(put, reason);
+    for (const line of [this.#line, this.#beginners]) {
+      while (line.first !== undefined) line.first.withdraw(reason);
     }
     this.#changed();
+  }
+
+  #join(waiter: Waiter, by: AbortSignal | WaiterGroup | undefined): void {
+    if (by === undefined) return;
+    (isSignal(by) ? this.#signals.of(by) : by).add(waiter);
+  }
+
+  #hasRoom(): boolean {
+    return this.#closed || this.length < this.#options.highWaterMark;
+  }
+
+  #admit(): void {
+    for (
+      let next = this.#beginners.first;
+      next !== undefined && this.#hasRoom();
+      next = this.#beginners.first
+    ) {
+      next.leave();
+      next.accepted();
+    }
   }
 
   #start(): void {
@@ -142,27 +203,36 @@ export class Outbox<T> {
 
   async #run(): Promise<void> {
     while (this.#fill()) {
-      let answers: readonly Answer[];
-      try {
-        answers = await this.#link.attempt((driver) =>
-          driver.send(this.#batch)
-        );
-      } catch (error) {
-        if (this.#options.offline === "reject") this.#refuseBatch(error);
-        else {
-          this.#dropGivenUp();
-          await this.#link.pause();
-        }
-        if (this.#link.signal.aborted) this.#refuseBatch(error);
-        this.#changed();
-        continue;
-      }
-      const isFull = this.#settle(answers);
+      const isFull = await this.#send();
+      // Who learns of a failure has nothing more to put.
+      await FULFILLED;
       this.#changed();
       if (isFull) await this.#waitForRoom();
+      // Who has waited for room has more, which goes together.
+      await FULFILLED;
     }
     this.#running = false;
     this.#changed();
+  }
+
+  /** True when the engine is full. */
+  async #send(): Promise<boolean> {
+    let answers: readonly Answer[];
+    try {
+      answers = await this.#link.attempt((driver) =>
+        // Given up while the link was opened.
+        this.#batch.length === 0 ? NOTHING : driver.send(this.#batch)
+      );
+    } catch (error) {
+      if (this.#options.offline === "reject") this.#refuseBatch(error);
+      else {
+        this.#dropGivenUp();
+        await this.#link.pause();
+      }
+      if (this.#link.signal.aborted) this.#refuseBatch(error);
+      return false;
+    }
+    return this.#settle(answers);
   }
 
   /** Makes the next batch of what has to be sent again and the head of the line. */
@@ -236,6 +306,7 @@ export class Outbox<T> {
   }
 
   #changed(): void {
+    this.#admit();
     if (this.#closed || this.desiredSize > 0) {
       this.#ready?.resolve();
       this.#ready = undefined;
@@ -246,6 +317,8 @@ export class Outbox<T> {
     }
   }
 }
+
+const NOTHING: Promise<readonly Answer[]> = Promise.resolve([]);
 
 /** For puts on a handle that is closed. */
 export function closedError<T>(item: T): QueueClosedError<T> {

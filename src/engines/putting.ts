@@ -9,7 +9,7 @@ import { checkFunction, checkLimit, checkOptions } from "../arguments.ts";
 import { checkClock, type Clock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
-import { signalOf, WaiterGroup } from "../waiters.ts";
+import { FULFILLED, signalOf, WaiterGroup } from "../waiters.ts";
 import { type Codec, toBytes } from "./codec.ts";
 import type { PuttingDriver } from "./driver.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
@@ -60,21 +60,23 @@ export class Putting<T> {
     const signal = signalOf("put many", options);
     const arriving = new Set<Promise<void>>();
     let failure: { readonly error: unknown } | undefined;
-    for (const item of items) {
-      while (this.#outbox.desiredSize <= 0 && !this.#outbox.closed) {
-        await this.#outbox.ready;
-      }
-      signal?.throwIfAborted();
-      if (failure !== undefined) break;
+    const begin = (item: T): void => {
+      if (failure !== undefined) return;
       const arrival = this.#put(item, signal);
       arriving.add(arrival);
       arrival.then(
         () => arriving.delete(arrival),
         (error) => failure ??= { error },
       );
+    };
+    for (const item of items) {
+      const begun = this.#outbox.whenRoom(() => begin(item), signal);
+      // What needs no waiting goes together.
+      if (begun !== FULFILLED) await begun;
+      signal?.throwIfAborted();
+      if (failure !== undefined) break;
     }
     await Promise.all(arriving);
-    if (failure !== undefined) throw failure.error;
   }
 
   producer(): WritableStream<T> {
@@ -127,11 +129,7 @@ export class Putting<T> {
 
 /** What a writable needs of its handle. */
 interface WritingOptions<T> {
-  outbox: {
-    readonly desiredSize: number;
-    readonly ready: Promise<void>;
-    readonly closed: boolean;
-  };
+  outbox: Outbox<T>;
   put(item: T, group: WaiterGroup): Promise<void>;
   failed(reason: unknown): void;
   left(): void;
@@ -142,6 +140,8 @@ class Writing<T> implements PuttingEnd<T> {
   readonly refusesWhenFull = false;
   readonly #options: WritingOptions<T>;
   readonly #arriving: WaiterGroup = new WaiterGroup();
+  /** Writes that have not begun. */
+  #waiting: WaiterGroup | undefined = undefined;
   #failure: { readonly reason: unknown } | undefined = undefined;
 
   constructor(options: WritingOptions<T>) {
@@ -160,39 +160,44 @@ class Writing<T> implements PuttingEnd<T> {
     return !this.#options.outbox.closed;
   }
 
-  async put(item: T): Promise<void> {
-    const { outbox, put } = this.#options;
-    while (this.open && outbox.desiredSize <= 0) await outbox.ready;
-    if (this.#failure !== undefined) throw this.#failure.reason;
-    let arrived: Promise<void>;
-    try {
-      arrived = put(item, this.#arriving);
-    } catch (reason) {
-      this.#fail(reason);
-      throw reason;
-    }
-    arrived.catch((reason) => this.#fail(reason));
+  put(item: T, group: WaiterGroup): Promise<void> {
+    this.#waiting = group;
+    return this.#options.outbox.whenRoom(() => this.#begin(item), group);
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#options.left();
-    return this.#arriving.settled();
+    await this.#waiting?.settled();
+    await this.#arriving.settled();
   }
 
-  abort(): void {
+  /** What has begun goes on. */
+  abort(reason: unknown, pending: WaiterGroup): void {
     this.#options.left();
+    pending.withdrawAll(reason);
   }
 
   failed(): void {
     this.#options.left();
   }
 
-  /** What was written before goes on. */
+  #begin(item: T): void {
+    if (this.#failure !== undefined) throw this.#failure.reason;
+    try {
+      this.#options.put(item, this.#arriving)
+        .catch((reason) => this.#fail(reason));
+    } catch (reason) {
+      this.#fail(reason);
+      throw reason;
+    }
+  }
+
   #fail(reason: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = { reason };
     this.#options.left();
     this.#options.failed(reason);
+    this.#waiting?.withdrawAll(reason);
   }
 }
 
