@@ -28,14 +28,17 @@ export interface NatsMessage extends Message {
   readonly reply: string;
   /** Its number in the stream. */
   readonly sequence: number;
+  /** Those of its deliveries that somebody looked at, this one included. */
   attempt: number;
   /** How many of its deliveries nobody has looked at. */
   releases: number;
-  /** Since when it is lent at least, and until when it is to be, on the clock of this process. */
+  /** Since when it is lent at least, on the clock of this process. */
   renewedAt: number;
+  /** Until when it is to be lent. */
   until: number;
   /** Rings when it has to be renewed, or is to go back. */
   timer: unknown;
+  /** Whether it has been said what becomes of it. */
   isSettled: boolean;
 }
 
@@ -118,6 +121,7 @@ const encoder = new TextEncoder();
 /** What is on the server is not for us. */
 class MisfitError extends TypeError {}
 
+/** A queue on JetStream, as one handle uses it. */
 export class NatsDriver implements Driver<NatsMessage> {
   readonly maxBatch = 512;
   readonly maxBatchBytes = 4_194_304;
