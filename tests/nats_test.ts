@@ -101,7 +101,7 @@ function clientWithout(what: string): NatsClient {
     throw new Error("called");
   };
   const connection = {
-    ...{ publish: method, subscribe: method, flush: method },
+    ...{ publish: method, subscribe: method },
     ...{ isClosed: method, status: method },
   };
   const client = { connection, headers: method, [what]: undefined };

@@ -98,6 +98,9 @@ const CONSUMER_NOT_FOUND = 10_014;
 const STORE_FAILED = 10_077;
 /** How long nobody tells of room that came about by other means than an acknowledgement. */
 const ROOM_CHECK = 1_000;
+/** For how long the server waits for a message, before it is asked again. */
+const SHORTEST_WAIT = 100;
+const LONGEST_WAIT = 1_000;
 /** Longer loans are kept by word of life. */
 const LONGEST_LOAN = 3_600_000;
 /** More than a hundred days, as nanoseconds that a number can hold. */
@@ -139,6 +142,8 @@ export class NatsDriver implements Driver<NatsMessage> {
   #isSkewKnown = false;
   /** What will not get better by itself. */
   #misfit: MisfitError | undefined = undefined;
+  /** How long the next wait for a message is. */
+  #idle = SHORTEST_WAIT;
   /** The last wait for a message. */
   #wait:
     | { readonly signal: AbortSignal; readonly over: Promise<unknown> }
@@ -220,10 +225,9 @@ export class NatsDriver implements Driver<NatsMessage> {
     if (this.#orders !== undefined) {
       return await this.#orders.take(max, visibility, signal);
     }
-    const found = await this.#pull(WORK, max, 0, visibility, signal);
+    const found = await this.#pull(WORK, max, 0, visibility);
     if (found.length > 0 || signal.aborted) return found;
-    const wait = waitOf(visibility);
-    const waiting = this.#pull(WORK, 1, wait, visibility, signal);
+    const waiting = this.#waitForOne(WORK, visibility);
     this.#wait = { signal, over: waiting.catch(() => {}) };
     return await waiting;
   }
@@ -264,7 +268,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     if (!this.#holds(message)) return false;
     const asked = this.#clock.now();
     await this.#wire.request(message.reply, WORKING);
-    if (message.isSettled) return false;
+    if (message.isSettled || !this.#holds(message)) return false;
     message.renewedAt = asked;
     message.until = asked + milliseconds;
     this.#keep(message);
@@ -641,13 +645,11 @@ export class NatsDriver implements Driver<NatsMessage> {
     batch: number,
     wait: number,
     visibility: number,
-    signal: AbortSignal,
   ): Promise<NatsMessage[]> {
     const asked = this.#clock.now();
     const subject =
       `${this.#options.apiPrefix}.CONSUMER.MSG.NEXT.${this.#name}.${consumer}`;
-    const incoming = await this.#wire.pull({ subject, batch, wait, signal });
-    if (wait > 0 && signal.aborted) await this.#leaveLine(consumer);
+    const incoming = await this.#wire.pull({ subject, batch, wait });
     const messages = incoming.map((message) =>
       this.#lent(message, asked, visibility)
     );
@@ -658,13 +660,29 @@ export class NatsDriver implements Driver<NatsMessage> {
     return messages;
   }
 
+  /**
+   * A question cannot be taken back, and whoever closes waits for its end: so it is
+   * a short one at first, and longer while nothing comes. Most of the time a
+   * message is lent for has to be left when it does.
+   */
+  async #waitForOne(
+    consumer: string,
+    visibility: number,
+  ): Promise<NatsMessage[]> {
+    const wait = Math.max(20, Math.min(this.#idle, visibility / 4));
+    const found = await this.#pull(consumer, 1, Math.round(wait), visibility);
+    this.#idle = found.length > 0
+      ? SHORTEST_WAIT
+      : Math.min(2 * this.#idle, LONGEST_WAIT);
+    return found;
+  }
+
   #makeOrders(): Orders<NatsMessage> {
     return new Orders({
       clock: this.#clock,
       names: this.#consumers(),
       free: () => this.#freeOrders(),
-      pull: (name, visibility, signal) =>
-        this.#pull(name, 1, waitOf(visibility), visibility, signal),
+      pull: (name, visibility) => this.#waitForOne(name, visibility),
       release: (message) => this.release(message),
     });
   }
@@ -715,18 +733,6 @@ export class NatsDriver implements Driver<NatsMessage> {
       ),
     );
     if (fault !== undefined) throw new ApiError("note a release", fault);
-  }
-
-  /**
-   * The server notices late that nobody waits for a request any more: it would have
-   * what goes back delivered there in vain. It notices when it is asked how it is.
-   */
-  async #leaveLine(consumer: string): Promise<void> {
-    try {
-      await this.#consumerInfo(consumer);
-    } catch {
-      // It has noticed that the connection is gone, or will.
-    }
   }
 
   #lent(
@@ -793,10 +799,12 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async #renew(message: NatsMessage): Promise<void> {
+    if (!this.#holds(message)) return this.#leave(message);
     const asked = this.#clock.now();
     try {
       await this.#wire.request(message.reply, WORKING);
-      message.renewedAt = asked;
+      // An answer that comes late may be to a word for who has got it since.
+      if (this.#holds(message)) message.renewedAt = asked;
     } catch {
       // It is tried again, as long as it may help.
     }
@@ -829,11 +837,6 @@ function tokensOf(
     sequence: Number(tokens[first + 1]),
     timestamp: Number(tokens[first + 3]),
   };
-}
-
-/** How long the server waits for a message: long for few questions, and so that most of the time it is lent for is left. */
-function waitOf(visibility: number): number {
-  return Math.round(Math.min(Math.max(visibility / 4, 250), 30_000));
 }
 
 /** What an acknowledgement of a put says against it. */
