@@ -44,7 +44,13 @@ import {
   SignalGroups,
   signalOf,
 } from "./waiters.ts";
-import type { Deferred, Taker, WaiterGroup, WaitingLine } from "./waiters.ts";
+import type {
+  Deferred,
+  Taker,
+  Waiter,
+  WaiterGroup,
+  WaitingLine,
+} from "./waiters.ts";
 
 /** Options of {@linkcode Queue.put} and {@linkcode Queue.putMany}. */
 export interface PutOptions {
@@ -123,6 +129,14 @@ export interface QueueStats {
   readonly state: QueueState;
 }
 
+/** Learns that a queue takes nothing more. */
+export interface QueueFollower {
+  /** It was closed. */
+  endedByQueue(): void;
+  /** It has failed or was aborted. */
+  erroredByQueue(reason: unknown): void;
+}
+
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
 
@@ -135,6 +149,16 @@ export let endOf: <T>(queue: Queue<T>) => TakingEnd<T>;
 
 /** Whether somebody waits for an item; a native read that was given up does not. */
 export let isAwaited: <T>(queue: Queue<T>) => boolean;
+
+/** Tells the follower when the queue takes nothing more, at once if it does not already; returns how to stop following. */
+export let follow: <T>(queue: Queue<T>, follower: QueueFollower) => () => void;
+
+/** As `receive`, for who has to know in the moment an item is lent; the waiter may be withdrawn. */
+export let receiveWith: <T>(
+  queue: Queue<T>,
+  lent: (delivery: Delivery<T>) => void,
+  none: (reason: unknown) => void,
+) => Waiter;
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
 export let assertInvariants: <T>(queue: Queue<T>) => void;
@@ -241,7 +265,7 @@ export class Queue<T>
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
-  readonly #writables: Set<QueueWritable<T>> = new Set();
+  readonly #writables: Set<QueueFollower> = new Set();
   #leases: Leases<T> | undefined = undefined;
   #producerCount = 0;
   readonly #producerErrors: unknown[] = [];
@@ -1277,7 +1301,7 @@ export class Queue<T>
   }
 
   /** The writing streams, for the last time: no producer outlives the open state. */
-  #leavingWritables(): QueueWritable<T>[] {
+  #leavingWritables(): QueueFollower[] {
     const writables = [...this.#writables];
     this.#writables.clear();
     this.#producerCount = 0;
@@ -1409,7 +1433,7 @@ export class Queue<T>
   }
 
   /** Lets a writing stream end with the queue, also if the queue has ended already. */
-  #follow(stream: QueueWritable<T>): void {
+  #follow(stream: QueueFollower): void {
     if (this.#state === "open") this.#writables.add(stream);
     else if (this.#failure === undefined) stream.endedByQueue();
     else stream.erroredByQueue(this.#failure.reason);
@@ -1532,6 +1556,16 @@ export class Queue<T>
     assertInvariants = (queue) => queue.#assertInvariants();
     endOf = (queue) => queue.#end ??= queue.#takingEnd(() => {});
     takeBack = (queue, items) => queue.#takeBack(items);
+    follow = (queue, follower) => {
+      queue.#follow(follower);
+      return () => void queue.#writables.delete(follower);
+    };
+    receiveWith = (queue, lent, none) => {
+      const leases = queue.#lending();
+      const receiver = new Receiver(leases, Infinity, lent, none);
+      leases.admit(receiver);
+      return receiver;
+    };
     isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
@@ -1550,7 +1584,8 @@ function count(line: Line<Taker<never>>): number {
   return length;
 }
 
-function checkMax(max: unknown): void {
+/** Throws unless so many items can be taken at a time. */
+export function checkMax(max: unknown): void {
   if (typeof max !== "number") {
     throw new TypeError(
       `Cannot get many: max must be a number, received ${received(max)}`,
@@ -1563,7 +1598,8 @@ function checkMax(max: unknown): void {
   }
 }
 
-function checkLinger(linger: unknown): void {
+/** Throws unless a batch can wait so long. */
+export function checkLinger(linger: unknown): void {
   if (typeof linger !== "number") {
     throw new TypeError(
       `Cannot get many: linger must be a number of milliseconds, received ${

@@ -5,3 +5,41 @@
  */
 
 export { type PortLike } from "./threads/endpoint.ts";
+export { bytes, type Codec, json } from "./threads/codec.ts";
+export { type SharedQueueHandle } from "./threads/layout.ts";
+export {
+  type AttachOptions,
+  SharedQueue,
+  type SharedQueueOptions,
+  type SharedQueueState,
+  type SharedQueueStats,
+  type SyncOptions,
+} from "./threads/shared_queue.ts";
+export { PortClosedError } from "./threads/port_errors.ts";
+export type { PortOptions } from "./threads/port_options.ts";
+export {
+  connect,
+  PortQueue,
+  type PortQueueStats,
+} from "./threads/port_queue.ts";
+export { serve, type ServedQueue } from "./threads/serve.ts";
+export { WorkerCrashedError } from "./threads/job.ts";
+export type { WorkerLike, WorkerSource } from "./threads/thread.ts";
+export {
+  type ResultOf,
+  type Served,
+  type TaskOf,
+  Transferred,
+  transferred,
+  work,
+  type WorkContext,
+  type WorkHandler,
+} from "./threads/work.ts";
+export {
+  type PoolMapOptions,
+  type PoolStats,
+  type PoolWorkerStats,
+  type RunOptions,
+  WorkerPool,
+  type WorkerPoolOptions,
+} from "./threads/worker_pool.ts";

@@ -77,6 +77,27 @@ const LAYERS: readonly string[][] = [
   ["src/engines/nats_queue.ts"],
   ["src/nats.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
+  ["src/threads/layout.ts", "src/threads/ear.ts"],
+  ["src/threads/record.ts", "src/threads/reason_text.ts"],
+  ["src/threads/lock.ts", "src/threads/members.ts", "src/threads/codec.ts"],
+  ["src/threads/ring.ts"],
+  ["src/threads/shared_queue.ts"],
+  ["src/threads/port_errors.ts", "src/threads/port_options.ts"],
+  ["src/threads/port_protocol.ts"],
+  [
+    "src/threads/port_arrivals.ts",
+    "src/threads/port_departures.ts",
+    "src/threads/port_session.ts",
+  ],
+  ["src/threads/port_queue.ts", "src/threads/serve.ts"],
+  [
+    "src/threads/claims.ts",
+    "src/threads/job.ts",
+    "src/threads/messages.ts",
+    "src/threads/thread.ts",
+  ],
+  ["src/threads/member.ts", "src/threads/work.ts"],
+  ["src/threads/worker_pool.ts"],
   ["src/threads.ts"],
 ];
 

@@ -115,6 +115,9 @@ const TERM = "+TERM";
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
+/** What is on the server is not for us. */
+class MisfitError extends TypeError {}
+
 export class NatsDriver implements Driver<NatsMessage> {
   readonly maxBatch = 512;
   readonly maxBatchBytes = 4_194_304;
@@ -134,7 +137,11 @@ export class NatsDriver implements Driver<NatsMessage> {
   #ackWait: number;
   #isSkewKnown = false;
   /** What will not get better by itself. */
-  #misfit: TypeError | undefined = undefined;
+  #misfit: MisfitError | undefined = undefined;
+  /** The last wait for a message. */
+  #wait:
+    | { readonly signal: AbortSignal; readonly over: Promise<unknown> }
+    | undefined = undefined;
   /** Where items have keys. */
   #orders: Orders<NatsMessage> | undefined = undefined;
   /** Whether there is a place for the notes of releases. */
@@ -164,7 +171,12 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#misfit = undefined;
     try {
       const stream = await this.#findOrMakeStream();
-      this.#partitions = this.#partitionsOf(stream);
+      const partitions = this.#partitionsOf(stream);
+      if (partitions !== this.#partitions) {
+        void this.#orders?.close();
+        this.#orders = undefined;
+        this.#partitions = partitions;
+      }
       const { max_bytes } = stream.config;
       this.#maxBytes = max_bytes > 0 ? max_bytes : Infinity;
       await this.#findOrMakeDeadStream();
@@ -177,7 +189,7 @@ export class NatsDriver implements Driver<NatsMessage> {
       if (this.#partitions > 0) this.#orders ??= this.#makeOrders();
       await this.#learnSkew();
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
+      if (!(error instanceof MisfitError)) throw error;
       // Puts are told, see send; to fetch fails, and is tried again.
       this.#misfit = error;
     }
@@ -212,7 +224,10 @@ export class NatsDriver implements Driver<NatsMessage> {
     }
     const found = await this.#pull(WORK, max, 0, visibility, signal);
     if (found.length > 0 || signal.aborted) return found;
-    return await this.#pull(WORK, 1, waitOf(visibility), visibility, signal);
+    const wait = waitOf(visibility);
+    const waiting = this.#pull(WORK, 1, wait, visibility, signal);
+    this.#wait = { signal, over: waiting.catch(() => {}) };
+    return await waiting;
   }
 
   async ack(message: NatsMessage): Promise<boolean> {
@@ -236,6 +251,7 @@ export class NatsDriver implements Driver<NatsMessage> {
         queueMicrotask(() => this.#releaseAll());
       }
     });
+    if (this.#wait?.signal.aborted) await this.#wait.over;
     if (!this.#holds(message)) return false;
     try {
       await this.#noteRelease(message);
@@ -423,19 +439,19 @@ export class NatsDriver implements Driver<NatsMessage> {
     );
   }
 
-  /** Throws a TypeError for a stream that will not do. */
+  /** Throws a MisfitError for a stream that will not do. */
   #partitionsOf({ config }: StreamInfo): number {
     const { retention, discard, max_msgs, max_bytes, subjects } = config;
     const action = `open the queue "${this.#name}" on NATS`;
     if (retention !== "workqueue") {
-      throw new TypeError(
+      throw new MisfitError(
         `Cannot ${action}: its stream must have the retention "workqueue", received ${
           JSON.stringify(retention)
         }`,
       );
     }
     if (discard === "old" && (max_msgs > 0 || max_bytes > 0)) {
-      throw new TypeError(
+      throw new MisfitError(
         `Cannot ${action}: its stream must discard what is new, as it has a bound, received "old"`,
       );
     }
@@ -444,7 +460,7 @@ export class NatsDriver implements Driver<NatsMessage> {
       ? 0
       : Number(/\.of([0-9]+)\.\*$/.exec(subject)?.[1] ?? NaN);
     if (Number.isNaN(found)) {
-      throw new TypeError(
+      throw new MisfitError(
         `Cannot ${action}: its stream must have the subject "${this.#name}.item", received ${
           JSON.stringify(subject)
         }`,
@@ -453,7 +469,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     const { partitions, isKeyed } = this.#options;
     const wanted = partitions ?? (isKeyed && found === 0 ? PARTITIONS : found);
     if (wanted === found) return found;
-    throw new TypeError(
+    throw new MisfitError(
       `Cannot ${action}: partitions must be as many as the stream was made with, which are ${found}, received ${wanted}`,
     );
   }
@@ -583,6 +599,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     const subject =
       `${this.#options.apiPrefix}.CONSUMER.MSG.NEXT.${this.#name}.${consumer}`;
     const incoming = await this.#wire.pull({ subject, batch, wait, signal });
+    if (wait > 0 && signal.aborted) await this.#leaveLine(consumer);
     const messages = incoming.map((message) =>
       this.#lent(message, asked, visibility)
     );
@@ -654,6 +671,18 @@ export class NatsDriver implements Driver<NatsMessage> {
       ),
     );
     if (fault !== undefined) throw new ApiError("note a release", fault);
+  }
+
+  /**
+   * The server notices late that nobody waits for a request any more: it would have
+   * what goes back delivered there in vain. It notices when it is asked how it is.
+   */
+  async #leaveLine(consumer: string): Promise<void> {
+    try {
+      await this.#consumerInfo(consumer);
+    } catch {
+      // It has noticed that the connection is gone, or will.
+    }
   }
 
   #lent(

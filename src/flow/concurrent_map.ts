@@ -82,6 +82,15 @@ export function concurrentMap<T, R>(
   fn: (item: T, signal: AbortSignal) => R | Promise<R>,
   options: ConcurrentMapOptions = {},
 ): ReadableWritablePair<R, T> {
+  const { readable, writable } = mapInPair(fn, options);
+  return { readable, writable };
+}
+
+/** The same, for who wants to know when all is over: `finished` fulfils when all calls have ended well, and rejects with why they have not. */
+export function mapInPair<T, R>(
+  fn: (item: T, signal: AbortSignal) => R | Promise<R>,
+  options: ConcurrentMapOptions,
+): ReadableWritablePair<R, T> & { readonly finished: Promise<void> } {
   checkFunction("map", "fn", fn);
   checkOptions("map", options);
   const { concurrency = 16, ordered = true, highWaterMark = 16 } = options;
@@ -94,13 +103,12 @@ export function concurrentMap<T, R>(
       }`,
     );
   }
-  const { readable, writable } = new ConcurrentMap(
+  return new ConcurrentMap(
     fn,
     concurrency,
     concurrency + highWaterMark,
     ordered,
   );
-  return { readable, writable };
 }
 
 /** Calls between a line of writes that wait and a queue of results, whose room is reckoned here. */
@@ -132,6 +140,11 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   #ready: Deferred<void> | undefined = undefined;
   /** Settles the closing of the writer. */
   readonly #finished: Deferred<void> = deferred();
+
+  /** When the writer's close would fulfil. */
+  get finished(): Promise<void> {
+    return this.#finished.promise;
+  }
 
   constructor(
     fn: (item: T, signal: AbortSignal) => R | Promise<R>,

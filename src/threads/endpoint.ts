@@ -35,6 +35,9 @@ interface Port extends PortLike {
   unref?(): unknown;
 }
 
+/** The endpoints that keep the process alive, by their port: several may share one. */
+const keepers: WeakMap<Port, Set<Endpoint>> = new WeakMap();
+
 /** One end of a channel. */
 export class Endpoint {
   readonly #port: Port;
@@ -54,14 +57,20 @@ export class Endpoint {
     this.#port.postMessage(message, transfer);
   }
 
-  /** Whether the endpoint keeps the process alive, where the runtime can tell. */
+  /** Whether the endpoint keeps the process alive, where that can be told of a port. Whether a worker does is for whoever made it. */
   set keepsAlive(keeps: boolean) {
-    if (keeps) this.#port.ref?.();
+    if (!isMessagePort(this.#port)) return;
+    let others = keepers.get(this.#port);
+    if (others === undefined) keepers.set(this.#port, others = new Set());
+    if (keeps) others.add(this);
+    else others.delete(this);
+    if (others.size > 0) this.#port.ref?.();
     else this.#port.unref?.();
   }
 
   /** Hears nothing more. */
   stop(): void {
+    this.keepsAlive = false;
     for (const undo of this.#undo.splice(0)) undo();
   }
 

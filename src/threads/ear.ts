@@ -1,0 +1,101 @@
+/**
+ * Hearing a bell of the shared memory without blocking the thread.
+ *
+ * @module
+ */
+
+interface WaitAsync {
+  waitAsync?(
+    words: Int32Array,
+    at: number,
+    value: number,
+  ):
+    | { async: false; value: string }
+    | { async: true; value: Promise<string> };
+}
+
+const SHORTEST = 1;
+const LONGEST = 16;
+
+/** Calls `rung` once, in a later turn, when the word is no longer that value. Returns what makes it not. */
+export function listen(
+  words: Int32Array,
+  at: number,
+  value: number,
+  rung: () => void,
+): () => void {
+  const { waitAsync } = Atomics as WaitAsync;
+  if (waitAsync === undefined) return poll(words, at, value, rung);
+  let listening = true;
+  const heard = (): void => {
+    if (listening) rung();
+  };
+  const waiting = waitAsync.call(Atomics, words, at, value);
+  if (waiting.async) waiting.value.then(heard);
+  else queueMicrotask(heard);
+  return () => {
+    listening = false;
+  };
+}
+
+/** The same where there is no `Atomics.waitAsync`: looks soon, and then less and less often. */
+export function poll(
+  words: Int32Array,
+  at: number,
+  value: number,
+  rung: () => void,
+): () => void {
+  let pause = SHORTEST;
+  let timer: ReturnType<typeof setTimeout>;
+  const look = (): void => {
+    if (Atomics.load(words, at) !== value) return rung();
+    timer = setTimeout(look, pause);
+    pause = Math.min(pause * 2, LONGEST);
+  };
+  timer = setTimeout(look, 0);
+  return () => clearTimeout(timer);
+}
+
+/** A timer that fires now and then, and keeps the process alive or not. */
+export class Watch {
+  readonly #tick: () => void;
+  readonly #period: number;
+  #timer: ReturnType<typeof setInterval> | undefined = undefined;
+  #keepsAlive = true;
+
+  constructor(tick: () => void, period: number) {
+    this.#tick = tick;
+    this.#period = period;
+  }
+
+  set keepsAlive(keeps: boolean) {
+    this.#keepsAlive = keeps;
+    if (this.#timer !== undefined) this.#apply();
+  }
+
+  start(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setInterval(this.#tick, this.#period);
+    if (!this.#keepsAlive) this.#apply();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #apply(): void {
+    const timer = this.#timer as unknown as number & {
+      ref?(): void;
+      unref?(): void;
+    };
+    const { Deno } = globalThis as {
+      Deno?: { refTimer?(id: number): void; unrefTimer?(id: number): void };
+    };
+    if (typeof timer === "number") {
+      if (this.#keepsAlive) Deno?.refTimer?.(timer);
+      else Deno?.unrefTimer?.(timer);
+    } else if (this.#keepsAlive) (timer as { ref?(): void }).ref?.();
+    else (timer as { unref?(): void }).unref?.();
+  }
+}

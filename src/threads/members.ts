@@ -1,0 +1,224 @@
+/**
+ * The handles that are attached to a queue, one member each, and how they wake
+ * one another.
+ *
+ * A member that is about to wait sets its bit in the word of what it waits for,
+ * looks once more, and sleeps on its bell. Whoever makes that true publishes it
+ * first and looks at the word then: in the one order of all `Atomics` operations
+ * either the waiter sees what was published, or the other one sees the bit. Who
+ * clears a bit rings that bell, so that each wake-up is owed to one member; one
+ * that turns out to have no use for it passes it on. (The event counts of
+ * Reed and Kanodia, 1979; the traps are those of Drepper, "Futexes Are Tricky".)
+ *
+ * @module
+ */
+
+import { Member, memberAt, MEMBERS, Word } from "./layout.ts";
+import type { Memory } from "./layout.ts";
+
+/** The bits of those that wait for one thing. */
+export type WaitWord =
+  | typeof Word.WAIT_ITEM
+  | typeof Word.WAIT_ROOM
+  | typeof Word.WAIT_END;
+
+const WAIT_WORDS: readonly WaitWord[] = [
+  Word.WAIT_ITEM,
+  Word.WAIT_ROOM,
+  Word.WAIT_END,
+];
+const GENERATIONS = 0x3fffff;
+/** Odd, so that the place is not free, and no generation. */
+const LEAVING = -1;
+
+/** One handle among those that are attached. */
+export class Membership {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #base: number;
+  readonly #bit: number;
+  readonly #generation: number;
+  /** Names this handle, and no other before or after. Fits beside the flag of a lock. */
+  readonly token: number;
+  #turn: number;
+
+  /** Takes a free place. Throws when there is none. */
+  constructor(memory: Memory) {
+    const words = memory.words;
+    const index = takePlace(words);
+    this.#words = words;
+    this.#base = memberAt(index);
+    this.#bit = 1 << index;
+    this.#turn = index;
+    this.#generation = words[this.#base + Member.GENERATION]!;
+    this.token = tokenOf(index, this.#generation);
+  }
+
+  /** False once it has left or was taken for dead. */
+  get attached(): boolean {
+    return Atomics.load(this.#words, this.#base + Member.GENERATION) ===
+      this.#generation;
+  }
+
+  // -- Waiting ----------------------------------------------------------------
+
+  /** What to look at before one sleeps, and hand to `sleep` or `waitAsync`. */
+  get bell(): number {
+    return Atomics.load(this.#words, this.#base + Member.BELL);
+  }
+
+  /** The index of the bell, for `Atomics.wait` and `waitAsync`. */
+  get bellAt(): number {
+    return this.#base + Member.BELL;
+  }
+
+  /** Asks to be rung. Look again afterwards, before sleeping. */
+  ask(what: WaitWord): void {
+    Atomics.or(this.#words, what, this.#bit);
+  }
+
+  /** Asks no more. False when somebody has rung already: then the wake-up is owed to another. */
+  stopAsking(what: WaitWord): boolean {
+    return (Atomics.and(this.#words, what, ~this.#bit) & this.#bit) !== 0;
+  }
+
+  /** Rings up to so many of those that wait, in turn. */
+  wake(what: WaitWord, count: number): void {
+    for (let left = count; left > 0; left--) {
+      const bits = Atomics.load(this.#words, what);
+      if (bits === 0) return;
+      const index = nextBit(bits, this.#turn);
+      this.#turn = (index + 1) % MEMBERS;
+      const bit = 1 << index;
+      if ((Atomics.and(this.#words, what, ~bit) & bit) !== 0) {
+        ring(this.#words, index);
+      }
+    }
+  }
+
+  /** Rings all that wait, for whatever. */
+  wakeEverybody(): void {
+    for (const what of WAIT_WORDS) this.wake(what, MEMBERS);
+  }
+
+  /** Wakes the sleepers of this very handle. */
+  ringItself(): void {
+    Atomics.add(this.#words, this.bellAt, 1);
+    Atomics.notify(this.#words, this.bellAt);
+  }
+
+  // -- What it owes -----------------------------------------------------------
+
+  /** Puts that wait at this handle, for all to see: a queue that closes waits for them. */
+  set waitingPuts(count: number) {
+    Atomics.store(this.#words, this.#base + Member.WAITING_PUTS, count);
+  }
+
+  /** Producers registered at this handle. */
+  get producers(): number {
+    return Atomics.load(this.#words, this.#base + Member.PRODUCERS);
+  }
+
+  set producers(count: number) {
+    Atomics.store(this.#words, this.#base + Member.PRODUCERS, count);
+  }
+
+  /** Gives the place back. False when it was taken for dead before. */
+  leave(): boolean {
+    return vacate(this.#words, this.token) !== undefined;
+  }
+
+  /** Frees the place of another. Says what it owed, or nothing when it had left. */
+  expel(token: number): { producers: number } | undefined {
+    return vacate(this.#words, token);
+  }
+}
+
+/** Whether the token is that of a handle that is attached. */
+export function isAttached(memory: Memory, token: number): boolean {
+  const index = indexOf(token);
+  return Atomics.load(memory.words, memberAt(index) + Member.GENERATION) ===
+      generationOf(token) && (generationOf(token) & 1) === 1;
+}
+
+/** Sums a word over all members. */
+export function total(memory: Memory, field: number): number {
+  let sum = 0;
+  for (let index = 0; index < MEMBERS; index++) {
+    sum += Atomics.load(memory.words, memberAt(index) + field);
+  }
+  return sum;
+}
+
+/** How many handles are attached. */
+export function countMembers(memory: Memory): number {
+  let count = 0;
+  for (let index = 0; index < MEMBERS; index++) {
+    const at = memberAt(index) + Member.GENERATION;
+    count += Atomics.load(memory.words, at) & 1;
+  }
+  return count;
+}
+
+/** Index and generation in one number below the flag of a lock. */
+function tokenOf(index: number, generation: number): number {
+  return generation * MEMBERS + index;
+}
+
+function indexOf(token: number): number {
+  return token % MEMBERS;
+}
+
+function generationOf(token: number): number {
+  return Math.floor(token / MEMBERS);
+}
+
+function takePlace(words: Int32Array): number {
+  for (let index = 0; index < MEMBERS; index++) {
+    const at = memberAt(index) + Member.GENERATION;
+    const generation = Atomics.load(words, at);
+    if ((generation & 1) === 1) continue;
+    const next = (generation + 1) & GENERATIONS;
+    if (Atomics.compareExchange(words, at, generation, next) === generation) {
+      return index;
+    }
+  }
+  throw new RangeError(
+    `Cannot attach: a queue must have at most ${MEMBERS} handles at once ` +
+      "(detach() those that are done, reap() those of threads that were " +
+      `terminated), received one more`,
+  );
+}
+
+function vacate(
+  words: Int32Array,
+  token: number,
+): { producers: number } | undefined {
+  const generation = generationOf(token);
+  if ((generation & 1) === 0) return undefined;
+  const index = indexOf(token);
+  const base = memberAt(index);
+  const at = base + Member.GENERATION;
+  // Nobody else cleans up, and nobody moves in before that is done.
+  if (
+    Atomics.compareExchange(words, at, generation, LEAVING) !== generation
+  ) return undefined;
+  for (const what of WAIT_WORDS) Atomics.and(words, what, ~(1 << index));
+  const producers = Atomics.exchange(words, base + Member.PRODUCERS, 0);
+  Atomics.store(words, base + Member.WAITING_PUTS, 0);
+  Atomics.compareExchange(words, Word.RESERVED, token, 0);
+  Atomics.store(words, at, (generation + 1) & GENERATIONS);
+  ring(words, index);
+  return { producers };
+}
+
+function ring(words: Int32Array, index: number): void {
+  const at = memberAt(index) + Member.BELL;
+  Atomics.add(words, at, 1);
+  Atomics.notify(words, at);
+}
+
+/** The first bit that is set, from that place on and around. */
+function nextBit(bits: number, from: number): number {
+  const rotated = (bits >>> from) | (bits << (MEMBERS - from) % MEMBERS);
+  return (from + 31 - Math.clz32(rotated & -rotated)) % MEMBERS;
+}

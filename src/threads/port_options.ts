@@ -1,0 +1,75 @@
+/**
+ * What both sides of a queue on a port may be told.
+ *
+ * @module
+ */
+
+import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
+import { checkClock, type Clock, systemClock } from "../clock.ts";
+import { received } from "../errors.ts";
+import type { PortLike } from "./endpoint.ts";
+import { checkPort } from "./endpoint.ts";
+
+/** Options of `serve` and `connect`. */
+export interface PortOptions<T> {
+  /** Which of several queues on one port; the same word on both sides, "" unless told. */
+  channel?: string | undefined;
+  /** How many items may be on their way to this side and wait here; 16 unless told. */
+  highWaterMark?: number | undefined;
+  /** What of an item is moved to the other side instead of copied. */
+  transfer?: ((item: T) => Transferable[]) | undefined;
+  /** Receives each item that reaches nobody, and why; it is printed unless told. */
+  onUndelivered?: ((item: T, reason: unknown) => void) | undefined;
+  /**
+   * For how many milliseconds at most this side says nothing. After three of them
+   * without a word from the other side the connection counts as closed. None unless
+   * told: needed only where the runtime does not tell that a port was closed.
+   */
+  heartbeat?: number | undefined;
+  /** Where the time of the heartbeat comes from; the machine unless told. */
+  clock?: Clock | undefined;
+}
+
+/** The options, checked and complete. */
+export interface CheckedPortOptions<T> {
+  channel: string;
+  highWaterMark: number;
+  transfer: ((item: T) => Transferable[]) | undefined;
+  onUndelivered: ((item: T, reason: unknown) => void) | undefined;
+  heartbeat: number | undefined;
+  clock: Clock;
+}
+
+/** Throws a `TypeError` or `RangeError` that names what cannot be used. */
+export function checkPortOptions<T>(
+  action: string,
+  port: PortLike,
+  options: PortOptions<T>,
+  leastHighWaterMark: number,
+): CheckedPortOptions<T> {
+  checkPort(action, "port", port);
+  checkOptions(action, options);
+  const {
+    channel = "",
+    highWaterMark = 16,
+    transfer,
+    onUndelivered,
+    heartbeat,
+    clock = systemClock,
+  } = options;
+  if (typeof channel !== "string") {
+    throw new TypeError(
+      `Cannot ${action}: channel must be a string, received ${
+        received(channel)
+      }`,
+    );
+  }
+  checkCount(action, "highWaterMark", highWaterMark, leastHighWaterMark);
+  if (transfer !== undefined) checkFunction(action, "transfer", transfer);
+  if (onUndelivered !== undefined) {
+    checkFunction(action, "onUndelivered", onUndelivered);
+  }
+  if (heartbeat !== undefined) checkCount(action, "heartbeat", heartbeat, 1);
+  checkClock(action, clock);
+  return { channel, highWaterMark, transfer, onUndelivered, heartbeat, clock };
+}

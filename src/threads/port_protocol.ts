@@ -1,0 +1,359 @@
+/**
+ * What the two sides of a queue on a port say to each other, and how it is sent:
+ * all of one turn in one message.
+ *
+ * @module
+ */
+
+import type { Clock } from "../clock.ts";
+import { Endpoint, type PortLike } from "./endpoint.ts";
+import type { PackedReason } from "./failure.ts";
+import { PortClosedError } from "./port_errors.ts";
+
+/** Both sides speak the same one. */
+export const VERSION = 1;
+
+/** What the connected side says. */
+export type ClientFrame =
+  /** It is there; asked again when the serving side comes later. */
+  | ["hello"]
+  /** So many items may be sent to it altogether. */
+  | ["ask", number]
+  /** The oldest so many that it was lent have reached a consumer. */
+  | ["taken", number]
+  /** Of those it was lent, from the place on so many go back; the items themselves where they were transferred. */
+  | ["back", place: number, count: number, items: unknown[]]
+  /** The one it was lent at that place could not go back. */
+  | ["lost", place: number]
+  /** Items to be put, numbered from the first on. */
+  | ["puts", first: number, items: unknown[]]
+  /** A put is given up, if it is not too late. */
+  | ["cancel", number]
+  /** Puts wait, and there is no credit for them. */
+  | ["want"]
+  | ["producer", number, onError: "collect" | "abort" | "ignore"]
+  | ["producer done", number]
+  | ["producer failed", number, PackedReason]
+  | ["close"]
+  | ["fail", PackedReason]
+  | ["abort", PackedReason]
+  | ["goodbye"]
+  | ["ping"]
+  | ["pong"];
+
+/** What the serving side says. */
+export type ServerFrame =
+  /** It is there, for who was earlier. */
+  | ["here"]
+  /** Answers a hello. */
+  | ["welcome", returnsItems: boolean]
+  /** Items that are lent. */
+  | ["items", unknown[]]
+  /** So many puts more may be sent. */
+  | ["credit", number]
+  /** Puts that were accepted, numbered from the first on. */
+  | ["accepted", first: number, count: number]
+  /** A put that was not; without a reason: because it was given up. */
+  | ["refused", number, PackedReason | undefined]
+  /** The queue takes nothing more. */
+  | ["closing", failure: PackedReason | undefined]
+  /** Nothing more will come. */
+  | ["ended"]
+  /** Without a reason because it is that of the connected side. */
+  | ["errored", PackedReason | undefined]
+  /** Answers a goodbye: every put has been decided on. */
+  | ["bye"]
+  /** Nobody serves any more. */
+  | ["gone"]
+  | ["ping"]
+  | ["pong"];
+
+type Frame = ClientFrame | ServerFrame;
+type Side = "serving" | "connected";
+
+/** What goes over the port. */
+interface Envelope {
+  readonly highwater: number;
+  readonly channel: string;
+  readonly to: Side;
+  /** One connection among those that a port sees in its life. */
+  readonly session: string;
+  readonly frames: readonly Frame[];
+}
+
+/** Who is behind a wire. */
+export interface WireListener<F extends Frame> {
+  /** Adds what has to be said in the message that is about to go. */
+  tend(): void;
+  /** The other side spoke. */
+  heard(session: string, frames: readonly F[]): void;
+  /** The other side speaks another version. */
+  foreign(version: unknown): void;
+  /** The item of the frame, its only one, could not be sent. */
+  unsendable(frame: Frame, item: unknown, error: unknown): void;
+  /** What can be moved instead of copied. */
+  transferOf(item: unknown): Transferable[];
+  /** The other side is gone: the port was closed, the thread has ended, nothing was heard for too long. */
+  closed(reason: PortClosedError): void;
+}
+
+/** What a wire is made of. */
+export interface WireOptions {
+  port: PortLike;
+  channel: string;
+  heartbeat: number | undefined;
+  clock: Clock;
+}
+
+/** So many heartbeats without a word mean that nobody is there. */
+const PATIENCE = 3;
+
+/** One side's word with the other. */
+export class Wire<Sent extends Frame, Heard extends Frame> {
+  session = "";
+  /** Whether what is said goes over at the end of the turn, or waits. */
+  #open = false;
+  #frames: Frame[] = [];
+  #scheduled = false;
+  #stopped = false;
+  #keepsAlive = true;
+  /** Heartbeats since the other side spoke. */
+  #silence = 0;
+  #timer: unknown = undefined;
+  readonly #to: Side;
+  readonly #options: WireOptions;
+  readonly #listener: WireListener<Heard>;
+  readonly #endpoint: Endpoint;
+  readonly #flush: () => void = () => {
+    this.#scheduled = false;
+    this.flush();
+  };
+
+  constructor(to: Side, options: WireOptions, listener: WireListener<Heard>) {
+    this.#to = to;
+    this.#options = options;
+    this.#listener = listener;
+    this.#endpoint = new Endpoint(options.port, {
+      message: (data) => this.#heard(data),
+      closed: () =>
+        this.#closed("the port must be open, received one that is closed"),
+      failed: (error) => {
+        if (isUnreadable(error)) return;
+        this.#closed(
+          "the thread behind the port must run, received one that failed",
+          { cause: error },
+        );
+      },
+    });
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Whether it keeps the process alive; it does at first. */
+  set keepsAlive(keeps: boolean) {
+    if (keeps === this.#keepsAlive || this.#stopped) return;
+    this.#keepsAlive = keeps;
+    this.#endpoint.keepsAlive = keeps;
+  }
+
+  /** From now on what is said goes over, and the other side has to be heard from. */
+  open(): void {
+    this.#open = true;
+    this.#silence = 0;
+    if (this.#timer === undefined) this.#listen();
+    this.touch();
+  }
+
+  /** The connection is over; another may follow. */
+  shut(): void {
+    this.#open = false;
+    this.#frames = [];
+    this.#options.clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Hears and says nothing more. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.shut();
+    this.#endpoint.stop();
+  }
+
+  /** To be said at the end of the turn. */
+  send(frame: Sent): void {
+    this.#frames.push(frame);
+    this.touch();
+  }
+
+  /** An item to be sent at the end of the turn, with those before it. */
+  sendPut(id: number, item: unknown): void {
+    const last = this.#frames.at(-1);
+    if (last?.[0] === "puts") last[2].push(item);
+    else this.send(["puts", id, [item]] as unknown as Sent);
+  }
+
+  /** The same for an item that is lent. */
+  sendItem(item: unknown): void {
+    const last = this.#frames.at(-1);
+    if (last?.[0] === "items") last[1].push(item);
+    else this.send(["items", [item]] as unknown as Sent);
+  }
+
+  /** Items that were to be sent at the end of the turn are not. */
+  unsendItems(): void {
+    this.#frames = this.#frames.filter(([verb]) => verb !== "items");
+  }
+
+  /** Puts that were accepted, with those before. */
+  sendAccepted(id: number): void {
+    const last = this.#frames.at(-1);
+    if (last?.[0] === "accepted" && last[1] + last[2] === id) last[2]++;
+    else this.send(["accepted", id, 1] as unknown as Sent);
+  }
+
+  /** Says it now, also before the connection is open. */
+  say(frame: Sent, session: string = this.session): void {
+    if (this.#stopped) return;
+    try {
+      this.#post([frame], session);
+    } catch {
+      // The port is closed. Where the runtime does not tell, the silence will.
+    }
+  }
+
+  /** There will be something to say at the end of the turn. */
+  touch(): void {
+    if (this.#scheduled || this.#stopped) return;
+    this.#scheduled = true;
+    queueMicrotask(this.#flush);
+  }
+
+  /** Says now what there is to say. */
+  flush(): void {
+    if (this.#stopped) return;
+    this.#listener.tend();
+    if (!this.#open || this.#frames.length === 0) return;
+    const frames = this.#frames;
+    this.#frames = [];
+    try {
+      this.#post(frames);
+    } catch {
+      this.#postOneByOne(frames);
+    }
+  }
+
+  #post(frames: readonly Frame[], session: string = this.session): void {
+    const { channel } = this.#options;
+    const transfer: Transferable[] = [];
+    for (const frame of frames) {
+      for (const item of itemsOf(frame)) {
+        transfer.push(...this.#listener.transferOf(item));
+      }
+    }
+    const envelope: Envelope = {
+      highwater: VERSION,
+      channel,
+      to: this.#to,
+      session,
+      frames,
+    };
+    this.#endpoint.post(envelope, transfer);
+  }
+
+  /** Some item cannot be sent: the rest goes without it. */
+  #postOneByOne(frames: readonly Frame[]): void {
+    for (const frame of frames) {
+      for (const [part, item] of partsOf(frame)) {
+        try {
+          this.#post([part]);
+        } catch (error) {
+          this.#listener.unsendable(part, item, error);
+        }
+      }
+    }
+  }
+
+  #heard(data: unknown): void {
+    const envelope = data as Partial<Envelope> | null | undefined;
+    if (typeof envelope !== "object" || envelope === null) return;
+    const { highwater, channel, to, session, frames } = envelope;
+    if (
+      highwater === undefined || channel !== this.#options.channel ||
+      to === this.#to || typeof session !== "string" || !Array.isArray(frames)
+    ) return;
+    this.#silence = 0;
+    if (highwater !== VERSION) return this.#listener.foreign(highwater);
+    if (frames[0]?.[0] === "ping") return this.say(["pong"] as Sent, session);
+    if (frames[0]?.[0] === "pong") return;
+    this.#listener.heard(session, frames as Heard[]);
+  }
+
+  #closed(rule: string, options: { cause?: unknown } = {}): void {
+    this.#listener.closed(
+      new PortClosedError(`Cannot reach the other side: ${rule}`, options),
+    );
+  }
+
+  #listen(): void {
+    const { clock, heartbeat } = this.#options;
+    if (heartbeat === undefined) return;
+    this.#timer = clock.setTimer(() => {
+      if (this.#silence++ >= PATIENCE) {
+        return this.#closed(
+          `it must answer, received no word for ${PATIENCE} heartbeats`,
+        );
+      }
+      this.say(["ping"] as Sent);
+      this.#listen();
+    }, heartbeat);
+    unreference(this.#timer);
+  }
+}
+
+function itemsOf(frame: Frame): readonly unknown[] {
+  switch (frame[0]) {
+    case "items":
+      return frame[1];
+    case "puts":
+      return frame[2];
+    case "back":
+      return frame[3];
+    default:
+      return [];
+  }
+}
+
+/** The frame as frames of one item each. */
+function partsOf(frame: Frame): [Frame, unknown][] {
+  const items = itemsOf(frame);
+  if (items.length === 0) return [[frame, undefined]];
+  return items.map((item, index) => {
+    switch (frame[0]) {
+      case "items":
+        return [["items", [item]], item];
+      case "puts":
+        return [["puts", frame[1] + index, [item]], item];
+      default: {
+        // Each that has gone back makes a place free.
+        const [, place] = frame as ["back", number, number, unknown[]];
+        return [["back", place, 1, [item]], item];
+      }
+    }
+  });
+}
+
+function isUnreadable(error: unknown): boolean {
+  return (error as { name?: unknown } | null)?.name === "DataCloneError";
+}
+
+/** A heartbeat keeps nobody alive. */
+function unreference(timer: unknown): void {
+  const { Deno } = globalThis as {
+    Deno?: { unrefTimer?(timer: number): void };
+  };
+  if (typeof timer === "number") Deno?.unrefTimer?.(timer);
+  else (timer as { unref?(): void } | null)?.unref?.();
+}

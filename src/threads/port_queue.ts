@@ -1,0 +1,654 @@
+/**
+ * The queue of another thread, over a port.
+ *
+ * @module
+ */
+
+import { QueueClosedError, received } from "../errors.ts";
+import { checkLinger, checkMax } from "../queue.ts";
+import type {
+  GetManyOptions,
+  GetOptions,
+  ProducerOptions,
+  PutOptions,
+  QueueState,
+} from "../queue.ts";
+import { QueueIterator } from "../takers.ts";
+import { QueueReadable } from "../views/readable.ts";
+import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
+import { type Deferred, deferred, signalOf } from "../waiters.ts";
+import type { WaiterGroup } from "../waiters.ts";
+import type { PortLike } from "./endpoint.ts";
+import { packReason, unpackReason } from "./failure.ts";
+import { Arrivals } from "./port_arrivals.ts";
+import { Departures } from "./port_departures.ts";
+import { PortClosedError, reportUndelivered } from "./port_errors.ts";
+import {
+  type CheckedPortOptions,
+  checkPortOptions,
+  type PortOptions,
+} from "./port_options.ts";
+import {
+  type ClientFrame,
+  type ServerFrame,
+  VERSION,
+  Wire,
+  type WireListener,
+} from "./port_protocol.ts";
+
+/** What {@linkcode PortQueue.stats} tells of this side: a frozen snapshot. */
+export interface PortQueueStats {
+  /** Whether the other side has answered, and is still there. */
+  readonly connected: boolean;
+  /** Items that are here and not taken yet. */
+  readonly length: number;
+  /** Puts that may be sent at once, less those that wait; null once failed or aborted. */
+  readonly desiredSize: number | null;
+  /** Puts of this side that the queue has accepted. */
+  readonly put: number;
+  /** Items that consumers of this side have taken. */
+  readonly taken: number;
+  /** Puts that wait here for a credit. */
+  readonly waitingPuts: number;
+  /** Puts that were sent and have no answer yet. */
+  readonly underWay: number;
+  /** Gets that wait for an item. */
+  readonly waitingGets: number;
+  /** Where the queue stands, as far as is known here. */
+  readonly state: QueueState;
+}
+
+let connections = 0;
+
+/**
+ * Connects to the queue that is served at the other end of the port, now or later.
+ * Before and after are the same: what is put or asked for in the meantime waits.
+ *
+ * Throws a `TypeError` or `RangeError` that names the argument it cannot use.
+ *
+ * @example Results from a thread
+ * ```ts
+ * import { Queue } from "@highwater/queue";
+ * import { connect, serve } from "@highwater/queue/threads";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { port1, port2 } = new MessageChannel(); // port2 goes to a worker
+ * const results = new Queue<string>({ highWaterMark: 1 });
+ * const served = serve(results, port1);
+ *
+ * const there = connect<string>(port2);
+ * const working = (async () => {
+ *   await there.put("first"); // fulfils when the queue has it
+ *   await there.put("second"); // waits for room, as it would here
+ *   there.close();
+ * })();
+ * const seen: string[] = [];
+ * for await (const result of results) seen.push(result);
+ * assertEquals(seen, ["first", "second"]);
+ * await working;
+ * await served.stop();
+ * port1.close();
+ * port2.close();
+ * ```
+ */
+export function connect<T>(
+  port: PortLike,
+  options: PortOptions<T> = {},
+): PortQueue<T> {
+  return new PortQueue<T>(port, options);
+}
+
+/**
+ * A queue that lives in another thread, with the surface of a `Queue`.
+ *
+ * What differs, because the queue is not here:
+ *
+ * | | over a port |
+ * |---|---|
+ * | `put` | fulfils when the queue over there has accepted the item |
+ * | `tryPut` | true when a credit is at hand; should the queue end before the item is there, it goes to `onUndelivered` |
+ * | `length` | items that are here already, at most `highWaterMark` |
+ * | `tryGet` | takes of those; with `highWaterMark: 0` there are none |
+ * | `desiredSize` | credits at hand, less puts that wait here |
+ * | `close`, `fail`, `abort` | end the queue, for all its users; `disconnect` only leaves it |
+ *
+ * - **Nothing is lost or doubled.** An item is lent to this side until a consumer
+ *   has it. A signal that fires while a put is under way asks the other side to take
+ *   it back, and that side decides: the promise rejects with the signal's reason if
+ *   the item was still waiting, and fulfils if it had been accepted.
+ * - **Bounded.** No more puts are under way than the other side has given credits
+ *   for, and no more items than somebody waits for here plus `highWaterMark`.
+ *   Nothing is fetched before somebody asks. With `highWaterMark: 0` an item is
+ *   fetched only for who waits, which suits tasks that others could do meanwhile.
+ * - **A port that breaks off** ends this side: everything that waits rejects with
+ *   `PortClosedError`, items that are here go back.
+ * - It keeps the process alive while somebody waits for an item, a credit or an
+ *   answer, and not otherwise.
+ *
+ * Made by {@linkcode connect}.
+ *
+ * @example Leaving without ending the queue
+ * ```ts
+ * import { Queue } from "@highwater/queue";
+ * import { connect, serve } from "@highwater/queue/threads";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { port1, port2 } = new MessageChannel();
+ * const queue = new Queue<number>();
+ * const served = serve(queue, port1);
+ * {
+ *   await using there = connect<number>(port2);
+ *   await there.putMany([1, 2, 3]);
+ *   assertEquals(await there.get(), 1);
+ * } // what had been sent ahead is back in its place
+ * assertEquals(await queue.getMany(2), [2, 3]);
+ * await served.stop();
+ * port1.close();
+ * port2.close();
+ * ```
+ */
+export class PortQueue<T>
+  implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
+  readonly #wire: Wire<ClientFrame, ServerFrame>;
+  readonly #options: CheckedPortOptions<T>;
+  readonly #arrivals: Arrivals<T>;
+  readonly #departures: Departures<T>;
+  readonly #writables: Set<QueueWritable<T>> = new Set();
+  #readable: QueueReadable<T> | undefined = undefined;
+  #writable: QueueWritable<T> | undefined = undefined;
+  #producers = 0;
+  #connected = false;
+  /** The queue has ended, and nothing more will come. */
+  #ended = false;
+  #leaving: Deferred<void> | undefined = undefined;
+
+  /** Use {@linkcode connect}. */
+  constructor(port: PortLike, options: PortOptions<T>) {
+    this.#options = checkPortOptions("connect", port, options, 0);
+    const { highWaterMark, onUndelivered } = this.#options;
+    this.#wire = new Wire("serving", { port, ...this.#options }, {
+      tend: () => this.#tend(),
+      heard: (session, frames) => this.#heard(session, frames),
+      foreign: (version) => this.#foreign(version),
+      unsendable: (frame, item, error) =>
+        this.#unsendable(frame, item as T, error),
+      transferOf: (item) => this.#options.transfer?.(item as T) ?? [],
+      closed: (reason) => this.#disconnected(reason),
+    });
+    this.#wire.session = `${++connections} ${Math.random()}`;
+    this.#arrivals = new Arrivals<T>(this.#wire, highWaterMark);
+    this.#departures = new Departures<T>(this.#wire, { onUndelivered });
+    this.#wire.keepsAlive = false;
+    this.#wire.say(["hello"]);
+  }
+
+  // -- State ------------------------------------------------------------------
+
+  /** How many items are here, at most `highWaterMark`. How many the queue stores is not known here. */
+  get length(): number {
+    return this.#arrivals.length;
+  }
+
+  /** Puts that may be sent at once, less those that wait here. 0 once closed and before the other side has answered, null once failed or aborted. */
+  get desiredSize(): number | null {
+    return this.#departures.desiredSize;
+  }
+
+  /** Fulfilled while a credit is at hand, pending while there is none. Fulfilled after `close()`; rejects with the reason of `fail` or `abort`. */
+  get ready(): Promise<void> {
+    return this.#departures.ready;
+  }
+
+  /**
+   * Fulfils when the queue was closed and its last item has been taken, here or
+   * elsewhere; rejects with the reason of `fail` after the last item, of `abort` at
+   * once, with `PortClosedError` when the port breaks off, with an `AbortError` after
+   * {@linkcode PortQueue.disconnect}. Ignoring it causes no unhandled rejection.
+   */
+  get closed(): Promise<void> {
+    return this.#arrivals.closed;
+  }
+
+  // -- Putting ----------------------------------------------------------------
+
+  /**
+   * Puts one item in, and fulfils when the queue on the other side has accepted it.
+   *
+   * Rejects as `Queue.put` does: with `QueueClosedError`, the reason of `abort`,
+   * `QueueFullError` under `"reject"`, the signal's reason, each with nothing stored;
+   * also with a `DataCloneError` for what cannot be sent (`item` is the item), and
+   * with `PortClosedError` when the port breaks off, after which nobody knows whether
+   * an item that was on its way had been accepted. A put that waits here for a credit
+   * when the queue is closed over there is refused. O(1).
+   */
+  put(item: T, options?: PutOptions): Promise<void> {
+    try {
+      return this.#departures.put(item, signalOf("put", options));
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+  }
+
+  /**
+   * Sends one item if a credit is at hand, and says whether it did. It waits for
+   * nothing; should the queue end before the item is there, or the item not be
+   * cloneable, it goes to `onUndelivered`. Throws as `Queue.tryPut`. O(1).
+   */
+  tryPut(item: T): boolean {
+    return this.#departures.tryPut(item);
+  }
+
+  /**
+   * Puts the items in one after the other, as many under way as there are credits.
+   *
+   * Fulfils when all are accepted. An item is asked of the iterable only when there
+   * is a credit for it. When one is refused, the promise rejects with the error of
+   * its put; those before it stay accepted, those behind it that were under way may
+   * be, and none after them has been asked for.
+   */
+  async putMany(items: Iterable<T>, options?: PutOptions): Promise<void> {
+    if (
+      typeof (items as Iterable<T> | null)?.[Symbol.iterator] !== "function"
+    ) {
+      throw new TypeError(
+        `Cannot put many: items must be iterable, received ${received(items)}`,
+      );
+    }
+    signalOf("put many", options);
+    const failures: unknown[] = [];
+    const underWay = new Set<Promise<void>>();
+    for (const item of items) {
+      const accepted = this.put(item, options);
+      const answered = accepted.then(
+        () => void underWay.delete(answered),
+        (reason) => {
+          failures.push(reason);
+          underWay.delete(answered);
+        },
+      );
+      underWay.add(answered);
+      // Without a credit left, the next would only wait.
+      if (!(this.desiredSize! > 0)) await answered;
+      if (failures.length > 0) break;
+    }
+    await Promise.all(underWay);
+    if (failures.length > 0) throw failures[0];
+  }
+
+  // -- Getting ----------------------------------------------------------------
+
+  /**
+   * Takes the next item, and waits for one while there is none. Rejects as
+   * `Queue.get` does, and with `PortClosedError`; then it has taken nothing. O(1).
+   */
+  get(options?: GetOptions): Promise<T> {
+    try {
+      return this.#arrivals.get(signalOf("get", options));
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+  }
+
+  /** Takes an item that is here; `undefined` if there is none, and then some are asked for, up to `highWaterMark`. O(1). */
+  tryGet(): T | undefined {
+    return this.#arrivals.tryGet();
+  }
+
+  /** Takes up to `max` items, of those that are here or else of what comes first; with `linger` and errors as `Queue.getMany`. */
+  getMany(max: number, options?: GetManyOptions): Promise<T[]> {
+    try {
+      const signal = signalOf("get many", options);
+      const linger = options?.linger ?? 0;
+      checkMax(max);
+      checkLinger(linger);
+      return this.#arrivals.getMany(max, signal, linger);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+  }
+
+  /** As {@linkcode PortQueue.get}, in the words of an iterator. */
+  next(): Promise<IteratorResult<T, undefined>> {
+    return this.#arrivals.next(undefined);
+  }
+
+  /** Iterates as one of any number of competing consumers. Breaking off leaves the queue open and loses nothing. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    return new QueueIterator<T>((group) => this.#arrivals.next(group));
+  }
+
+  // -- Ending -----------------------------------------------------------------
+
+  /** Ends the queue gracefully for all its users, once what waits here has been sent. Idempotent. */
+  close(): void {
+    this.#departures.close(undefined, () => this.#wire.send(["close"]));
+    this.#endWritables();
+  }
+
+  /** As {@linkcode PortQueue.close}, but consumers that have taken everything see `reason` instead of the end. */
+  fail(reason: unknown): void {
+    this.#departures.close(
+      { reason },
+      () => this.#wire.send(["fail", packReason(reason)]),
+    );
+    this.#endWritables();
+  }
+
+  /**
+   * Ends the queue now, for all its users: what waits here rejects with `reason`, puts
+   * under way as the other side decides, and what is stored goes to the
+   * `onUndelivered` of the queue. Without a reason it is an `AbortError`.
+   */
+  abort(reason?: unknown): void {
+    this.#abort(
+      reason === undefined
+        ? new DOMException("The queue was aborted", "AbortError")
+        : reason,
+    );
+  }
+
+  /**
+   * Leaves the queue to its other users: items that are here go back to its head, what
+   * waits here rejects with an `AbortError`, puts under way are taken back if they had
+   * not been accepted, producers that are not done count as failed. The port stays
+   * open. Fulfils when everything is decided.
+   */
+  disconnect(): Promise<void> {
+    if (this.#leaving === undefined) {
+      this.#leaving = deferred();
+      this.#leave();
+    }
+    return this.#leaving.promise;
+  }
+
+  /** Disconnects. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.disconnect();
+  }
+
+  // -- Streams ----------------------------------------------------------------
+
+  /** The queue as a `ReadableStream`; the same object each time. `cancel(reason)` aborts the queue. */
+  get readable(): ReadableStream<T> {
+    this.#readable ??= new QueueReadable<T>(
+      this.#arrivals.end((reason) => this.#abort(reason)),
+    );
+    return this.#readable;
+  }
+
+  /** The queue as a `WritableStream`; the same object each time. `close` closes the queue, `abort(reason)` aborts it, a chunk that cannot be put fails it. */
+  get writable(): WritableStream<T> {
+    if (this.#writable === undefined) {
+      this.#writable = new QueueWritable<T>(this.#puttingEnd({
+        put: (item, group) => this.#departures.put(item, group),
+        close: () => this.close(),
+        abort: (reason) => this.#abort(reason),
+        failed: (reason) => this.fail(reason),
+      }));
+      this.#follow(this.#writable);
+    }
+    return this.#writable;
+  }
+
+  /**
+   * Registers a producer with the queue on the other side and returns a
+   * `WritableStream` of its own, see `Queue.producer`. The registration arrives with
+   * the next message: a queue whose other producers are all done before may have
+   * closed by then.
+   */
+  producer(options?: ProducerOptions): WritableStream<T> {
+    const onError = options?.onError ?? "collect";
+    if (onError !== "collect" && onError !== "abort" && onError !== "ignore") {
+      throw new TypeError(
+        `Cannot register a producer: onError must be "collect", "abort" or ` +
+          `"ignore", received ${received(onError)}`,
+      );
+    }
+    if (!this.#departures.open) {
+      const { failure } = this.#departures;
+      throw new QueueClosedError(
+        "Cannot register a producer: the queue must be open, " +
+          `received one that is ${this.#state()}`,
+        failure === undefined ? {} : { cause: failure.reason },
+      );
+    }
+    const id = ++this.#producers;
+    this.#wire.send(["producer", id, onError]);
+    let waiting: WaiterGroup | undefined;
+    let done = false;
+    const finish = (frame: ClientFrame): void => {
+      if (done) return;
+      done = true;
+      this.#writables.delete(stream);
+      this.#wire.send(frame);
+    };
+    const failed = (reason: unknown): void =>
+      finish(["producer failed", id, packReason(reason)]);
+    const stream = new QueueWritable<T>(this.#puttingEnd({
+      put: (item, group) => {
+        waiting = group;
+        return this.#departures.put(item, group);
+      },
+      close: async () => {
+        try {
+          await waiting?.settled();
+        } catch (reason) {
+          failed(reason);
+          throw reason;
+        }
+        finish(["producer done", id]);
+      },
+      abort: (reason, pending) => {
+        pending.withdrawAll(reason);
+        failed(reason);
+      },
+      failed,
+    }));
+    this.#follow(stream);
+    return stream;
+  }
+
+  /** A `ReadableStream` of its own for one of several competing consumers; cancelling it leaves the items and the others alone. */
+  consumer(): ReadableStream<T> {
+    return new QueueReadable<T>(this.#arrivals.end(() => {}));
+  }
+
+  /** A frozen snapshot of what is known on this side. */
+  stats(): PortQueueStats {
+    return Object.freeze({
+      connected: this.#connected,
+      length: this.length,
+      desiredSize: this.desiredSize,
+      put: this.#departures.accepted,
+      taken: this.#arrivals.taken,
+      waitingPuts: this.#departures.waiting,
+      underWay: this.#departures.underWay,
+      waitingGets: this.#arrivals.waiting,
+      state: this.#state(),
+    });
+  }
+
+  // -- What the wire says -----------------------------------------------------
+
+  #heard(session: string, frames: readonly ServerFrame[]): void {
+    if (frames[0]?.[0] === "here") {
+      if (!this.#connected) this.#wire.say(["hello"]);
+      return;
+    }
+    if (session !== this.#wire.session) return;
+    for (const frame of frames) this.#understand(frame);
+    this.#wire.touch();
+  }
+
+  #understand(frame: ServerFrame): void {
+    switch (frame[0]) {
+      case "welcome":
+        this.#connected = true;
+        this.#arrivals.returnsItems = frame[1];
+        return this.#wire.open();
+      case "items":
+        return this.#arrivals.arrive(frame[1] as T[]);
+      case "credit":
+        return this.#departures.credited(frame[1]);
+      case "accepted":
+        return this.#departures.answeredWell(frame[1], frame[2]);
+      case "refused": {
+        const packed = frame[2];
+        return this.#departures.refused(
+          frame[1],
+          packed && { reason: unpackReason(packed) },
+        );
+      }
+      case "closing": {
+        const packed = frame[1];
+        this.#departures.closedByQueue(
+          packed && { reason: unpackReason(packed) },
+        );
+        return this.#endWritables();
+      }
+      case "ended":
+        this.#ended = true;
+        this.#departures.closedByQueue(undefined);
+        this.#endWritables();
+        return this.#arrivals.ended();
+      case "errored": {
+        this.#ended = true;
+        const reason = frame[1] === undefined
+          ? this.#departures.failure?.reason
+          : unpackReason(frame[1]);
+        return this.#endHere(reason);
+      }
+      case "bye":
+        return this.#stop();
+      case "gone":
+        return this.#disconnected(
+          new PortClosedError(
+            "Cannot reach the queue: somebody must serve it, received a port " +
+              "where nobody does any more",
+          ),
+        );
+    }
+  }
+
+  #foreign(version: unknown): void {
+    this.#disconnected(
+      new PortClosedError(
+        `Cannot connect: both sides must speak version ${VERSION}, ` +
+          `received version ${received(version)}`,
+      ),
+    );
+  }
+
+  #tend(): void {
+    this.#arrivals.tend();
+    this.#departures.tend();
+    const { waiting, underWay } = this.#departures;
+    this.#wire.keepsAlive = this.#arrivals.waiting + waiting + underWay > 0;
+    if (this.#ended && underWay === 0) this.#sayGoodbye();
+  }
+
+  #unsendable(frame: ClientFrame | ServerFrame, item: T, error: unknown): void {
+    if (frame[0] === "puts") this.#departures.unsendable(frame[1], error);
+    if (frame[0] !== "back") return;
+    this.#wire.say(["lost", frame[1]]);
+    reportUndelivered(this.#options.onUndelivered, item, error);
+  }
+
+  // -- Endings ----------------------------------------------------------------
+
+  #abort(reason: unknown): void {
+    if (this.#arrivals.over) return;
+    this.#endHere(reason);
+    this.#wire.send(["abort", packReason(reason)]);
+  }
+
+  /** What waits here rejects, what is here goes back. */
+  #endHere(reason: unknown): void {
+    this.#arrivals.abort(reason);
+    this.#departures.abort(reason);
+    this.#endWritables();
+  }
+
+  #leave(): void {
+    const reason = new DOMException(
+      "This side of the queue was disconnected",
+      "AbortError",
+    );
+    this.#endHere(reason);
+    this.#departures.giveUp(reason);
+    if (this.#wire.stopped) return this.#stop();
+    this.#wire.flush();
+    this.#wire.say(["goodbye"]);
+    // Only the fate of a put has to be waited for.
+    if (this.#departures.underWay === 0) this.#stop();
+    else this.#wire.keepsAlive = true;
+  }
+
+  /** The queue has ended, all is decided: the rest of the way is free. */
+  #sayGoodbye(): void {
+    queueMicrotask(() => {
+      if (this.#wire.stopped) return;
+      this.#wire.say(["goodbye"]);
+      this.#stop();
+    });
+  }
+
+  #disconnected(reason: PortClosedError): void {
+    if (this.#wire.stopped) return;
+    if (!this.#arrivals.over) this.#arrivals.drop(reason);
+    this.#departures.drop(reason);
+    this.#endWritables();
+    this.#stop();
+  }
+
+  #stop(): void {
+    this.#connected = false;
+    this.#wire.stop();
+    this.#leaving?.resolve();
+  }
+
+  #state(): QueueState {
+    if (this.#arrivals.over) {
+      return this.#departures.failure === undefined ? "closed" : "errored";
+    }
+    return this.#departures.open ? "open" : "closing";
+  }
+
+  // -- What the views see -------------------------------------------------------
+
+  #puttingEnd(
+    own: Pick<PuttingEnd<T>, "put" | "close" | "abort" | "failed">,
+  ): PuttingEnd<T> {
+    const departures = this.#departures;
+    return {
+      refusesWhenFull: false,
+      get desiredSize(): number | null {
+        return departures.desiredSize;
+      },
+      get ready(): Promise<void> {
+        return departures.ready;
+      },
+      get open(): boolean {
+        return departures.open;
+      },
+      ...own,
+    };
+  }
+
+  #follow(stream: QueueWritable<T>): void {
+    this.#writables.add(stream);
+    if (!this.#departures.open) this.#endWritables();
+  }
+
+  /** The writing streams end with the queue. */
+  #endWritables(): void {
+    if (this.#departures.open) return;
+    const writables = [...this.#writables];
+    this.#writables.clear();
+    const { failure } = this.#departures;
+    for (const writable of writables) {
+      if (failure === undefined) writable.endedByQueue();
+      else writable.erroredByQueue(failure.reason);
+    }
+  }
+}

@@ -1,0 +1,551 @@
+/**
+ * Records of any length in a ring of shared memory, for any number of threads at
+ * both ends.
+ *
+ * Each end has a lock, so that putting and taking never wait for each other: the
+ * two-lock queue of Michael and Scott (1996) over the ring of Lamport (1977). A
+ * thread has encoded its records before it takes the lock and decodes them after
+ * it has given it back, so that a section is a copy of bytes and a few words. A
+ * ring of slots that threads claim without a lock (Vyukov's bounded queue, the
+ * Disruptor) wants slots of one size; with records of any length its claims have
+ * to be told in order again, and whoever dies between claim and commit leaves a
+ * hole before which all others stand.
+ *
+ * Memory order. A record is written with plain stores and published by
+ * `Atomics.store` of the count of the putting end; who reads that count with
+ * `Atomics.load` sees the record. The space of a record that was taken is given
+ * back in the same way by the count and then the position of the taking end.
+ * Everything else at an end is read and written under its lock only.
+ *
+ * Death. A thread may end anywhere. The count is the one word that matters: before
+ * it changes, nothing has happened; after it, everything has. What follows from it
+ * (the position) is written down beforehand, so that the next owner of the lock
+ * can do what the dead one did not.
+ *
+ * @module
+ */
+
+import {
+  End,
+  fromStoredMark,
+  Member,
+  REASON_BYTES,
+  State,
+  toStoredMark,
+  Word,
+} from "./layout.ts";
+import type { Memory } from "./layout.ts";
+import { ThreadLock } from "./lock.ts";
+import { Membership, total } from "./members.ts";
+import { type Records, wordsFor } from "./record.ts";
+
+/** Copied word by word up to here: making the views for `set` costs as much as that. */
+const LOOPED = 96;
+/** How many words of records are taken at once, if they are small. */
+const BATCH = 4096;
+
+/** After so many milliseconds a reservation is lifted. */
+const RESERVATION = 2000;
+
+/** The ring could not be entered: somebody is inside, and this thread may not sleep. */
+export const BUSY = -1;
+/** The queue takes nothing more. */
+export const ENDED = -2;
+
+/** The ring as one handle sees it. */
+export class SharedRing {
+  readonly memory: Memory;
+  readonly member: Membership;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #ring: Int32Array<SharedArrayBuffer>;
+  /** Words of the ring. */
+  readonly #size: number;
+  readonly #putLock: ThreadLock;
+  readonly #takeLock: ThreadLock;
+  readonly #died: (token: number) => void;
+  #reservedBy = 0;
+  #reservedSince = 0;
+
+  /** `died` is told the token of a handle whose thread was found dead. */
+  constructor(memory: Memory, died: (token: number) => void) {
+    this.memory = memory;
+    this.#words = memory.words;
+    this.#ring = memory.ringWords;
+    this.#size = memory.ringWords.length;
+    this.member = new Membership(memory);
+    this.#died = died;
+    const { token } = this.member;
+    this.#putLock = new ThreadLock(memory, Word.PUT, token, (owner) => {
+      this.#repair(Word.PUT);
+      this.#bury(owner);
+    });
+    this.#takeLock = new ThreadLock(memory, Word.TAKE, token, (owner) => {
+      this.#repair(Word.TAKE);
+      this.#bury(owner);
+    });
+  }
+
+  // -- State ------------------------------------------------------------------
+
+  /** Records that are stored. */
+  get length(): number {
+    const words = this.#words;
+    // In this order: taking cannot have overtaken what was put before.
+    const taken = Atomics.load(words, Word.TAKE + End.COUNT);
+    return (Atomics.load(words, Word.PUT + End.COUNT) - taken) >>> 0;
+  }
+
+  get isEmpty(): boolean {
+    const words = this.#words;
+    return Atomics.load(words, Word.PUT + End.COUNT) ===
+      Atomics.load(words, Word.TAKE + End.COUNT);
+  }
+
+  /** Bytes of the ring in use. */
+  get used(): number {
+    const words = this.#words;
+    const head = Atomics.load(words, Word.TAKE + End.POSITION);
+    const tail = Atomics.load(words, Word.PUT + End.POSITION);
+    return this.#distance(head, tail) * 4;
+  }
+
+  get state(): number {
+    return Atomics.load(this.#words, Word.STATE);
+  }
+
+  get highWaterMark(): number {
+    return fromStoredMark(Atomics.load(this.#words, Word.HIGH_WATER_MARK));
+  }
+
+  set highWaterMark(value: number) {
+    Atomics.store(this.#words, Word.HIGH_WATER_MARK, toStoredMark(value));
+  }
+
+  /** Records that went through an end so far. */
+  count(end: typeof Word.PUT | typeof Word.TAKE): number {
+    const rounds = Atomics.load(this.#words, end + End.ROUNDS);
+    const count = Atomics.load(this.#words, end + End.COUNT) >>> 0;
+    return rounds * 2 ** 32 + count;
+  }
+
+  /** Whether the queue was closed or has failed, and nothing is left to come. */
+  get isDrained(): boolean {
+    const state = this.state;
+    if (state === State.OPEN) return false;
+    if (state === State.ABORTED) return true;
+    // In this order: a put that no longer waits has been published.
+    return total(this.memory, Member.WAITING_PUTS) === 0 && this.isEmpty;
+  }
+
+  /** Whether a record of that many words would be let in now. */
+  hasRoomFor(words: number): boolean {
+    return this.#room() >= words &&
+      this.length < Atomics.load(this.#words, Word.HIGH_WATER_MARK) &&
+      !this.#isReserved();
+  }
+
+  // -- Putting ----------------------------------------------------------------
+
+  /**
+   * Stores the first of the records, as many as there is room for. The number of
+   * them; BUSY or ENDED when there was no asking. `waits` says that they belong
+   * to puts that waited already, which a closed queue still takes.
+   */
+  store(records: Int32Array, count: number, waits: boolean): number {
+    if (!this.#putLock.acquire(false)) return BUSY;
+    const stored = this.#mayStore(waits)
+      ? this.#storeWhatFits(records, count)
+      : this.state === State.OPEN || waits
+      ? 0
+      : ENDED;
+    this.#leave(this.#putLock);
+    if (stored > 0 && Atomics.load(this.#words, Word.WAIT_ITEM) !== 0) {
+      this.member.wake(Word.WAIT_ITEM, stored);
+    }
+    return stored;
+  }
+
+  /** As `store` of one record, straight from the bytes of its payload. */
+  storeBytes(payload: Uint8Array, waits: boolean): number {
+    if (!this.#putLock.acquire(false)) return BUSY;
+    let stored = 0;
+    if (this.#mayStore(waits)) {
+      const count = wordsFor(payload.length);
+      if (this.hasRoomFor(count)) {
+        const position = this.#words[Word.PUT + End.POSITION]!;
+        const at = position < this.#size ? position : position - this.#size;
+        this.#ring[at] = payload.length;
+        this.#copyBytesIn(payload, (at + 1) * 4);
+        this.#publish(Word.PUT, this.#advance(position, count), 1);
+        stored = 1;
+      }
+    } else if (this.state !== State.OPEN && !waits) stored = ENDED;
+    this.#leave(this.#putLock);
+    if (stored > 0 && Atomics.load(this.#words, Word.WAIT_ITEM) !== 0) {
+      this.member.wake(Word.WAIT_ITEM, 1);
+    }
+    return stored;
+  }
+
+  /**
+   * Notes that so many puts wait here. False when the queue has ended before: the
+   * first of them comes too late.
+   */
+  announceWaiting(count: number, isNew: boolean): boolean {
+    if (!isNew) {
+      this.member.waitingPuts = count;
+      return true;
+    }
+    this.#putLock.acquire(true);
+    const open = this.state === State.OPEN;
+    if (open) this.member.waitingPuts = count;
+    this.#leave(this.#putLock);
+    return open;
+  }
+
+  /** Lets nobody else put until this handle has; others may be so many, and so light, that a heavy record never fits. */
+  reserve(): void {
+    Atomics.compareExchange(this.#words, Word.RESERVED, 0, this.member.token);
+  }
+
+  /** Lets the others put again. */
+  unreserve(): void {
+    const { token } = this.member;
+    if (Atomics.load(this.#words, Word.RESERVED) !== token) return;
+    Atomics.compareExchange(this.#words, Word.RESERVED, token, 0);
+    this.member.wake(Word.WAIT_ROOM, Infinity);
+  }
+
+  #mayStore(waits: boolean): boolean {
+    const words = this.#words;
+    // Changed under this very lock.
+    const state = words[Word.STATE]!;
+    if (state !== State.OPEN && !(waits && state !== State.ABORTED)) {
+      return false;
+    }
+    return !this.#isReserved();
+  }
+
+  /** Whether the next room is for another handle. */
+  #isReserved(): boolean {
+    // A hint: that it is late does no harm.
+    const reserved = this.#words[Word.RESERVED]!;
+    return reserved !== 0 && reserved !== this.member.token &&
+      !this.#outlasts(reserved);
+  }
+
+  /** Whether a reservation is so old that its owner may be dead; then it is lifted. */
+  #outlasts(reserved: number): boolean {
+    const now = performance.now();
+    if (reserved !== this.#reservedBy) {
+      this.#reservedBy = reserved;
+      this.#reservedSince = now;
+    }
+    if (now - this.#reservedSince < RESERVATION) return false;
+    Atomics.compareExchange(this.#words, Word.RESERVED, reserved, 0);
+    this.#reservedBy = 0;
+    return true;
+  }
+
+  #storeWhatFits(records: Int32Array, count: number): number {
+    const words = this.#words;
+    const taken = Atomics.load(words, Word.TAKE + End.COUNT);
+    const length = (words[Word.PUT + End.COUNT]! - taken) >>> 0;
+    const most = words[Word.HIGH_WATER_MARK]! - length;
+    const head = Atomics.load(words, Word.TAKE + End.POSITION);
+    const position = words[Word.PUT + End.POSITION]!;
+    const room = this.#size - this.#distance(head, position);
+    let stored = 0;
+    let end = 0;
+    while (stored < count && stored < most) {
+      const next = end + wordsFor(records[end]!);
+      if (next > room) break;
+      end = next;
+      stored++;
+    }
+    if (stored === 0) return 0;
+    this.#copyIn(records, end, position);
+    this.#publish(Word.PUT, this.#advance(position, end), stored);
+    return stored;
+  }
+
+  // -- Taking -----------------------------------------------------------------
+
+  /** Takes up to so many records, oldest first; how many, or BUSY. */
+  take(into: Records, most: number): number {
+    if (this.isEmpty) return 0;
+    if (!this.#takeLock.acquire(false)) return BUSY;
+    // Later than the abort, if that has let go of this lock before.
+    const taken = Atomics.load(this.#words, Word.STATE) === State.ABORTED
+      ? 0
+      : this.#takeSome(into, most);
+    this.#leave(this.#takeLock);
+    if (taken > 0) this.#gaveRoom();
+    return taken;
+  }
+
+  /** As `take` of one record, straight into an array of its own; undefined when there is none, BUSY. */
+  takeBytes(): Uint8Array<ArrayBuffer> | undefined | typeof BUSY {
+    if (this.isEmpty) return undefined;
+    if (!this.#takeLock.acquire(false)) return BUSY;
+    let payload: Uint8Array<ArrayBuffer> | undefined;
+    const words = this.#words;
+    if (
+      Atomics.load(words, Word.STATE) !== State.ABORTED &&
+      !this.isEmpty
+    ) {
+      const position = words[Word.TAKE + End.POSITION]!;
+      const at = position < this.#size ? position : position - this.#size;
+      const length = this.#ring[at]!;
+      payload = new Uint8Array(length);
+      this.#copyBytesOut(payload, (at + 1) * 4);
+      this.#publish(
+        Word.TAKE,
+        this.#advance(position, wordsFor(length)),
+        1,
+      );
+    }
+    this.#leave(this.#takeLock);
+    if (payload !== undefined) this.#gaveRoom();
+    return payload;
+  }
+
+  /** Takes everything for `clear()`, or what `abort()` has left behind. */
+  takeAll(
+    into: Records,
+    tally: typeof Word.CLEARED | typeof Word.UNDELIVERED,
+  ): number {
+    this.#takeLock.acquire(true);
+    const taken = this.#takeSome(into, Infinity);
+    Atomics.add(this.#words, tally, taken);
+    this.#leave(this.#takeLock);
+    if (taken > 0) this.#gaveRoom();
+    return taken;
+  }
+
+  #takeSome(into: Records, most: number): number {
+    const words = this.#words;
+    const stored = (Atomics.load(words, Word.PUT + End.COUNT) -
+      words[Word.TAKE + End.COUNT]!) >>> 0;
+    const position = words[Word.TAKE + End.POSITION]!;
+    const limit = Math.min(stored, most);
+    let taken = 0;
+    let end = 0;
+    while (taken < limit && (end < BATCH || most === Infinity)) {
+      const at = (position + end) % this.#size;
+      end += wordsFor(this.#ring[at]!);
+      taken++;
+    }
+    if (taken === 0) return 0;
+    into.reserve(end);
+    this.#copyOut(into.words, end, position);
+    this.#publish(Word.TAKE, this.#advance(position, end), taken);
+    return taken;
+  }
+
+  #gaveRoom(): void {
+    const words = this.#words;
+    // All of them: a record that does not fit must not keep one waiting that does.
+    if (Atomics.load(words, Word.WAIT_ROOM) !== 0) {
+      this.member.wake(Word.WAIT_ROOM, Infinity);
+    }
+    if (Atomics.load(words, Word.STATE) !== State.OPEN && this.isDrained) {
+      this.member.wakeEverybody();
+    }
+  }
+
+  // -- Ending -----------------------------------------------------------------
+
+  /**
+   * Moves the state forward and leaves the reason there, if it is told. False
+   * when the queue stands there already, or beyond.
+   */
+  end(state: number, reason: Uint8Array | undefined): boolean {
+    this.#putLock.acquire(true);
+    const found = this.state;
+    const moves = state === State.ABORTED
+      ? found !== State.ABORTED && !(found !== State.OPEN && this.isDrained)
+      : found === State.OPEN;
+    if (moves) {
+      if (reason !== undefined) this.#writeReason(reason);
+      Atomics.store(this.#words, Word.STATE, state);
+    }
+    this.#leave(this.#putLock);
+    if (moves) this.member.wakeEverybody();
+    return moves;
+  }
+
+  /** The bytes of the reason. */
+  reason(): Uint8Array<ArrayBuffer> {
+    const length = Atomics.load(this.#words, Word.REASON);
+    const copy = new Uint8Array(length);
+    copy.set(this.memory.reason.subarray(0, length));
+    return copy;
+  }
+
+  #writeReason(reason: Uint8Array): void {
+    const bytes = reason.subarray(0, REASON_BYTES);
+    this.memory.reason.set(bytes);
+    Atomics.store(this.#words, Word.REASON, bytes.length);
+  }
+
+  /** Counts a producer in. False when the queue has ended. */
+  addProducer(): boolean {
+    this.#putLock.acquire(true);
+    const open = this.state === State.OPEN;
+    if (open) this.member.producers++;
+    this.#leave(this.#putLock);
+    return open;
+  }
+
+  /**
+   * Counts producers out. `note` is given the reason area as it is, and may say
+   * what is to be there. True when they were the last: the caller ends the queue.
+   */
+  removeProducers(
+    count: number,
+    note: ((found: Uint8Array) => Uint8Array) | undefined,
+  ): boolean {
+    this.#putLock.acquire(true);
+    const open = this.state === State.OPEN;
+    this.member.producers = Math.max(this.member.producers - count, 0);
+    if (open && note !== undefined) this.#writeReason(note(this.reason()));
+    const last = open && total(this.memory, Member.PRODUCERS) === 0;
+    this.#leave(this.#putLock);
+    return last;
+  }
+
+  // -- Death ------------------------------------------------------------------
+
+  /**
+   * Takes a handle for dead: frees its place and leaves the locks it may be in.
+   * The number of producers it had registered, or undefined when it had left.
+   */
+  expel(token: number): number | undefined {
+    const owed = this.member.expel(token);
+    if (owed === undefined) return undefined;
+    for (
+      const [lock, end] of [
+        [this.#putLock, Word.PUT],
+        [this.#takeLock, Word.TAKE],
+      ] as const
+    ) {
+      if (!lock.acquireFrom(token)) continue;
+      this.#repair(end);
+      this.#leave(lock);
+    }
+    Atomics.add(this.#words, Word.ABANDONED, 1);
+    // What it was rung for is owed to others.
+    this.member.wakeEverybody();
+    return owed.producers;
+  }
+
+  #bury(token: number): void {
+    // Not now: the lock is held. What a handle is told may be anything.
+    queueMicrotask(() => this.#died(token));
+  }
+
+  /** Does what follows from the count, if the owner before did not. */
+  #repair(end: number): void {
+    const words = this.#words;
+    if (
+      Atomics.load(words, end + End.COUNT) === words[end + End.NEXT_COUNT]
+    ) {
+      Atomics.store(
+        words,
+        end + End.POSITION,
+        words[end + End.NEXT_POSITION]!,
+      );
+    }
+  }
+
+  // -- Words ------------------------------------------------------------------
+
+  #publish(end: number, position: number, count: number): void {
+    const words = this.#words;
+    const before = words[end + End.COUNT]!;
+    const after = (before + count) | 0;
+    words[end + End.NEXT_POSITION] = position;
+    words[end + End.NEXT_COUNT] = after;
+    if ((after >>> 0) < (before >>> 0)) words[end + End.ROUNDS]!++;
+    Atomics.store(words, end + End.COUNT, after);
+    // What was taken out is given back with this; after the copy, and after the count.
+    if (end === Word.TAKE) Atomics.store(words, end + End.POSITION, position);
+    else words[end + End.POSITION] = position;
+  }
+
+  #leave(lock: ThreadLock): void {
+    if (lock.release()) return;
+    throw new Error(
+      "Cannot use the queue: the handle must be attached, received one whose " +
+        "thread was taken for dead while it stood still inside the queue",
+    );
+  }
+
+  #room(): number {
+    const words = this.#words;
+    const head = Atomics.load(words, Word.TAKE + End.POSITION);
+    const tail = Atomics.load(words, Word.PUT + End.POSITION);
+    return this.#size - this.#distance(head, tail);
+  }
+
+  /** Positions run to twice the size, so that full and empty differ. */
+  #distance(head: number, tail: number): number {
+    const distance = tail - head;
+    return distance < 0 ? distance + 2 * this.#size : distance;
+  }
+
+  #advance(position: number, count: number): number {
+    const next = position + count;
+    return next < 2 * this.#size ? next : next - 2 * this.#size;
+  }
+
+  #copyIn(source: Int32Array, count: number, position: number): void {
+    const ring = this.#ring;
+    const size = this.#size;
+    const to = position < size ? position : position - size;
+    if (count <= LOOPED && to + count <= size) {
+      for (let index = 0; index < count; index++) {
+        ring[to + index] = source[index]!;
+      }
+      return;
+    }
+    const first = Math.min(count, size - to);
+    ring.set(source.subarray(0, first), to);
+    if (first < count) ring.set(source.subarray(first, count), 0);
+  }
+
+  #copyOut(target: Int32Array, count: number, position: number): void {
+    const ring = this.#ring;
+    const size = this.#size;
+    const from = position < size ? position : position - size;
+    if (count <= LOOPED && from + count <= size) {
+      for (let index = 0; index < count; index++) {
+        target[index] = ring[from + index]!;
+      }
+      return;
+    }
+    const first = Math.min(count, size - from);
+    target.set(ring.subarray(from, from + first), 0);
+    if (first < count) target.set(ring.subarray(0, count - first), first);
+  }
+
+  #copyBytesIn(payload: Uint8Array, at: number): void {
+    const { ring } = this.memory;
+    const to = at % ring.length;
+    const first = Math.min(payload.length, ring.length - to);
+    if (first === payload.length) return ring.set(payload, to);
+    ring.set(payload.subarray(0, first), to);
+    ring.set(payload.subarray(first), 0);
+  }
+
+  #copyBytesOut(target: Uint8Array, at: number): void {
+    const { ring } = this.memory;
+    const from = at % ring.length;
+    const first = Math.min(target.length, ring.length - from);
+    target.set(ring.subarray(from, from + first), 0);
+    if (first < target.length) {
+      target.set(ring.subarray(0, target.length - first), first);
+    }
+  }
+}

@@ -1,0 +1,214 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { QueueClosedError } from "../mod.ts";
+import { bytes, SharedQueue } from "../src/threads.ts";
+import { runtime, test } from "./support/harness.ts";
+import { type Soak, soak } from "./support/shared_soak.ts";
+import { startThread } from "./support/threads.ts";
+
+/** Node compiles each worker anew, and takes its time for it. */
+const DEATHS = runtime === "deno" ? 200 : runtime === "bun" ? 60 : 16;
+const FOUR_BY_FOUR: Soak = {
+  producers: 4,
+  consumers: 4,
+  count: 2_500,
+  bytes: 65536,
+  highWaterMark: 1024,
+  padding: 100,
+};
+
+test(
+  "threads: 4 producers and 4 consumers lose, double and damage nothing",
+  () => soak(FOUR_BY_FOUR),
+  { timeout: 60_000 },
+);
+
+test(
+  "threads: the same through a ring in which one parcel has room",
+  () => soak({ ...FOUR_BY_FOUR, count: 250, bytes: 256, highWaterMark: 1 }),
+  {
+    timeout: 60_000,
+  },
+);
+
+test("threads: parcels of any size up to the ring", () =>
+  soak({
+    ...FOUR_BY_FOUR,
+    producers: 2,
+    consumers: 2,
+    count: 500,
+    bytes: 4096,
+    padding: 4000,
+  }), { timeout: 60_000 });
+
+test("threads: blocking puts and gets that are woken for nothing", () =>
+  soak({
+    ...FOUR_BY_FOUR,
+    producers: 2,
+    consumers: 2,
+    count: 1_500,
+    highWaterMark: 3,
+    spurious: true,
+    blocking: true,
+  }), { timeout: 60_000 });
+
+test(
+  "threads: the memory of a queue whose consumers stopped is its ring",
+  async () => {
+    const queue = new SharedQueue<Uint8Array>({ bytes: 4096, codec: bytes() });
+    const thread = startThread({
+      handle: queue.handle,
+      kind: "put for ever",
+      codec: "bytes",
+      padding: 100,
+    });
+    const id = await thread.attached;
+    while (queue.stats().waitingPuts === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const { put, bytes: room, used } = queue.stats();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assertEquals([queue.stats().put, room], [put, 4096]);
+    assert(used <= room);
+    await thread.terminate();
+    assert(queue.reap(id));
+    assertEquals(queue.stats().waitingPuts, 0);
+    queue.detach();
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  "threads: close() and abort() end threads that wait at either end",
+  async () => {
+    for (const ending of ["close", "abort"] as const) {
+      for (const kind of ["put for ever", "get for ever"] as const) {
+        for (const blocking of [true, false]) {
+          const queue = new SharedQueue<Uint8Array>({
+            bytes: 256,
+            codec: bytes(),
+          });
+          const thread = startThread({
+            handle: queue.handle,
+            kind,
+            codec: "bytes",
+            blocking,
+          });
+          await thread.attached;
+          queue[ending](new Error("it is over"));
+          if (ending === "close") { for await (const _ of queue); }
+          const error = await assertRejects(() => thread.result, Error);
+          assert(
+            /it is over|QueueClosedError/.test(error.message),
+            error.message,
+          );
+          await queue.closed.catch(() => {});
+          await thread.terminate();
+          queue.detach();
+        }
+      }
+    }
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  `threads: ${DEATHS} are terminated while they put, and nothing is lost before`,
+  async () => {
+    const queue = new SharedQueue<Uint8Array>({
+      bytes: 1 << 18,
+      highWaterMark: 64,
+      codec: bytes(),
+    });
+    const next = new Map<number, number>();
+    let counting = true;
+    const taking = (async () => {
+      for await (const record of queue) {
+        const view = new DataView(record.buffer, record.byteOffset);
+        const from = view.getUint32(0);
+        const number = view.getUint32(4);
+        assertEquals(number, next.get(from) ?? 0, `from ${from}`);
+        assert(
+          record.subarray(8).every((byte) => byte === number % 256),
+          "whole, or not at all",
+        );
+        next.set(from, number + 1);
+        if (!counting) break;
+      }
+    })();
+    for (let death = 0; death < DEATHS; death++) {
+      const thread = startThread({
+        handle: queue.handle,
+        kind: "put for ever",
+        codec: "bytes",
+        from: death,
+        // Long records: most of the time goes into the copy, inside.
+        padding: 16384,
+        seed: death + 1,
+        blocking: death % 2 === 0,
+      });
+      const id = await thread.attached;
+      await new Promise((resolve) => setTimeout(resolve, death % 4));
+      await thread.terminate();
+      queue.reap(id);
+    }
+    counting = false;
+    queue.close();
+    await taking;
+    const { put, taken, length, handles } = queue.stats();
+    assertEquals([taken + length, handles], [put, 1]);
+    queue.abort();
+    queue.detach();
+  },
+  { timeout: 120_000 },
+);
+
+test(
+  `threads: ${DEATHS} are terminated while they take, and the others go on`,
+  async () => {
+    const queue = new SharedQueue<Uint8Array>({
+      bytes: 1 << 18,
+      highWaterMark: 64,
+      codec: bytes(),
+    });
+    let stopped = false;
+    let put = 0;
+    const putting = (async () => {
+      while (!stopped) {
+        await queue.put(new Uint8Array(8192));
+        put++;
+        if (put % 16 === 0) {
+          await new Promise((resolve) => setTimeout(resolve, 0));
+        }
+      }
+    })();
+    for (let death = 0; death < DEATHS; death++) {
+      const thread = startThread({
+        handle: queue.handle,
+        kind: "get for ever",
+        codec: "bytes",
+        blocking: death % 2 === 0,
+      });
+      const id = await thread.attached;
+      await new Promise((resolve) => setTimeout(resolve, death % 4));
+      await thread.terminate();
+      assert(queue.reap(id));
+    }
+    stopped = true;
+    // What is left, and what one put that still waits adds.
+    while (
+      (await Promise.race([
+        putting.then(() => true),
+        queue.get().then(() => false),
+      ])) === false
+    );
+    const { taken, length } = queue.stats();
+    assertEquals(taken + length, put);
+    await queue.put(new Uint8Array([7]));
+    queue.close();
+    await assertRejects(async () => {
+      for (;;) await queue.get();
+    }, QueueClosedError);
+    queue.detach();
+  },
+  { timeout: 120_000 },
+);

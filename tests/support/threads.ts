@@ -1,0 +1,56 @@
+/**
+ * Real threads for tests, on Deno, Bun and Node.
+ *
+ * @module
+ */
+
+import { Worker } from "node:worker_threads";
+import type { Job } from "./shared_queue_worker.ts";
+
+/** A thread at work. */
+export interface Thread {
+  /** The id of its handle, once it is attached. */
+  readonly attached: Promise<number>;
+  /** What it has to say in the end. */
+  readonly result: Promise<unknown>;
+  /** Ends it, wherever it is. */
+  terminate(): Promise<unknown>;
+}
+
+/** Starts a thread for a job. */
+export function startThread(job: Job): Thread {
+  const worker = new Worker(
+    new URL("./shared_queue_worker.ts", import.meta.url),
+    { workerData: job },
+  );
+  let attach!: (id: number) => void;
+  let fail!: (error: unknown) => void;
+  const attached = new Promise<number>((resolve, reject) => {
+    attach = resolve;
+    fail = reject;
+  });
+  const result = new Promise<unknown>((resolve, reject) => {
+    worker.on("message", (message) => {
+      if ("id" in message) attach(message.id);
+      else if ("error" in message) reject(new Error(message.error));
+      else resolve(message.result);
+    });
+    worker.on("error", (error) => {
+      fail(error);
+      reject(error);
+    });
+  });
+  result.catch(() => {});
+  attached.catch(() => {});
+  return { attached, result, terminate: () => worker.terminate() };
+}
+
+/** Runs the jobs, one thread each, and gives back what they say. */
+export async function runThreads(jobs: Job[]): Promise<unknown[]> {
+  const threads = jobs.map(startThread);
+  try {
+    return await Promise.all(threads.map(({ result }) => result));
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+}
