@@ -44,8 +44,8 @@ export type ResultOf<W> = [W] extends [(...given: never[]) => infer R]
   ? Arrived<Awaited<R>>
   : unknown;
 
-/** What comes out on the other side. */
-type Arrived<R> = R extends Transferred<infer M> ? M : R;
+/** What comes out of a result on the other side. */
+export type Arrived<R> = R extends Transferred<infer M> ? M : R;
 
 /** A result with parts that are moved and not copied, see {@linkcode transferred}. */
 export class Transferred<R> {
