@@ -7,6 +7,7 @@
 export { type PortLike } from "./threads/endpoint.ts";
 export { bytes, type Codec, json } from "./threads/codec.ts";
 export { type SharedQueueHandle } from "./threads/layout.ts";
+export { structured } from "./threads/structured.ts";
 export {
   type AttachOptions,
   SharedQueue,

@@ -80,7 +80,7 @@ const LAYERS: readonly string[][] = [
   ["src/threads/layout.ts", "src/threads/ear.ts"],
   ["src/threads/record.ts", "src/threads/reason_text.ts"],
   ["src/threads/lock.ts", "src/threads/members.ts", "src/threads/codec.ts"],
-  ["src/threads/ring.ts"],
+  ["src/threads/ring.ts", "src/threads/structured.ts"],
   ["src/threads/shared_queue.ts"],
   ["src/threads/port_errors.ts", "src/threads/port_options.ts"],
   ["src/threads/port_protocol.ts"],
