@@ -27,7 +27,6 @@ export { WorkerCrashedError } from "./threads/job.ts";
 export type { WorkerLike, WorkerSource } from "./threads/thread.ts";
 export {
   type ResultOf,
-  type Served,
   type TaskOf,
   Transferred,
   transferred,

@@ -93,7 +93,7 @@ function outgoings(...texts: string[]): Outgoing[] {
   return texts.map((text) => outgoing(text));
 }
 
-function textOf(message: RedisMessage): string {
+function textOf(message: { payload: Uint8Array }): string {
   return new TextDecoder().decode(message.payload);
 }
 
@@ -222,7 +222,8 @@ testOnRedis(
   async ({ open, connection, command }) => {
     const broken = brokenAfter(connection);
     const driver = await open({ connection: broken, capacity: 4 });
-    const [a, b, c, d, e, f] = outgoings("a", "b", "c", "d", "e", "f");
+    const [a, d, e, f] = outgoings("a", "d", "e", "f");
+    const [b, c] = outgoings("b".repeat(2_000), "c");
     await driver.send([a!]);
     broken.isBroken = true;
     await assertRejects(() => driver.send([b!, c!]), RedisError);
@@ -236,7 +237,7 @@ testOnRedis(
     );
     assertEquals(await command("XLEN", stream), 4);
     const messages = await driver.fetch(10, 1000, never);
-    assertEquals(textsOf(messages), ["a", "b", "c", "d"]);
+    assertEquals(textsOf(messages), ["a", "b".repeat(2_000), "c", "d"]);
     for (const message of messages) await driver.ack(message);
     // What was refused is new, and so is what comes before it.
     assertEquals(await driver.send([f!, e!]), ["accepted", "accepted"]);
@@ -313,19 +314,62 @@ testOnRedis(
   async ({ open }) => {
     const driver = await open();
     await driver.send(outgoings("a", "b"));
+    const long = await fetchOne(driver);
+    assertEquals(await driver.nack(long, 600_000), true);
+    assertEquals(await driver.nack(long, 0), false);
+    assertEquals(await driver.ack(long), false);
     const first = await fetchOne(driver);
-    assertEquals(await driver.nack(first, 40), true);
-    assertEquals(await driver.nack(first, 0), false);
-    assertEquals(await driver.ack(first), false);
-    assertEquals(textOf(await fetchOne(driver)), "b");
+    assertEquals(textOf(first), "b");
+    await driver.nack(first, 40);
     const other = await open();
     const again = await fetchOne(other);
-    assertEquals([textOf(again), again.attempt], ["a", 2]);
+    assertEquals([textOf(again), again.attempt], ["b", 2]);
     assertEquals(again.enqueuedAt, first.enqueuedAt);
     await driver.send(outgoings("c"));
     await other.nack(again, 0);
     const third = await fetchOne(driver);
-    assertEquals([textOf(third), third.attempt], ["a", 3]);
+    assertEquals([textOf(third), third.attempt], ["b", 3]);
+  },
+);
+
+testOnRedis(
+  "large items and small ones, with keys and without, keep their order and their bytes",
+  async ({ open }) => {
+    const driver = await open();
+    const all = [10, 1_023, 1_024, 1_025, 0, 100_000, 5, 2_000]
+      .flatMap((size, index) => [
+        outgoing(String(index).repeat(size)),
+        outgoing(String(index).repeat(size), `key ${index}`),
+      ]);
+    await driver.send(all.slice(0, 3));
+    await driver.send(all.slice(3));
+    const messages = await driver.fetch(100, 30_000, never);
+    assertEquals(textsOf(messages), all.map((each) => textOf(each)));
+    assertEquals(
+      messages.map(({ key }) => key),
+      all.map(({ key }) => key),
+    );
+  },
+);
+
+testOnRedis(
+  "what is told of an item right after an extension counts",
+  async ({ open }) => {
+    const driver = await open();
+    await driver.send(outgoings("a", "b", "c"));
+    const [acked, buried, other] = await driver.fetch(3, 30_000, never);
+    const answers = [
+      driver.extend(acked!, 40_000),
+      driver.extend(buried!, 50_000),
+    ];
+    await undefined;
+    await undefined; // they are on their way
+    answers.push(
+      driver.ack(other!),
+      driver.ack(acked!),
+      driver.bury(buried!, "rejected", undefined),
+    );
+    assertEquals(await Promise.all(answers), [true, true, true, true, true]);
   },
 );
 

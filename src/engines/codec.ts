@@ -11,7 +11,7 @@
 export interface Codec<T> {
   /** The bytes of the item; a string goes as UTF-8. */
   encode(item: T): Uint8Array | string;
-  /** The item of the bytes, which are the caller's to keep. */
+  /** The item of the bytes, which are the caller's to keep; they may be part of a larger buffer. */
   decode(payload: Uint8Array): T;
 }
 
@@ -25,7 +25,7 @@ export function json<T>(): Codec<T> {
 
 /** Bytes as they are. */
 export function bytes(): Codec<Uint8Array> {
-  return { encode: sameBytes, decode: sameBytes };
+  return { encode: sameBytes, decode: ownBytes };
 }
 
 /** What is sent for what a codec gave. */
@@ -50,4 +50,11 @@ function sameBytes(payload: Uint8Array): Uint8Array {
   throw new TypeError(
     `Cannot encode: item must be a Uint8Array, received ${typeof payload}`,
   );
+}
+
+/** Those of a larger buffer are copied, so that the item can be sent away with its buffer, and holds no other. */
+function ownBytes(payload: Uint8Array): Uint8Array {
+  return payload.byteLength === payload.buffer.byteLength
+    ? payload
+    : new Uint8Array(payload);
 }

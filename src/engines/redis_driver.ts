@@ -21,6 +21,7 @@ import {
 } from "./redis_client.ts";
 import {
   BURY_SCRIPT,
+  LARGE,
   LEND_SCRIPT,
   MEASURE_SCRIPT,
   OPEN_SCRIPT,
@@ -77,6 +78,9 @@ const MAX_MILLISECONDS = 10 * 365 * 86_400_000;
 /** The most characters of an error that a dead letter tells. */
 const MAX_WORDS = 2_000;
 
+/** One batch more than Redis is busy with, so that it need not wait for the next. */
+const MAX_TELLING = 2;
+
 /** An answer that waits to be told. */
 interface Saying {
   readonly word: "ack" | "nack" | "release" | "extend";
@@ -101,7 +105,10 @@ export class RedisDriver implements Driver<RedisMessage> {
   #numbers = 0;
   #unsure: Map<string, number> = new Map();
   #sayings: Saying[] = [];
-  #isSaying = false;
+  /** How many batches are being told. */
+  #telling = 0;
+  /** What is being extended: until then nobody knows what its lease is known by. */
+  readonly #extensions: Map<RedisMessage, Promise<void>> = new Map();
   #skew = 0;
 
   constructor(options: RedisDriverOptions) {
@@ -133,13 +140,16 @@ export class RedisDriver implements Driver<RedisMessage> {
     const { capacity } = this.#options;
     const numbers = this.#numbersOf(messages);
     const sizes: number[] = [];
-    const parts: Uint8Array[] = [];
+    const small: Uint8Array[] = [];
+    const large: Uint8Array[] = [];
     messages.forEach(({ payload, key }, index) => {
-      parts.push(payload);
       const keyBytes = key === undefined ? undefined : encoder.encode(key);
-      if (keyBytes !== undefined) parts.push(keyBytes);
       const keySize = keyBytes?.byteLength ?? -1;
+      const parts = keyBytes === undefined ? [payload] : [payload, keyBytes];
       sizes.push(numbers[index]!, payload.byteLength, keySize);
+      if (payload.byteLength + Math.max(keySize, 0) > LARGE) {
+        large.push(joined(parts));
+      } else small.push(...parts);
     });
     let taken: number;
     try {
@@ -147,7 +157,8 @@ export class RedisDriver implements Driver<RedisMessage> {
         String(capacity === Infinity ? -1 : capacity),
         String(PUT_WINDOW),
         JSON.stringify(sizes),
-        joined(parts),
+        joined(small),
+        ...large,
       ]) as number;
     } catch (error) {
       messages.forEach(({ id }, index) =>
@@ -171,7 +182,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   ): Promise<readonly RedisMessage[]> {
     const { stream, due, bell } = this.keys;
     const { group, consumer } = this.#options;
-    const [heads, bodies, lease, wait] = await this.#insisting(() =>
+    const [heads, small, lease, wait, ...large] = await this.#insisting(() =>
       this.run(LEND_SCRIPT, [stream, due, bell], [
         group,
         consumer,
@@ -179,9 +190,9 @@ export class RedisDriver implements Driver<RedisMessage> {
         String(wholeMilliseconds(visibility)),
         String(PATIENCE),
       ])
-    ) as [Uint8Array, Uint8Array, number, number];
+    ) as [Uint8Array, Uint8Array, number, number, ...Uint8Array[]];
     this.#skew = lease - wholeMilliseconds(visibility) - Date.now();
-    if (heads.byteLength > 0) return messagesOf(heads, bodies, lease);
+    if (heads.byteLength > 0) return messagesOf(heads, small, large, lease);
     // What comes then is fetched by the next call, whose time begins when it asks.
     await this.#bell.wait(wait, signal);
     return [];
@@ -210,6 +221,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   ): Promise<boolean> {
     const { stream, due, dead, wanted, room } = this.keys;
     const { group, maxDeadLetters } = this.#options;
+    await this.#extensions.get(message);
     const { id, lease, attempt } = message;
     const buried = await this.run(
       BURY_SCRIPT,
@@ -285,32 +297,40 @@ export class RedisDriver implements Driver<RedisMessage> {
     });
   }
 
-  /** What is to be told while something is being told is told together. */
+  /** What is to be told in one turn, or while enough is being told, is told together. */
   #say(
     word: Saying["word"],
     message: RedisMessage,
     number: number,
   ): Promise<boolean> {
+    const extension = this.#extensions.get(message);
+    if (extension !== undefined) {
+      return extension.then(() => this.#say(word, message, number));
+    }
     const told = deferred<boolean>();
     this.#sayings.push({ word, message, number, told });
-    if (!this.#isSaying) {
-      this.#isSaying = true;
-      queueMicrotask(() => void this.#sayAll());
-    }
+    if (word === "extend") this.#awaitExtension(message, told.promise);
+    if (this.#sayings.length === 1) queueMicrotask(() => void this.#sayAll());
     return told.promise;
   }
 
+  #awaitExtension(message: RedisMessage, told: Promise<unknown>): void {
+    const over = (): void => void this.#extensions.delete(message);
+    this.#extensions.set(message, told.then(over, over));
+  }
+
   async #sayAll(): Promise<void> {
-    while (this.#sayings.length > 0) {
+    while (this.#sayings.length > 0 && this.#telling < MAX_TELLING) {
       const batch = this.#sayings.splice(0, MAX_BATCH);
+      this.#telling++;
       try {
         const results = await this.#tell(batch);
         batch.forEach(({ told }, index) => told.resolve(results[index]!));
       } catch (error) {
         for (const { told } of batch) told.reject(error);
       }
+      this.#telling--;
     }
-    this.#isSaying = false;
   }
 
   async #tell(batch: readonly Saying[]): Promise<boolean[]> {
@@ -352,29 +372,33 @@ function keysOf({ prefix, name }: RedisDriverOptions): RedisKeys {
 /** The messages of what {@linkcode LEND_SCRIPT} returned. */
 function messagesOf(
   heads: Uint8Array,
-  bodies: Uint8Array,
+  small: Uint8Array,
+  large: readonly Uint8Array[],
   lease: number,
 ): RedisMessage[] {
   const words = decoder.decode(heads).split(" ");
   const messages: RedisMessage[] = [];
   let at = 0;
+  let nextLarge = 0;
   for (let word = 0; word < words.length; word += 4) {
     const id = words[word]!;
-    const middle = at + Number(words[word + 2]);
+    const size = Number(words[word + 2]);
     const keySize = Number(words[word + 3]);
-    const end = middle + Math.max(keySize, 0);
+    const whole = size + Math.max(keySize, 0);
+    const isLarge = whole > LARGE;
+    const bytes = isLarge ? large[nextLarge++]! : small;
+    const first = isLarge ? 0 : at;
+    if (!isLarge) at += whole;
     messages.push({
       id,
       lease,
       attempt: Number(words[word + 1]),
       enqueuedAt: Number(id.slice(0, id.indexOf("-"))),
-      // A copy of its own: one may be kept, or sent away with its buffer.
-      payload: new Uint8Array(bodies.subarray(at, middle)),
+      payload: new Uint8Array(bytes.buffer, bytes.byteOffset + first, size),
       key: keySize < 0
         ? undefined
-        : decoder.decode(bodies.subarray(middle, end)),
+        : decoder.decode(bytes.subarray(first + size, first + whole)),
     });
-    at = end;
   }
   return messages;
 }

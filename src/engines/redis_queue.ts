@@ -46,7 +46,7 @@ const ACTION = "open a queue in Redis";
  *   a connection of its own, made from `client.duplicate()`, and an item wakes one.
  *
  * The client is that of `redis` (connected, with a listener for `"error"`) or of
- * `ioredis`. It stays yours: closing the queue leaves it open. Redis 5 or later, or
+ * `ioredis`. It stays yours: closing the queue leaves it open. Redis 6.2 or later, or
  * Valkey; `maxmemory-policy` should be `noeviction`, and what Redis has not written
  * to its disk is gone with it, so see to `appendonly`.
  *

@@ -21,6 +21,9 @@ export interface Script {
   digest: string | undefined;
 }
 
+/** Items up to so many bytes, with their keys, travel in a row: clients take long over many short strings, Lua over long ones. */
+export const LARGE = 1_024;
+
 const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -78,7 +81,8 @@ return 1
  * Takes items over, as far as there is room.
  * KEYS: stream, bell, put, wanted, room. ARGV: capacity (-1: none), milliseconds
  * that the number is kept for, JSON of number, bytes and bytes of the key (-1:
- * none) of each, all bytes in a row. Returns how many are there now.
+ * none) of each, the bytes of the small ones and their keys in a row, and then those
+ * of each large one and its key. Returns how many are there now.
  */
 export const PUT_SCRIPT: string = `${RING}
 local stream, bell, put, wanted, room = unpack(KEYS)
@@ -86,17 +90,27 @@ local capacity, sizes, bytes = tonumber(ARGV[1]), cjson.decode(ARGV[3]), ARGV[4]
 local last = tonumber(redis.call('GET', put) or 0)
 local free = math.huge
 if capacity >= 0 then free = capacity - redis.call('XLEN', stream) end
-local at, taken, added = 1, 0, 0
+local at, large, taken, added = 1, 5, 0, 0
 for i = 1, #sizes, 3 do
   local number, size, keySize = sizes[i], sizes[i + 1], sizes[i + 2]
-  local middle = at + size
-  if number > last then
-    if free <= 0 then break end
-    local payload = string.sub(bytes, at, middle - 1)
+  local whole = size + math.max(keySize, 0)
+  local isNew = number > last
+  if isNew and free <= 0 then break end
+  local part, first = bytes, at
+  if whole > ${LARGE} then
+    part, first, large = ARGV[large], 1, large + 1
+  else
+    at = at + whole
+  end
+  if isNew then
+    local payload = part
+    if part == bytes or keySize >= 0 then
+      payload = string.sub(part, first, first + size - 1)
+    end
     if keySize < 0 then
       redis.call('XADD', stream, '*', 'p', payload)
     else
-      local key = string.sub(bytes, middle, middle + keySize - 1)
+      local key = string.sub(part, first + size, first + whole - 1)
       redis.call('XADD', stream, '*', 'p', payload, 'k', key)
     end
     last = number
@@ -104,7 +118,6 @@ for i = 1, #sizes, 3 do
     free = free - 1
   end
   taken = taken + 1
-  at = middle + math.max(keySize, 0)
 end
 if added > 0 then
   redis.call('SET', put, string.format('%.0f', last), 'PX', ARGV[2])
@@ -125,15 +138,16 @@ return taken
  * Lends entries: first those that came back or whose lease is over, then new ones.
  * KEYS: stream, due, bell. ARGV: group, consumer, most, milliseconds to lend for,
  * milliseconds that somebody waits for the bell at most. Returns id, attempt,
- * bytes, bytes of the key of each in a row of words, all bytes in a row, the
- * lease, and when there is nothing the milliseconds until there may be.
+ * bytes, bytes of the key of each in a row of words, the bytes of the small ones and
+ * their keys in a row, the lease, when there is nothing the milliseconds until there
+ * may be, and then the bytes of each large one and its key.
  */
 export const LEND_SCRIPT: string = `${NOW}${RING}
 local stream, due, bell = unpack(KEYS)
 local group, consumer = ARGV[1], ARGV[2]
 local most, visibility, patience = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local lease = now + visibility
-local heads, bodies, leases, count = {}, {}, {}, 0
+local heads, small, large, leases, count = {}, {}, {}, {}, 0
 local function lend(id, fields, attempt)
   local payload, key = '', nil
   for i = 1, #fields, 2 do
@@ -142,7 +156,9 @@ local function lend(id, fields, attempt)
   end
   count = count + 1
   heads[count] = id .. ' ' .. attempt .. ' ' .. #payload .. ' ' .. (key and #key or -1)
-  bodies[count] = key and payload .. key or payload
+  local body = key and payload .. key or payload
+  local bodies = #body > ${LARGE} and large or small
+  bodies[#bodies + 1] = body
   leases[2 * count - 1] = lease
   leases[2 * count] = id
 end
@@ -178,7 +194,7 @@ else
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   if first[2] then wait = math.max(1, math.min(patience, first[2] - now)) end
 end
-return { table.concat(heads, ' '), table.concat(bodies), lease, wait }
+return { table.concat(heads, ' '), table.concat(small), lease, wait, unpack(large) }
 `;
 
 /**
@@ -191,10 +207,13 @@ return { table.concat(heads, ' '), table.concat(bodies), lease, wait }
 export const SETTLE_SCRIPT: string = `${NOW}${RING}${FINISH}
 local stream, due, bell, wanted, room = unpack(KEYS)
 local group, nobody, answers = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
-local leases, results, done, comesBack = {}, {}, {}, false
+local ids, leases, results, done, comesBack = {}, {}, {}, {}, false
+for i = 2, #answers, 4 do ids[#ids + 1] = answers[i] end
+for i, score in ipairs(redis.call('ZMSCORE', due, unpack(ids))) do
+  leases[ids[i]] = tonumber(score or -1)
+end
 for i = 1, #answers, 4 do
   local word, id, lease, number = answers[i], answers[i + 1], answers[i + 2], answers[i + 3]
-  if leases[id] == nil then leases[id] = tonumber(redis.call('ZSCORE', due, id) or -1) end
   local isLent = leases[id] == lease
   results[#results + 1] = isLent and 1 or 0
   if isLent and word == 'extend' then
