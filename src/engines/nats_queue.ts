@@ -72,7 +72,10 @@ const ACTION = "open a queue on NATS";
  *   at it still when somebody else gets it. Without keys items are lent in the order
  *   they were put, and done in any.
  * - **Dead letters** are messages of the stream `<name>+dead`, with the reason in their headers.
- * - **Waking** costs nothing while nothing happens: who waits has a request at the server.
+ * - **Attempts** are counted by the server. What went back unseen does not count; NATS
+ *   2.9 may count one more when somebody who waited has died.
+ * - **Waking** is up to the server, which holds the request of who waits, for up to a
+ *   second. It cannot be taken back without a loss, so `close` waits for its end.
  *
  * On the server it is the stream `<name>` and its consumers, `<name>+dead`, and
  * `<name>+released` for what went back unseen. They are made when they are not there, and
