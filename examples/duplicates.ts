@@ -71,11 +71,11 @@ export function hashInto(
   results: { put(hashed: Hashed): Promise<void> },
   options: HashOptions = {},
 ): (file: Found, context: { attempt: number }) => Promise<void> {
-  return async function hashFile({ path }, { attempt }): Promise<void> {
+  return async function hashAndPut({ path }, { attempt }): Promise<void> {
     failAsAsked(path, attempt, options.failRate ?? 0);
     let hashed: Hashed;
     try {
-      hashed = await hash(path, options);
+      hashed = await hashFile(path, options);
     } catch (error) {
       const { code } = error as { code?: string };
       throw HOPELESS.includes(code ?? "") ? unrecoverable(error) : error;
@@ -84,7 +84,11 @@ export function hashInto(
   };
 }
 
-async function hash(path: string, { onBytes }: HashOptions): Promise<Hashed> {
+/** The SHA-256 of a file. */
+export async function hashFile(
+  path: string,
+  { onBytes }: HashOptions = {},
+): Promise<Hashed> {
   const digest = createHash("sha256");
   let size = 0;
   for await (const chunk of createReadStream(path)) {

@@ -29,7 +29,7 @@
  * const sent: unknown[] = [];
  * const queue: QueueBinding = { // what Cloudflare binds to the Worker
  *   send: (body) => Promise.resolve(sent.push(body)),
- *   sendBatch: (messages) => Promise.resolve(sent.push(...messages.map(({ body }) => body))),
+ *   sendBatch: (messages) => Promise.resolve(sent.push(...Array.from(messages, ({ body }) => body))),
  * };
  * const env = { PAGES: queue, DEAD: queue };
  * await worker.fetch(new Request("https://example.org/news"), env);

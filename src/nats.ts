@@ -23,4 +23,6 @@ export type {
   NatsIncoming,
   NatsSubscription,
 } from "./engines/nats_client.ts";
+export type { Message } from "./engines/driver.ts";
+export type { NatsMessage } from "./engines/nats_driver.ts";
 export { NatsQueue, type NatsQueueOptions } from "./engines/nats_queue.ts";

@@ -26,8 +26,8 @@ export { serve, type ServedQueue } from "./threads/serve.ts";
 export { WorkerCrashedError } from "./threads/job.ts";
 export type { WorkerLike, WorkerSource } from "./threads/thread.ts";
 export {
+  type Arrived,
   type ResultOf,
-  type Served,
   type TaskOf,
   Transferred,
   transferred,

@@ -13,6 +13,7 @@ import {
   type CloudflareDeadLetter,
   CloudflareQueue,
   type CloudflareQueueOptions,
+  type ContentType,
   json,
   queueHandler,
   type QueueHandlerOptions,
@@ -63,6 +64,27 @@ test("CloudflareQueue: an item goes as the JSON it was when it was put", async (
     body: { page: "/" },
     contentType: "json",
   }]]);
+});
+
+/** A binding that knows what is sent over it. */
+interface Narrow<Body> {
+  send(body: Body, options?: { contentType?: ContentType }): Promise<void>;
+  sendBatch(
+    messages: Iterable<{ body: Body; contentType?: ContentType }>,
+  ): Promise<void>;
+}
+
+test("CloudflareQueue: a binding that is typed by what is sent over it will do", async () => {
+  const binding = new FakeBinding();
+  const narrow: Narrow<string> = {
+    send: (body) => binding.send(body, { contentType: "json" }),
+    sendBatch: (messages) => binding.sendBatch(messages),
+  };
+  await new CloudflareQueue<string>(narrow).putMany(["a", "b"]);
+  await push([new FakeMessage("c", 5)], () => Promise.reject("no"), {
+    deadLetter: narrow,
+  });
+  assertEquals(binding.bodies.length, 3);
 });
 
 test("CloudflareQueue: with a codec items go as bytes", async () => {

@@ -6,7 +6,12 @@
 
 import { assert, assertEquals } from "@std/assert";
 import fc, { type Scheduler } from "fast-check";
-import type { Delivery } from "../mod.ts";
+import {
+  consume,
+  type ConsumeReport,
+  type Delivery,
+  unrecoverable,
+} from "../mod.ts";
 import {
   EngineHandle,
   type EngineHandleOptions,
@@ -470,5 +475,124 @@ test("engines: in any interleaving nothing accepted is lost, nothing is there tw
       run.check();
     }),
     parameters(150),
+  );
+});
+
+test("engines: consume() over an engine that fails now and then does all that was put, and twice only what an answer was lost for", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.scheduler(),
+      fc.record({
+        count: fc.integer({ min: 1, max: 40 }),
+        /** What becomes of the next word, and so on, again and again. */
+        words: fc.array(
+          fc.constantFrom("done", "done", "done", "failed", "lost"),
+          { minLength: 1, maxLength: 20 },
+        ),
+        /** What the handler makes of an item. */
+        fates: fc.array(
+          fc.constantFrom("good", "good", "good", "slow", "bad", "late"),
+          { minLength: 1, maxLength: 10 },
+        ),
+        concurrency: fc.integer({ min: 1, max: 5 }),
+        prefetch: fc.constantFrom(0, 8),
+        visibility: fc.constantFrom(VISIBILITY, 10_000),
+        stops: fc.boolean(),
+      }),
+      async (scheduler, plan) => {
+        const { count, words, fates, concurrency, prefetch } = plan;
+        const { visibility, stops } = plan;
+        const clock = new SteppedClock();
+        const engine = new MemoryEngine(clock);
+        const arrived = new Set<string>();
+        const { put } = engine;
+        engine.put = (message) => {
+          const answer = put.call(engine, message);
+          if (answer === "accepted") arrived.add(message.id);
+          return answer;
+        };
+        const isHealthy = !words.includes("failed") && !words.includes("lost");
+        let healed = false;
+        let word = 0;
+        engine.before = async () => {
+          await scheduler.schedule(Promise.resolve(), "word");
+          const outcome = healed ? "done" : words[word++ % words.length]!;
+          engine.failsLate = outcome === "lost";
+          engine.failures = outcome === "done" ? [] : [new Error(outcome)];
+        };
+        const handles = [0, 1, 2].map(() =>
+          new EngineHandle<number, Kept>("jobs", engine.connect(), {
+            clock,
+            prefetch,
+            visibility,
+            attempts: 1_000,
+            highWaterMark: 8,
+          })
+        );
+        const runs: number[] = [];
+        async function handler(item: number): Promise<void> {
+          runs.push(item);
+          const fate = fates[item % fates.length];
+          if (fate === "slow") await scheduler.schedule(Promise.resolve());
+          if (fate === "late") {
+            await new Promise<void>((resolve) => clock.setTimer(resolve, 150));
+          }
+          if (fate === "bad") throw unrecoverable(new Error("bad"));
+        }
+        const stop = new AbortController();
+        const [producer, ...consumers] = handles as [Handle, Handle, Handle];
+        const items = Array.from({ length: count }, (_, index) => index);
+        const putting = producer.putMany(items);
+        const consuming = consumers.map((handle, index) =>
+          consume(handle, handler, {
+            concurrency,
+            visibility,
+            clock,
+            ...(index === 0 ? { signal: stop.signal } : {}),
+          })
+        );
+        const closed = handles.map((handle) => handle.closed);
+        const all = Promise.all([putting, ...closed]);
+        let over = false;
+        all.then(() => over = true, () => over = true);
+        for (let round = 0; !over; round++) {
+          assert(round < 1_000, "it comes to its end");
+          await turn();
+          for (let spoken = 0; spoken < 5 && scheduler.count() > 0; spoken++) {
+            await scheduler.waitOne();
+          }
+          // Words take a moment; without any it goes on with the next alarm.
+          if (scheduler.count() > 0) await clock.pass(2);
+          else if (clock.nextAt !== undefined) {
+            await clock.pass(clock.nextAt - clock.now());
+          }
+          if (round === 10 && stops) stop.abort();
+          if (round === 100) healed = true;
+          if (arrived.size === count && engine.kept.length === 0) {
+            for (const handle of handles) void handle.close();
+          }
+        }
+        await all;
+        const reports: ConsumeReport[] = await Promise.all(consuming);
+        const done = [
+          ...engine.acked.map(itemOf),
+          ...engine.buried.map(({ payload }) => itemOf(payload)),
+        ];
+        assertEquals(done.sort((a, b) => a - b), items);
+        assertEquals(new Set(runs).size, count);
+        // Else words may wait for longer than an item is lent.
+        if (isHealthy && !stops && visibility > VISIBILITY) {
+          assertEquals(runs.length, count);
+        }
+        const sum = (of: (report: ConsumeReport) => number): number =>
+          reports.reduce((total, report) => total + of(report), 0);
+        const seen = sum(({ processed, failed, lost, returned }) =>
+          processed + failed + lost + returned
+        );
+        assert(seen >= count, `received ${seen}`);
+        assertEquals(clock.pending, 0);
+      },
+    ),
+    parameters(60),
   );
 });

@@ -15,6 +15,7 @@ import {
   EngineHandle,
   type EngineHandleOptions,
 } from "../src/engines/engine_handle.ts";
+import { Link } from "../src/engines/link.ts";
 import { test } from "./support/harness.ts";
 import { type Kept, MemoryEngine } from "./support/memory_engine.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
@@ -178,6 +179,30 @@ test("engines: a signal ends the wait for an engine that is down", async () => {
   controller.abort(new Error("enough"));
   await assertRejects(() => put, Error, "enough");
   await queue.close({ signal: AbortSignal.abort() });
+});
+
+test("engines: pauses grow with the outage, not with how many words fail in it", async () => {
+  const clock = new SteppedClock();
+  const driver = { open: () => Promise.reject(new Error("away")) };
+  const link = new Link(driver, { clock, onError: undefined });
+  for (let word = 0; word < 20; word++) {
+    clock.advance(1);
+    await assertRejects(() => link.attempt(() => Promise.resolve()), Error);
+  }
+  const pause = watched(link.pause());
+  clock.advance(100);
+  await turns();
+  assertEquals(pause.state, "fulfilled");
+  for (let word = 0; word < 10; word++) {
+    clock.advance(6_000);
+    await assertRejects(() => link.attempt(() => Promise.resolve()), Error);
+  }
+  const long = watched(link.pause());
+  clock.advance(2_400);
+  await turns();
+  assertEquals(long.state, "pending");
+  link.end();
+  await turns();
 });
 
 test("engines: a consumer goes on by itself after failures", async () => {

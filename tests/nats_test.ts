@@ -101,7 +101,7 @@ function clientWithout(what: string): NatsClient {
     throw new Error("called");
   };
   const connection = {
-    ...{ publish: method, subscribe: method, flush: method },
+    ...{ publish: method, subscribe: method },
     ...{ isClosed: method, status: method },
   };
   const client = { connection, headers: method, [what]: undefined };
@@ -207,7 +207,7 @@ testOnNats(
   "a full queue makes a put wait, or reject with the item",
   async ({ open }) => {
     const jobs = open({ capacity: 2 });
-    const strict = open({ overflow: "reject" });
+    const strict = open({ capacity: 2, overflow: "reject" });
     await jobs.putMany(["a", "b"]);
     const error = await assertRejects(() => strict.put("c"), QueueFullError);
     assertEquals((error as QueueFullError).item, "c");

@@ -25,14 +25,14 @@ import { runtime, test, type TestOptions } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
 import { startWorker, workers, workerURL } from "./support/workers.ts";
 
-type Served = typeof import("./fixtures/workers/jobs.ts").served;
-type Pool = WorkerPool<Served>;
+type Obey = typeof import("./fixtures/workers/jobs.ts").obey;
+type Pool = WorkerPool<Obey>;
 
 /** A worker takes seconds to start when the machine has much else to do. */
 const SLOW: TestOptions = { timeout: 60_000 };
 
 function makePool(options: WorkerPoolOptions<Order> = {}): Pool {
-  return new WorkerPool<Served>(
+  return new WorkerPool<Obey>(
     () => startWorker("jobs"),
     { size: 2, ...options },
   );
@@ -123,10 +123,10 @@ test("WorkerPool: from the URL of a module", async () => {
   const source = runtime === "node"
     ? () => startWorker("jobs")
     : workerURL("jobs");
-  const pool = new WorkerPool<Served>(source, { size: 1 });
+  const pool = new WorkerPool<Obey>(source, { size: 1 });
   assertEquals(await pool.run(echo("here")), "here");
   await pool.close();
-  const another = new WorkerPool<Served>(
+  const another = new WorkerPool<Obey>(
     typeof source === "function" ? source : source.href,
     { size: 1 },
   );
@@ -252,7 +252,7 @@ poolTest(
 
 poolTest(
   "what is on the way to a busy worker is called back for an idle one",
-  {},
+  { inFlight: 17 },
   async (pool) => {
     await allReady(pool);
     const [one, two] = [new Gate(), new Gate()];
@@ -344,6 +344,7 @@ poolTest(
 const told: [unknown, unknown][] = [];
 poolTest("a task that no worker has begun is cancelled at once", {
   size: 1,
+  inFlight: 17,
   highWaterMark: 1,
   onUndelivered: (task, reason) => told.push([task, reason]),
 }, async (pool) => {
@@ -513,7 +514,7 @@ test(
   async () => {
     const { source, started } = workers("jobs");
     const told: unknown[] = [];
-    const pool = new WorkerPool<Served>(source, {
+    const pool = new WorkerPool<Obey>(source, {
       size: 2,
       attempts: 2,
       onUndelivered: (task) => told.push(task),
@@ -907,9 +908,9 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends
   (<T>() => T extends B ? 1 : 2) ? true : false;
 
 test("WorkerPool: the types of the worker are those of the pool", () => {
-  const byModule: Same<TaskOf<Served>, Order> = true;
+  const byModule: Same<TaskOf<Obey>, Order> = true;
   const plainTask: Same<TaskOf<string>, string> = true;
-  const result: Same<ResultOf<Served>, unknown> = true;
+  const result: Same<ResultOf<Obey>, unknown> = true;
   const served = (() => work((text: string) => text.length)) as () =>
     ReturnType<
       typeof work<string, number>

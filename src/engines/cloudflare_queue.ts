@@ -68,7 +68,7 @@ export interface CloudflareQueueOptions<T> {
  * const sent: unknown[] = []; // a binding, as Cloudflare gives it to the Worker
  * const PAGES: QueueBinding = {
  *   send: (body) => Promise.resolve(sent.push(body)),
- *   sendBatch: (messages) => Promise.resolve(sent.push(messages.map(({ body }) => body))),
+ *   sendBatch: (messages) => Promise.resolve(sent.push(Array.from(messages, ({ body }) => body))),
  * };
  * await worker.fetch(new Request("https://example.org"), { PAGES });
  * assertEquals(sent, [["/", "/news"]]);
@@ -207,19 +207,21 @@ const FULL =
 /** What will be said again and again: no such queue, not allowed, too large, not on this plan. */
 const REFUSED = /payload too large|\b(1010\d|1020[2-8]|10253)\b/i;
 
+type TypedRequest = Required<CloudflareRequest>;
+
 class CloudflareDriver implements PuttingDriver {
   readonly maxBatch = MAX_MESSAGES;
   readonly maxPayload: number = MAX_MESSAGE_BYTES - METADATA_BYTES;
   readonly maxBatchBytes: number = MAX_BATCH_BYTES -
     MAX_MESSAGES * METADATA_BYTES;
   readonly #binding: QueueBinding;
-  readonly #request: (payload: Uint8Array) => CloudflareRequest;
+  readonly #request: (payload: Uint8Array) => TypedRequest;
   readonly #clock: Clock;
   #pause = FIRST_PAUSE;
 
   constructor(
     binding: QueueBinding,
-    request: (payload: Uint8Array) => CloudflareRequest,
+    request: (payload: Uint8Array) => TypedRequest,
     clock: Clock,
   ) {
     this.#binding = binding;
@@ -254,7 +256,7 @@ class CloudflareDriver implements PuttingDriver {
     signal.removeEventListener("abort", over);
   }
 
-  #send(requests: CloudflareRequest[]): Promise<unknown> {
+  #send(requests: TypedRequest[]): Promise<unknown> {
     if (requests.length > 1) return this.#binding.sendBatch(requests);
     const { body, contentType } = requests[0]!;
     return this.#binding.send(body, { contentType });
@@ -276,11 +278,11 @@ function isAboutBody(error: unknown): boolean {
 
 const decoder = new TextDecoder();
 
-function jsonRequest(payload: Uint8Array): CloudflareRequest {
+function jsonRequest(payload: Uint8Array): TypedRequest {
   return { body: JSON.parse(decoder.decode(payload)), contentType: "json" };
 }
 
-function bytesRequest(payload: Uint8Array): CloudflareRequest {
+function bytesRequest(payload: Uint8Array): TypedRequest {
   return { body: payload, contentType: "bytes" };
 }
 

@@ -11,8 +11,8 @@ export type ContentType = "json" | "bytes" | "text" | "v8";
 export interface CloudflareRequest {
   /** What is sent. */
   body: unknown;
-  /** How it is kept. */
-  contentType: ContentType;
+  /** How it is kept; always told here. */
+  contentType?: ContentType;
 }
 
 /** A Queue as a Worker is bound to it: `env.TASKS`. */
@@ -23,7 +23,7 @@ export interface QueueBinding {
     options: { contentType: ContentType },
   ): Promise<unknown>;
   /** Sends up to 100. */
-  sendBatch(messages: CloudflareRequest[]): Promise<unknown>;
+  sendBatch(messages: Iterable<CloudflareRequest>): Promise<unknown>;
 }
 
 /** A message as a Worker gets it. */

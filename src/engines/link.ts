@@ -30,6 +30,8 @@ export class Link<D extends { open(): Promise<void> }> {
   readonly #over: AbortController = new AbortController();
   #opened: Promise<void> | undefined = undefined;
   #failures = 0;
+  /** When the next failure counts. */
+  #countsFrom = 0;
 
   constructor(driver: D, { clock, onError }: LinkOptions) {
     this.driver = driver;
@@ -44,7 +46,6 @@ export class Link<D extends { open(): Promise<void> }> {
 
   /** One word; what it fails with is noted and thrown. Opens first what the failure before may have broken. */
   async attempt<R>(word: (driver: D) => Promise<R>): Promise<R> {
-    const failures = this.#failures;
     try {
       await (this.#opened ??= this.driver.open());
       const answer = await word(this.driver);
@@ -53,7 +54,7 @@ export class Link<D extends { open(): Promise<void> }> {
       return answer;
     } catch (error) {
       this.#opened = undefined;
-      if (!this.#over.signal.aborted) this.#note(error, failures);
+      if (!this.#over.signal.aborted) this.#note(error);
       throw error;
     }
   }
@@ -93,10 +94,14 @@ export class Link<D extends { open(): Promise<void> }> {
     this.#over.abort();
   }
 
-  /** Words that were under way together fail together: that is one failure, or the pauses would grow with the load. */
-  #note(error: unknown, failuresBefore: number): void {
+  /** However many words fail in the time of one pause, that is one failure: or the pauses would grow with the load, not with the outage. */
+  #note(error: unknown): void {
     this.failure = { error };
-    this.#failures = failuresBefore + 1;
+    const now = this.clock.now();
+    if (this.#failures === 0 || now >= this.#countsFrom) {
+      this.#failures++;
+      this.#countsFrom = now + this.#backoff.delayAfter(this.#failures);
+    }
     try {
       this.#onError?.(error);
     } catch (thrown) {

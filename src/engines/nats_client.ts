@@ -33,8 +33,6 @@ export interface NatsIncoming {
 export interface NatsSubscription {
   /** Ends it. */
   unsubscribe(): void;
-  /** Ends it once all that is on its way has arrived. */
-  drain(): Promise<void>;
 }
 
 /** What is used of a connection of `@nats-io/transport-node`, `@nats-io/nats-core` (`wsconnect`), or `nats` 2. */
@@ -60,8 +58,6 @@ export interface NatsConnection {
       callback?: (error: Error | null, message: NatsIncoming) => void;
     },
   ): NatsSubscription;
-  /** Fulfils when the server has all that was published. */
-  flush(): Promise<void>;
   /** True once it is over for good. */
   isClosed(): boolean;
   /** What becomes of the connection. */

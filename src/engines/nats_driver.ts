@@ -28,14 +28,17 @@ export interface NatsMessage extends Message {
   readonly reply: string;
   /** Its number in the stream. */
   readonly sequence: number;
+  /** Those of its deliveries that somebody looked at, this one included. */
   attempt: number;
   /** How many of its deliveries nobody has looked at. */
   releases: number;
-  /** Since when it is lent at least, and until when it is to be, on the clock of this process. */
+  /** Since when it is lent at least, on the clock of this process. */
   renewedAt: number;
+  /** Until when it is to be lent. */
   until: number;
   /** Rings when it has to be renewed, or is to go back. */
   timer: unknown;
+  /** Whether it has been said what becomes of it. */
   isSettled: boolean;
 }
 
@@ -95,12 +98,15 @@ const CONSUMER_NOT_FOUND = 10_014;
 const STORE_FAILED = 10_077;
 /** How long nobody tells of room that came about by other means than an acknowledgement. */
 const ROOM_CHECK = 1_000;
+/** For how long the server waits for a message, before it is asked again. */
+const SHORTEST_WAIT = 100;
+const LONGEST_WAIT = 1_000;
 /** Longer loans are kept by word of life. */
 const LONGEST_LOAN = 3_600_000;
 /** More than a hundred days, as nanoseconds that a number can hold. */
 const LONGEST_DELAY = 9_000_000_000;
-/** What the server stores with each message, subject and id included. */
-const STORED = 512;
+/** About what the server stores with each message, subject and id included. */
+const STORED = 160;
 /** How long it is noted that nobody looked at a delivery: a week. */
 const RELEASES_KEPT = 604_800_000;
 const KEY = "Highwater-Key";
@@ -118,6 +124,7 @@ const encoder = new TextEncoder();
 /** What is on the server is not for us. */
 class MisfitError extends TypeError {}
 
+/** A queue on JetStream, as one handle uses it. */
 export class NatsDriver implements Driver<NatsMessage> {
   readonly maxBatch = 512;
   readonly maxBatchBytes = 4_194_304;
@@ -128,9 +135,6 @@ export class NatsDriver implements Driver<NatsMessage> {
   readonly #clock: Clock;
   readonly #wire: Wire;
   #maxPayload = 1_048_576 - HEADERS;
-  #maxBytes: number;
-  /** The size of what did not fit in last. */
-  #refused = 0;
   /** As the server has it: 0 for one order of all. */
   #partitions = 0;
   /** For how many milliseconds the server lends without further word. */
@@ -138,6 +142,8 @@ export class NatsDriver implements Driver<NatsMessage> {
   #isSkewKnown = false;
   /** What will not get better by itself. */
   #misfit: MisfitError | undefined = undefined;
+  /** How long the next wait for a message is. */
+  #idle = SHORTEST_WAIT;
   /** The last wait for a message. */
   #wait:
     | { readonly signal: AbortSignal; readonly over: Promise<unknown> }
@@ -155,7 +161,6 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#name = name;
     this.#options = options;
     this.#clock = options.clock;
-    this.#maxBytes = options.maxBytes;
     this.#ackWait = options.visibility;
     this.#wire = new Wire(client, options);
   }
@@ -164,7 +169,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   get maxPayload(): number {
     const { info } = this.#client.connection;
     if (info) this.#maxPayload = info.max_payload - HEADERS;
-    return Math.max(1, Math.min(this.#maxPayload, this.#maxBytes - STORED));
+    return Math.max(1, this.#maxPayload);
   }
 
   async open(): Promise<void> {
@@ -177,8 +182,6 @@ export class NatsDriver implements Driver<NatsMessage> {
         this.#orders = undefined;
         this.#partitions = partitions;
       }
-      const { max_bytes } = stream.config;
-      this.#maxBytes = max_bytes > 0 ? max_bytes : Infinity;
       await this.#findOrMakeDeadStream();
       const consumers = await Promise.all(
         this.#consumers().map((consumer) => this.#findOrMakeConsumer(consumer)),
@@ -200,11 +203,11 @@ export class NatsDriver implements Driver<NatsMessage> {
     if (this.#misfit !== undefined) await this.open();
     const error = this.#misfit ?? (this.#wire.isClosed ? closedError() : null);
     if (error !== null) return messages.map(() => ({ error }));
-    if (this.#partitions > 0) return await this.#sendInOrders(messages);
-    const subject = this.#itemSubject(undefined);
-    return await Promise.all(
-      messages.map((message) => this.#publish(subject, message)),
-    );
+    const fitting = messages.slice(0, await this.#countFitting(messages));
+    const answers = this.#partitions > 0
+      ? await this.#sendInOrders(fitting)
+      : await this.#sendAll(fitting);
+    return messages.map((_, index) => answers[index] ?? "full");
   }
 
   async room(signal: AbortSignal): Promise<void> {
@@ -222,10 +225,9 @@ export class NatsDriver implements Driver<NatsMessage> {
     if (this.#orders !== undefined) {
       return await this.#orders.take(max, visibility, signal);
     }
-    const found = await this.#pull(WORK, max, 0, visibility, signal);
+    const found = await this.#pull(WORK, max, 0, visibility);
     if (found.length > 0 || signal.aborted) return found;
-    const wait = waitOf(visibility);
-    const waiting = this.#pull(WORK, 1, wait, visibility, signal);
+    const waiting = this.#waitForOne(WORK, visibility);
     this.#wait = { signal, over: waiting.catch(() => {}) };
     return await waiting;
   }
@@ -266,7 +268,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     if (!this.#holds(message)) return false;
     const asked = this.#clock.now();
     await this.#wire.request(message.reply, WORKING);
-    if (message.isSettled) return false;
+    if (message.isSettled || !this.#holds(message)) return false;
     message.renewedAt = asked;
     message.until = asked + milliseconds;
     this.#keep(message);
@@ -298,22 +300,17 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async measure(): Promise<Measures> {
-    const [stream, dead, ...consumers] = await Promise.all([
+    const [stream, dead, { backlog, inFlight }] = await Promise.all([
       this.#streamInfo(this.#name),
       this.#streamInfo(this.#deadStream),
-      ...this.#consumers().map((consumer) => this.#consumerInfo(consumer)),
+      this.#counts(),
     ]);
-    const inFlight = consumers.reduce(
-      (sum, { num_ack_pending }) => sum + num_ack_pending,
-      0,
-    );
-    const { messages, first_ts } = stream.state;
     return {
-      backlog: Math.max(0, messages - inFlight),
+      backlog,
       inFlight,
-      oldestAge: messages === 0
+      oldestAge: backlog + inFlight === 0
         ? undefined
-        : Math.max(0, Date.now() + this.skew - Date.parse(first_ts)),
+        : Math.max(0, this.#serverNow() - Date.parse(stream.state.first_ts)),
       deadLetters: dead.state.messages,
     };
   }
@@ -363,16 +360,16 @@ export class NatsDriver implements Driver<NatsMessage> {
     } catch (error) {
       if (!isFault(error, STREAM_NOT_FOUND)) throw error;
     }
-    const { partitions, isKeyed, capacity, maxBytes, dedupe } = this.#options;
+    const { partitions, isKeyed, dedupe } = this.#options;
     const orders = partitions ?? (isKeyed ? PARTITIONS : 0);
     await this.#makeStream(this.#name, {
       subjects: [
         orders === 0 ? `${this.#name}.item` : `${this.#name}.of${orders}.*`,
       ],
       retention: "workqueue",
+      // Without a bound: a server before 2.10.6 that crashed enforces it on what is
+      // there already, see nats-server #4775. Puts are held up by who puts.
       discard: "new",
-      max_msgs: boundOf(capacity),
-      max_bytes: boundOf(maxBytes),
       duplicate_window: dedupe * 1e6,
     });
     return await this.#streamInfo(this.#name);
@@ -495,6 +492,31 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#isSkewKnown = true;
   }
 
+  #serverNow(): number {
+    return Date.now() + this.skew;
+  }
+
+  /** As the consumers have it: a server before 2.10 that crashed may have messages again that are done. */
+  async #counts(): Promise<{ backlog: number; inFlight: number }> {
+    const consumers = this.#partitions === 0
+      ? [await this.#consumerInfo(WORK)]
+      : await this.#consumerList();
+    const counts = { backlog: 0, inFlight: 0 };
+    for (const { num_pending, num_ack_pending } of consumers) {
+      counts.backlog += num_pending;
+      counts.inFlight += num_ack_pending;
+    }
+    return counts;
+  }
+
+  async #consumerList(): Promise<ConsumerInfo[]> {
+    const { consumers } = await this.#api<{ consumers: ConsumerInfo[] | null }>(
+      `look at the consumers of "${this.#name}"`,
+      `CONSUMER.LIST.${this.#name}`,
+    );
+    return consumers ?? [];
+  }
+
   #streamInfo(stream: string): Promise<StreamInfo> {
     return this.#api(`look at the stream "${stream}"`, `STREAM.INFO.${stream}`);
   }
@@ -515,6 +537,13 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   // -- Putting --------------------------------------------------------------------
+
+  async #sendAll(messages: readonly Outgoing[]): Promise<Answer[]> {
+    const subject = this.#itemSubject(undefined);
+    return await Promise.all(
+      messages.map((message) => this.#publish(subject, message)),
+    );
+  }
 
   /** Those of one order one after the other, so that none arrives without those before it. */
   async #sendInOrders(messages: readonly Outgoing[]): Promise<Answer[]> {
@@ -539,10 +568,6 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async #publish(subject: string, message: Outgoing): Promise<Answer> {
-    const { byteLength } = message.payload;
-    if (byteLength > this.maxPayload) {
-      return { error: sizeError(byteLength, this.maxPayload) };
-    }
     const headers = this.#wire.headers();
     headers.set("Nats-Msg-Id", message.id);
     if (this.#partitions > 0) {
@@ -554,20 +579,47 @@ export class NatsDriver implements Driver<NatsMessage> {
       await this.#wire.request(subject, message.payload, headers),
     );
     if (fault === undefined) return "accepted";
-    if (isBound(fault)) {
-      this.#refused = byteLength + STORED;
-      return "full";
-    }
+    if (isBound(fault)) return "full";
     const error = new ApiError("put", fault);
     if (fault.code === 400) return { error };
     throw error;
   }
 
+  /** How many there is room for. Others may put at the same time. */
+  async #countFitting(messages: readonly Outgoing[]): Promise<number> {
+    if (!this.#isBounded) return messages.length;
+    const room = await this.#measureRoom();
+    const most = Math.min(messages.length, room.messages);
+    let count = 0;
+    for (; count < most && room.bytes > 0; count++) {
+      room.bytes -= messages[count]!.payload.byteLength + STORED;
+    }
+    return count;
+  }
+
+  get #isBounded(): boolean {
+    const { capacity, maxBytes } = this.#options;
+    return capacity !== Infinity || maxBytes !== Infinity;
+  }
+
+  async #measureRoom(): Promise<{ messages: number; bytes: number }> {
+    const { capacity, maxBytes } = this.#options;
+    const [{ backlog, inFlight }, bytes] = await Promise.all([
+      this.#counts(),
+      maxBytes === Infinity
+        ? 0
+        : this.#streamInfo(this.#name).then(({ state }) => state.bytes),
+    ]);
+    return { messages: capacity - backlog - inFlight, bytes: maxBytes - bytes };
+  }
+
   async #isFull(): Promise<boolean> {
+    const room = await this.#measureRoom();
+    if (room.messages <= 0 || room.bytes <= 0) return true;
+    // Somebody may have given the stream a bound of its own.
     const { config, state } = await this.#streamInfo(this.#name);
-    const { max_msgs, max_bytes } = config;
-    return (max_msgs > 0 && state.messages >= max_msgs) ||
-      (max_bytes > 0 && state.bytes + this.#refused > max_bytes);
+    return state.messages >= mostOf(config.max_msgs) ||
+      state.bytes >= mostOf(config.max_bytes);
   }
 
   /** Whoever acknowledges makes room, and can be heard by all. */
@@ -593,13 +645,11 @@ export class NatsDriver implements Driver<NatsMessage> {
     batch: number,
     wait: number,
     visibility: number,
-    signal: AbortSignal,
   ): Promise<NatsMessage[]> {
     const asked = this.#clock.now();
     const subject =
       `${this.#options.apiPrefix}.CONSUMER.MSG.NEXT.${this.#name}.${consumer}`;
-    const incoming = await this.#wire.pull({ subject, batch, wait, signal });
-    if (wait > 0 && signal.aborted) await this.#leaveLine(consumer);
+    const incoming = await this.#wire.pull({ subject, batch, wait });
     const messages = incoming.map((message) =>
       this.#lent(message, asked, visibility)
     );
@@ -610,24 +660,36 @@ export class NatsDriver implements Driver<NatsMessage> {
     return messages;
   }
 
+  /**
+   * A question cannot be taken back, and whoever closes waits for its end: so it is
+   * a short one at first, and longer while nothing comes. Most of the time a
+   * message is lent for has to be left when it does.
+   */
+  async #waitForOne(
+    consumer: string,
+    visibility: number,
+  ): Promise<NatsMessage[]> {
+    const wait = Math.max(20, Math.min(this.#idle, visibility / 4));
+    const found = await this.#pull(consumer, 1, Math.round(wait), visibility);
+    this.#idle = found.length > 0
+      ? SHORTEST_WAIT
+      : Math.min(2 * this.#idle, LONGEST_WAIT);
+    return found;
+  }
+
   #makeOrders(): Orders<NatsMessage> {
     return new Orders({
       clock: this.#clock,
       names: this.#consumers(),
       free: () => this.#freeOrders(),
-      pull: (name, visibility, signal) =>
-        this.#pull(name, 1, waitOf(visibility), visibility, signal),
+      pull: (name, visibility) => this.#waitForOne(name, visibility),
       release: (message) => this.release(message),
     });
   }
 
   /** One that was delivered before may be free as well; the server does not tell. */
   async #freeOrders(): Promise<string[]> {
-    const { consumers } = await this.#api<{ consumers: ConsumerInfo[] | null }>(
-      `look at the consumers of "${this.#name}"`,
-      `CONSUMER.LIST.${this.#name}`,
-    );
-    return (consumers ?? [])
+    return (await this.#consumerList())
       .filter(({ num_pending, num_ack_pending, num_redelivered }) =>
         (num_pending > 0 && num_ack_pending === 0) || num_redelivered > 0
       )
@@ -671,18 +733,6 @@ export class NatsDriver implements Driver<NatsMessage> {
       ),
     );
     if (fault !== undefined) throw new ApiError("note a release", fault);
-  }
-
-  /**
-   * The server notices late that nobody waits for a request any more: it would have
-   * what goes back delivered there in vain. It notices when it is asked how it is.
-   */
-  async #leaveLine(consumer: string): Promise<void> {
-    try {
-      await this.#consumerInfo(consumer);
-    } catch {
-      // It has noticed that the connection is gone, or will.
-    }
   }
 
   #lent(
@@ -749,10 +799,12 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async #renew(message: NatsMessage): Promise<void> {
+    if (!this.#holds(message)) return this.#leave(message);
     const asked = this.#clock.now();
     try {
       await this.#wire.request(message.reply, WORKING);
-      message.renewedAt = asked;
+      // An answer that comes late may be to a word for who has got it since.
+      if (this.#holds(message)) message.renewedAt = asked;
     } catch {
       // It is tried again, as long as it may help.
     }
@@ -787,11 +839,6 @@ function tokensOf(
   };
 }
 
-/** How long the server waits for a message: long for few questions, and so that most of the time it is lent for is left. */
-function waitOf(visibility: number): number {
-  return Math.round(Math.min(Math.max(visibility / 4, 250), 30_000));
-}
-
 /** What an acknowledgement of a put says against it. */
 function faultOf({ data }: NatsIncoming): ApiFault | undefined {
   const text = decoder.decode(data);
@@ -802,6 +849,10 @@ function faultOf({ data }: NatsIncoming): ApiFault | undefined {
 /** As the server words it. */
 function boundOf(most: number): number {
   return most === Infinity ? -1 : most;
+}
+
+function mostOf(bound: number): number {
+  return bound > 0 ? bound : Infinity;
 }
 
 function isFault(error: unknown, code: number): boolean {
@@ -827,13 +878,6 @@ function wordsOf(error: unknown): string {
     ? `${error.name}: ${error.message}`
     : String(error);
   return words.replace(/\p{C}+/gu, " ").slice(0, 900);
-}
-
-/** As the handle words it, for a bound that it did not know of. */
-function sizeError(length: number, most: number): RangeError {
-  return new RangeError(
-    `Cannot put: the encoded item must be at most ${most} bytes, received ${length}`,
-  );
 }
 
 function keyError(length: number): RangeError {

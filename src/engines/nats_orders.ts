@@ -15,11 +15,7 @@ export interface OrdersOptions<M> {
   /** Those that seem to have a message that nobody has. */
   free(): Promise<readonly string[]>;
   /** Waits for the next message of an order, not for ever. */
-  pull(
-    name: string,
-    visibility: number,
-    signal: AbortSignal,
-  ): Promise<readonly M[]>;
+  pull(name: string, visibility: number): Promise<readonly M[]>;
   /** A message goes back. */
   release(message: M): Promise<unknown>;
 }
@@ -30,14 +26,13 @@ const LOOK_AGAIN = 100;
 const STALE = 1_000;
 
 /**
- * Requests for messages stay open until their time is over: to take one back is
- * to lose what comes at that moment. So a message may come that nobody waits for;
- * it is for who asks next, and goes back when nobody does.
+ * A request for a message stays open until its time is over. So a message may come
+ * that nobody waits for; it is for who asks next, and goes back when nobody does.
  */
 export class Orders<M> {
   readonly #options: OrdersOptions<M>;
   readonly #open: Map<string, Promise<void>> = new Map();
-  readonly #over: AbortController = new AbortController();
+  #isClosed = false;
   readonly #shelf: { readonly message: M; readonly since: number }[] = [];
   #change: Deferred<void> | undefined = undefined;
   #failure: { readonly error: unknown } | undefined = undefined;
@@ -74,7 +69,7 @@ export class Orders<M> {
 
   /** Asks for nothing more, and gives back what nobody took. */
   async close(): Promise<void> {
-    this.#over.abort();
+    this.#isClosed = true;
     this.#options.clock.clearTimer(this.#staleTimer);
     await Promise.all(this.#open.values());
     await this.#release(this.#shelf.splice(0));
@@ -99,7 +94,7 @@ export class Orders<M> {
   async #receive(name: string, visibility: number): Promise<void> {
     const { pull, clock } = this.#options;
     try {
-      for (const message of await pull(name, visibility, this.#over.signal)) {
+      for (const message of await pull(name, visibility)) {
         this.#shelf.push({ message, since: clock.now() });
       }
       if (this.#shelf.length > 0) this.#watchStale();
@@ -129,7 +124,7 @@ export class Orders<M> {
   }
 
   #watchStale(): void {
-    if (this.#over.signal.aborted) return;
+    if (this.#isClosed) return;
     const { clock } = this.#options;
     this.#staleTimer ??= clock.setTimer(() => {
       this.#staleTimer = undefined;

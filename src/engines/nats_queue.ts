@@ -19,9 +19,9 @@ import { NatsDriver, type NatsMessage } from "./nats_driver.ts";
 
 /** Options of {@linkcode NatsQueue}. */
 export interface NatsQueueOptions<T> extends EngineHandleOptions<T> {
-  /** The most items there may be on the server, those that are lent included; `Infinity` unless told. At that, `overflow` decides. Counts when the queue is made on the server. */
+  /** How many items there may be on the server, those that are lent included, for this handle to put another; `Infinity` unless told. At that, `overflow` decides. All handles that put should say the same. */
   capacity?: number | undefined;
-  /** The most bytes of them, as the server stores them; `Infinity` unless told. Counts when the queue is made on the server. */
+  /** The same in bytes, as the server stores them; the last item may exceed it. `Infinity` unless told. */
   maxBytes?: number | undefined;
   /** The most dead letters that are kept; the oldest go first. `Infinity` unless told. Counts when the queue is made on the server. */
   maxDeadLetters?: number | undefined;
@@ -57,7 +57,11 @@ const ACTION = "open a queue on NATS";
  *   back keeps its attempts and the time when it was put, and comes before what is
  *   new. Clocks of hosts do not matter.
  * - **Bounded.** At `capacity` or `maxBytes` a put waits until there is room, and
- *   streams with it, or rejects, as `overflow` says. Nothing is ever discarded.
+ *   streams with it, or rejects, as `overflow` says. Nothing is ever discarded. The
+ *   server is asked before each batch, so where several processes put at the same time
+ *   there may be up to a batch (512) of each of them more. A bound of the stream itself
+ *   (`max_msgs`, with `discard: new`) is heeded as well, and is exact; but before NATS 2.10.6 a server
+ *   that crashed may drop the oldest items of such a stream when it comes back.
  * - **A put is repeated** until the server answers, which knows a repetition for
  *   `dedupe` milliseconds: it does not make a second item. After a restart the server
  *   knows it of items that are still there.

@@ -51,8 +51,6 @@ export interface PullOptions {
   readonly batch: number;
   /** How many milliseconds the server waits for them; 0 for what is there. */
   readonly wait: number;
-  /** Comes back soon once it aborts. */
-  readonly signal: AbortSignal;
 }
 
 interface Question {
@@ -141,7 +139,7 @@ export class Wire {
     return answer as R;
   }
 
-  /** Asks for messages, and fulfils with what came. */
+  /** Asks for messages, and fulfils with what came. There is no way to take the question back: what the server sends at that moment would be lost until its time is over. */
   async pull(options: PullOptions): Promise<NatsIncoming[]> {
     this.checkUp();
     const pull = new Pull(
@@ -251,7 +249,6 @@ class Pull {
   #reject!: (error: unknown) => void;
   #subscription!: NatsSubscription;
   #alarm: unknown = undefined;
-  readonly #hurry = (): void => this.#stop();
 
   constructor(
     connection: NatsConnection,
@@ -266,8 +263,7 @@ class Pull {
   }
 
   async run(): Promise<NatsIncoming[]> {
-    const { subject, batch, wait, signal } = this.#options;
-    if (signal.aborted) return [];
+    const { subject, batch, wait } = this.#options;
     const { clock, timeout } = this.#wire;
     const over = new Promise<NatsIncoming[]>((resolve, reject) => {
       this.#resolve = resolve;
@@ -285,8 +281,6 @@ class Pull {
     this.#connection.publish(subject, JSON.stringify(body), {
       reply: this.#inbox,
     });
-    // What is there is on its way already: to end that early would be to lose it.
-    if (wait > 0) signal.addEventListener("abort", this.#hurry);
     this.#alarm = clock.setTimer(
       () => this.#fail(lateError(timeout)),
       wait + timeout,
@@ -295,7 +289,6 @@ class Pull {
       return await over;
     } finally {
       clock.clearTimer(this.#alarm);
-      signal.removeEventListener("abort", this.#hurry);
     }
   }
 
@@ -317,14 +310,6 @@ class Pull {
         new Error(`Cannot fetch from NATS: ${description} (code ${code})`),
       );
     }
-  }
-
-  /** Takes no more; what is on its way arrives. */
-  #stop(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    const end = (): void => this.#resolve(this.#messages);
-    this.#subscription.drain().then(end, end);
   }
 
   #end(): void {

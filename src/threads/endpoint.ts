@@ -9,8 +9,8 @@ import { received } from "../errors.ts";
 
 /** What can send messages and hear them: `MessagePort`, `Worker`, the global scope of a worker, `worker_threads.Worker`, `parentPort`. */
 export interface PortLike {
-  /** Sends a value to the other side. */
-  postMessage(message: unknown, transfer: Transferable[]): void;
+  /** Sends a value to the other side. The types of the platforms do not agree on what can be moved. */
+  postMessage(message: unknown, transfer: never[]): void;
 }
 
 /** Who listens at an endpoint. */
@@ -54,7 +54,7 @@ export class Endpoint {
 
   /** Sends a value. Throws a `DataCloneError` when it cannot be cloned. */
   post(message: unknown, transfer: Transferable[] = []): void {
-    this.#port.postMessage(message, transfer);
+    this.#port.postMessage(message, transfer as never[]);
   }
 
   /** Whether the endpoint keeps the process alive, where that can be told of a port. Whether a worker does is for whoever made it. */

@@ -39,19 +39,21 @@ const CLASSES: Readonly<Record<string, new (message: string) => Error>> = {
 /** Makes it ready to be sent. What cannot be cloned goes as its text. */
 export function packReason(reason: unknown, depth = 0): PackedReason {
   if (!isError(reason)) return { kind: "value", value: cloneable(reason) };
-  const { name, message, stack } = reason;
-  const { code, errors } = reason as { code?: unknown; errors?: unknown };
+  const code = property(reason, "code");
+  const cause = property(reason, "cause");
+  const errors = property(reason, "errors");
+  const stack = property(reason, "stack");
   const goesDeeper = depth < MAX_DEPTH;
   return {
     kind: "error",
-    name: String(name),
-    message: String(message),
-    stack: stack === undefined ? undefined : String(stack),
+    name: describe(property(reason, "name")),
+    message: describe(property(reason, "message")),
+    stack: stack === undefined ? undefined : describe(stack),
     code: typeof code === "string" || typeof code === "number"
       ? code
       : undefined,
     cause: goesDeeper && "cause" in reason
-      ? packReason(reason.cause, depth + 1)
+      ? packReason(cause, depth + 1)
       : undefined,
     errors: goesDeeper && Array.isArray(errors)
       ? errors.map((error) => packReason(error, depth + 1))
@@ -74,6 +76,15 @@ export function unpackReason(packed: PackedReason): unknown {
   if (cause !== undefined) define(error, "cause", unpackReason(cause));
   if (code !== undefined && !packed.isDOMException) define(error, "code", code);
   return error;
+}
+
+/** What is told about it must not depend on what its getters throw. */
+function property(error: Error, name: string): unknown {
+  try {
+    return (error as unknown as Record<string, unknown>)[name];
+  } catch {
+    return undefined;
+  }
 }
 
 function isError(reason: unknown): reason is Error {

@@ -5,7 +5,7 @@
  */
 
 import { canShare, Claims } from "./claims.ts";
-import { Endpoint } from "./endpoint.ts";
+import { Endpoint, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import type { Job } from "./job.ts";
 import { isReady, VERSION } from "./messages.ts";
@@ -225,7 +225,7 @@ export class Member<T, R> {
 
   #listen(worker: WorkerLike): void {
     const { startTimeout } = this.#settings;
-    this.#parent = new Endpoint(worker, {
+    this.#parent = new Endpoint(worker as PortLike, {
       message: (data) => {
         if (this.state === "starting" && isReady(data)) this.#begin(data);
       },

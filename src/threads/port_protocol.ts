@@ -79,10 +79,16 @@ interface Envelope {
   /** One connection among those that a port sees in its life. */
   readonly session: string;
   readonly frames: readonly Frame[];
+  /** The number of the message among those that want an answer; 0 for the others. */
+  readonly serial: number;
+  /** The number of the last one that was heard. */
+  readonly heard: number;
 }
 
 /** Who is behind a wire. */
 export interface WireListener<F extends Frame> {
+  /** Whether somebody waits for the other side, who keeps the process alive; undefined where that is not what does. */
+  readonly waits: boolean | undefined;
   /** Adds what has to be said in the message that is about to go. */
   tend(): void;
   /** The other side spoke. */
@@ -105,6 +111,13 @@ export interface WireOptions {
   clock: Clock;
 }
 
+/**
+ * So many messages may be on their way. What there is to say until one of them has
+ * been heard goes with the next: messages grow with the load, and who is alone
+ * waits for nobody.
+ */
+const MESSAGES = 2;
+
 /** So many heartbeats without a word mean that nobody is there. */
 const PATIENCE = 3;
 
@@ -117,6 +130,12 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
   #scheduled = false;
   #stopped = false;
   #keepsAlive = true;
+  /** Messages that were sent, those of them that were heard there, and those that were heard here. */
+  #sent = 0;
+  #sentAndHeard = 0;
+  #heardHere = 0;
+  /** The other side waits for a word that its last message was heard. */
+  #owesAnswer = false;
   /** Heartbeats since the other side spoke. */
   #silence = 0;
   #timer: unknown = undefined;
@@ -170,6 +189,8 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
   shut(): void {
     this.#open = false;
     this.#frames = [];
+    this.#sent = this.#sentAndHeard = this.#heardHere = 0;
+    this.#owesAnswer = false;
     this.#options.clock.clearTimer(this.#timer);
     this.#timer = undefined;
   }
@@ -218,7 +239,7 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
   say(frame: Sent, session: string = this.session): void {
     if (this.#stopped) return;
     try {
-      this.#post([frame], session);
+      this.#post([frame], 0, session);
     } catch {
       // The port is closed. Where the runtime does not tell, the silence will.
     }
@@ -231,21 +252,35 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     queueMicrotask(this.#flush);
   }
 
-  /** Says now what there is to say. */
-  flush(): void {
+  /** Says now what there is to say, if not too much is on its way already, or in any case. */
+  flush(inAnyCase: boolean = false): void {
     if (this.#stopped) return;
-    this.#listener.tend();
-    if (!this.#open || this.#frames.length === 0) return;
+    const { waits } = this.#listener;
+    if (waits !== undefined) this.keepsAlive = waits;
+    if (!this.#open) return this.#listener.tend();
+    if (this.#sent - this.#sentAndHeard < MESSAGES || inAnyCase) {
+      this.#listener.tend();
+      if (this.#frames.length > 0) return this.#sendFrames();
+    }
+    if (this.#owesAnswer) this.#post([], 0);
+  }
+
+  #sendFrames(): void {
     const frames = this.#frames;
     this.#frames = [];
     try {
-      this.#post(frames);
+      this.#post(frames, this.#sent + 1);
+      this.#sent++;
     } catch {
       this.#postOneByOne(frames);
     }
   }
 
-  #post(frames: readonly Frame[], session: string = this.session): void {
+  #post(
+    frames: readonly Frame[],
+    serial: number,
+    session: string = this.session,
+  ): void {
     const { channel } = this.#options;
     const transfer: Transferable[] = [];
     for (const frame of frames) {
@@ -259,8 +294,11 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
       to: this.#to,
       session,
       frames,
+      serial,
+      heard: this.#heardHere,
     };
     this.#endpoint.post(envelope, transfer);
+    if (session === this.session) this.#owesAnswer = false;
   }
 
   /** Some item cannot be sent: the rest goes without it. */
@@ -268,7 +306,7 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     for (const frame of frames) {
       for (const [part, item] of partsOf(frame)) {
         try {
-          this.#post([part]);
+          this.#post([part], 0);
         } catch (error) {
           this.#listener.unsendable(part, item, error);
         }
@@ -288,7 +326,17 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     if (highwater !== VERSION) return this.#listener.foreign(highwater);
     if (frames[0]?.[0] === "ping") return this.say(["pong"] as Sent, session);
     if (frames[0]?.[0] === "pong") return;
-    this.#listener.heard(session, frames as Heard[]);
+    if (frames.length > 0) this.#listener.heard(session, frames as Heard[]);
+    if (session === this.session && this.#open) this.#noteHeard(envelope);
+  }
+
+  #noteHeard({ serial = 0, heard = 0 }: Partial<Envelope>): void {
+    this.#sentAndHeard = Math.max(this.#sentAndHeard, heard);
+    if (serial > 0) {
+      this.#heardHere = serial;
+      this.#owesAnswer = true;
+    }
+    this.touch();
   }
 
   #closed(rule: string, options: { cause?: unknown } = {}): void {

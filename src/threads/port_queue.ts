@@ -33,7 +33,6 @@ import {
   type ServerFrame,
   VERSION,
   Wire,
-  type WireListener,
 } from "./port_protocol.ts";
 
 /** What {@linkcode PortQueue.stats} tells of this side: a frozen snapshot. */
@@ -160,13 +159,19 @@ export class PortQueue<T>
   #connected = false;
   /** The queue has ended, and nothing more will come. */
   #ended = false;
+  /** It is about to say goodbye. */
+  #farewell = false;
   #leaving: Deferred<void> | undefined = undefined;
 
   /** Use {@linkcode connect}. */
   constructor(port: PortLike, options: PortOptions<T>) {
     this.#options = checkPortOptions("connect", port, options, 0);
     const { highWaterMark, onUndelivered } = this.#options;
+    const waits = (): boolean => this.#waits();
     this.#wire = new Wire("serving", { port, ...this.#options }, {
+      get waits(): boolean {
+        return waits();
+      },
       tend: () => this.#tend(),
       heard: (session, frames) => this.#heard(session, frames),
       foreign: (version) => this.#foreign(version),
@@ -539,12 +544,15 @@ export class PortQueue<T>
     );
   }
 
+  #waits(): boolean {
+    const { waiting, underWay } = this.#departures;
+    return this.#arrivals.waiting + waiting + underWay > 0;
+  }
+
   #tend(): void {
     this.#arrivals.tend();
     this.#departures.tend();
-    const { waiting, underWay } = this.#departures;
-    this.#wire.keepsAlive = this.#arrivals.waiting + waiting + underWay > 0;
-    if (this.#ended && underWay === 0) this.#sayGoodbye();
+    if (this.#ended && this.#departures.underWay === 0) this.#sayGoodbye();
   }
 
   #unsendable(frame: ClientFrame | ServerFrame, item: T, error: unknown): void {
@@ -577,17 +585,19 @@ export class PortQueue<T>
     this.#endHere(reason);
     this.#departures.giveUp(reason);
     if (this.#wire.stopped) return this.#stop();
-    this.#wire.flush();
+    this.#wire.flush(true);
     this.#wire.say(["goodbye"]);
     // Only the fate of a put has to be waited for.
     if (this.#departures.underWay === 0) this.#stop();
-    else this.#wire.keepsAlive = true;
   }
 
   /** The queue has ended, all is decided: the rest of the way is free. */
   #sayGoodbye(): void {
+    if (this.#farewell) return;
+    this.#farewell = true;
     queueMicrotask(() => {
       if (this.#wire.stopped) return;
+      this.#wire.flush(true);
       this.#wire.say(["goodbye"]);
       this.#stop();
     });

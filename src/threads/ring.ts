@@ -228,8 +228,7 @@ export class SharedRing {
 
   /** Whether the next room is for another handle. */
   #isReserved(): boolean {
-    // A hint: that it is late does no harm.
-    const reserved = this.#words[Word.RESERVED]!;
+    const reserved = Atomics.load(this.#words, Word.RESERVED);
     return reserved !== 0 && reserved !== this.member.token &&
       !this.#outlasts(reserved);
   }
@@ -242,8 +241,9 @@ export class SharedRing {
       this.#reservedSince = now;
     }
     if (now - this.#reservedSince < RESERVATION) return false;
-    Atomics.compareExchange(this.#words, Word.RESERVED, reserved, 0);
     this.#reservedBy = 0;
+    Atomics.compareExchange(this.#words, Word.RESERVED, reserved, 0);
+    this.member.wake(Word.WAIT_ROOM, Infinity);
     return true;
   }
 
@@ -251,7 +251,7 @@ export class SharedRing {
     const words = this.#words;
     const taken = Atomics.load(words, Word.TAKE + End.COUNT);
     const length = (words[Word.PUT + End.COUNT]! - taken) >>> 0;
-    const most = words[Word.HIGH_WATER_MARK]! - length;
+    const most = Atomics.load(words, Word.HIGH_WATER_MARK) - length;
     const head = Atomics.load(words, Word.TAKE + End.POSITION);
     const position = words[Word.PUT + End.POSITION]!;
     const room = this.#size - this.#distance(head, position);

@@ -95,6 +95,7 @@ export function serve<T>(
 }
 
 class Service<T> implements ServedQueue, WireListener<ClientFrame> {
+  readonly waits = undefined;
   readonly #queue: Queue<T>;
   readonly #options: CheckedPortOptions<T>;
   readonly #wire: Wire<ServerFrame, ClientFrame>;
@@ -197,7 +198,7 @@ class Service<T> implements ServedQueue, WireListener<ClientFrame> {
     void this.#endSession(true)?.then(() => {
       // Unless another has come in the meantime.
       if (this.#wire.session !== session) return;
-      this.#wire.flush();
+      this.#wire.flush(true);
       this.#wire.say(["bye"]);
       this.#wire.shut();
       this.#wire.session = "";

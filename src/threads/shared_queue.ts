@@ -396,7 +396,10 @@ export class SharedQueue<T>
       else if (this.#state === "errored") this.#closed.reject(this.#reason());
       else if (this.#state === "detached") {
         this.#closed.reject(this.#detachedError("wait for the end"));
-      } else this.#watchEnd();
+      } else {
+        this.#watchEnd();
+        this.#watchOrNot();
+      }
     }
     return this.#closed.promise;
   }
@@ -1222,7 +1225,6 @@ export class SharedQueue<T>
     if (!this.#standAtTheEnd(taker, signal)) return;
     const bell = this.#ring.member.bell;
     this.#ring.member.ask(Word.WAIT_ITEM);
-    this.#watch.start();
     // Again, now that whoever puts or ends will ring.
     if (!this.#ring.isEmpty || this.#ring.state !== State.OPEN) this.#move();
     if (this.#getters.first !== undefined) this.#listen(bell);
@@ -1245,7 +1247,6 @@ export class SharedQueue<T>
   #askForRoom(): void {
     const bell = this.#ring.member.bell;
     this.#ring.member.ask(Word.WAIT_ROOM);
-    if (this.#putters.first !== undefined) this.#watch.start();
     this.#move();
     if (this.#waitsForRoom()) this.#listen(bell);
   }
@@ -1270,6 +1271,7 @@ export class SharedQueue<T>
 
   /** One wait for all that wait here. What has been heard before `bell` was read is not missed. */
   #listen(bell: number): void {
+    this.#watchOrNot();
     if (this.#stopListening !== undefined) return;
     const { words } = this.#memory;
     const { bellAt } = this.#ring.member;
@@ -1378,7 +1380,7 @@ export class SharedQueue<T>
   }
 
   #nobodyGets(): void {
-    if (this.#putters.first === undefined) this.#watch.stop();
+    this.#watchOrNot();
     if (
       !this.#ring.member.stopAsking(Word.WAIT_ITEM) && !this.#ring.isEmpty
     ) this.#ring.member.wake(Word.WAIT_ITEM, 1);
@@ -1392,7 +1394,7 @@ export class SharedQueue<T>
     }
     this.#inVain = 0;
     this.#ring.unreserve();
-    if (this.#getters.first === undefined) this.#watch.stop();
+    this.#watchOrNot();
     if (this.#ready === undefined) {
       this.#ring.member.stopAsking(Word.WAIT_ROOM);
     }
@@ -1409,6 +1411,19 @@ export class SharedQueue<T>
     if (!(this.desiredSize! > 0)) return;
     this.#ready.resolve();
     this.#ready = undefined;
+    this.#watchOrNot();
+  }
+
+  /**
+   * Looks now and then while somebody waits. The timer also keeps the process
+   * alive, and a thread of Deno that has no other reason to go on awake enough to
+   * hear of a bell at all.
+   */
+  #watchOrNot(): void {
+    const waits = this.#getters.first !== undefined || this.#waitsForRoom() ||
+      (this.#closed !== undefined && this.#isLive());
+    if (waits) this.#watch.start();
+    else this.#watch.stop();
   }
 
   /** Blocks the thread until the waiter has left its line. */

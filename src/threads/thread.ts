@@ -9,7 +9,9 @@ import { received } from "../errors.ts";
 import type { PortLike } from "./endpoint.ts";
 
 /** A `Worker` of the web, or one of `node:worker_threads`. */
-export interface WorkerLike extends PortLike {
+export interface WorkerLike {
+  /** Sends a value to the thread. */
+  postMessage(message: unknown): void;
   /** Ends the thread. */
   terminate(): unknown;
 }

@@ -34,17 +34,18 @@ export type WorkHandler<T, R> = (
   context: WorkContext,
 ) => R | Transferred<R> | Promise<R | Transferred<R>>;
 
-/** What a worker does, for the types of its pool: `new WorkerPool<typeof import("./worker.ts").served>(...)`. */
-export interface Served<T, R> {
-  /** The handler given to {@linkcode work}. */
-  readonly handler: WorkHandler<T, R>;
-}
+/** The tasks of a handler, `TaskOf<typeof handler>`; anything that is no function is the tasks themselves. */
+export type TaskOf<W> = [W] extends
+  [(task: infer T, ...more: never[]) => unknown] ? T
+  : W;
 
-/** The tasks of a worker: `T` of a `Served<T, R>`, anything else is the tasks themselves. */
-export type TaskOf<W> = [W] extends [Served<infer T, unknown>] ? T : W;
+/** The results of a handler; unknown of anything that is no function. */
+export type ResultOf<W> = [W] extends [(...given: never[]) => infer R]
+  ? Arrived<Awaited<R>>
+  : unknown;
 
-/** The results of a worker: `R` of a `Served<T, R>`. */
-export type ResultOf<W> = [W] extends [Served<never, infer R>] ? R : unknown;
+/** What comes out of a result on the other side. */
+export type Arrived<R> = R extends Transferred<infer M> ? M : R;
 
 /** A result with parts that are moved and not copied, see {@linkcode transferred}. */
 export class Transferred<R> {
@@ -102,28 +103,29 @@ export function transferred<R>(
  * does a result that cannot be cloned. An error that nobody catches, outside of a
  * handler, is a crash: the pool replaces the worker.
  *
- * Throws a `TypeError` when `handler` is no function or this is no worker. What it
- * returns is for the types of the pool, and for tests of the handler.
+ * Throws a `TypeError` when `handler` is no function or this is no worker. Returns the
+ * handler, whose type is all that a pool needs to know of its worker.
  *
  * @example A worker, and its pool in another file
  * ```ts ignore
  * // hash_worker.ts
  * import { work } from "@highwater/queue/threads";
  *
- * export const served = work(async (text: string, { signal }) => {
- *   signal.throwIfAborted();
+ * export async function hash(text: string): Promise<ArrayBuffer> {
  *   return await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
- * });
+ * }
+ *
+ * work(hash);
  *
  * // main.ts
  * import { WorkerPool } from "@highwater/queue/threads";
  *
  * const url = new URL("./hash_worker.ts", import.meta.url);
- * await using pool = new WorkerPool<typeof import("./hash_worker.ts").served>(url);
+ * await using pool = new WorkerPool<typeof import("./hash_worker.ts").hash>(url);
  * const digest = await pool.run("some text"); // an ArrayBuffer
  * ```
  */
-export function work<T, R>(handler: WorkHandler<T, R>): Served<T, R> {
+export function work<T, R>(handler: WorkHandler<T, R>): WorkHandler<T, R> {
   checkFunction("work", "handler", handler);
   const parent = new Endpoint(parentOfThread("work"), {
     message(data) {
@@ -137,7 +139,7 @@ export function work<T, R>(handler: WorkHandler<T, R>): Served<T, R> {
   // Before this nobody may be listening here, and a message would be lost.
   const ready: Ready = { highwater: "ready", version: VERSION };
   parent.post(ready);
-  return Object.freeze({ handler });
+  return handler;
 }
 
 /** Where the tasks of a worker lie, and are done. */

@@ -36,7 +36,7 @@ export interface WorkerPoolOptions<T> {
   steal?: "half" | "one" | undefined;
   /** How many tasks a worker does at a time; 1 unless told. More is for handlers that wait for something else than their thread. */
   concurrency?: number | undefined;
-  /** How many tasks are with a worker, begun or on the way, so that it never waits for a message; 16 more than `concurrency` unless told. Those not begun can still go to another worker. */
+  /** How many tasks are with a worker, begun or on the way, so that it never waits for a message; 32 more than `concurrency` unless told. Those not begun can still go to another worker. */
   inFlight?: number | undefined;
   /** How many workers may end while they do a task before it is given up; 3 unless told. */
   attempts?: number | undefined;
@@ -123,7 +123,7 @@ const START_ATTEMPTS = 3;
 const START_DELAY = 50;
 
 /** How many tasks are on the way to a worker beside those it does. */
-const ON_THE_WAY = 16;
+const ON_THE_WAY = 32;
 
 /**
  * Threads that do tasks: each has a lane of a `WorkStealingQueue`, and who has
@@ -145,9 +145,9 @@ const ON_THE_WAY = 16;
  * - **A worker that does not start** is tried three times, with a growing pause. When
  *   all have been given up, the pool is aborted with the reason.
  *
- * `T` is the type of the tasks, or what a worker's module exports:
- * `WorkerPool<typeof import("./worker.ts").served>`, see {@linkcode work}. Tasks and
- * results must be of a kind that `structuredClone` takes.
+ * `T` is the type of the tasks, or that of the worker's handler, from which the rest
+ * follows: `WorkerPool<typeof import("./worker.ts").handler>`, see {@linkcode work}.
+ * Tasks and results must be of a kind that `structuredClone` takes.
  *
  * `size` workers are started at once. While it has tasks the pool keeps the process
  * alive; on Deno, Bun and in a page until it is closed.

@@ -33,8 +33,8 @@ export class FakeBinding implements QueueBinding {
     return this.#arrive([{ body, contentType }]);
   }
 
-  sendBatch(messages: CloudflareRequest[]): Promise<void> {
-    return this.#arrive(messages);
+  sendBatch(messages: Iterable<CloudflareRequest>): Promise<void> {
+    return this.#arrive([...messages]);
   }
 
   async #arrive(request: CloudflareRequest[]): Promise<void> {
