@@ -81,7 +81,7 @@ function driverOf(
     maxDeadLetters: Infinity,
     maxPayload: 1_000_000,
     // What should ring and does not shall not be helped by a look in between.
-    patience: 300_000,
+    patience: 25_000,
     ...options,
   });
 }
