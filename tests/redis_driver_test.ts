@@ -80,6 +80,8 @@ function driverOf(
     capacity: Infinity,
     maxDeadLetters: Infinity,
     maxPayload: 1_000_000,
+    // What should ring and does not shall not be helped by a look in between.
+    patience: 25_000,
     ...options,
   });
 }

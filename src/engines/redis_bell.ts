@@ -8,12 +8,11 @@
 import { type Deferred, deferred } from "../waiters.ts";
 import type { RedisConnection } from "./redis_client.ts";
 
-/** For how many milliseconds one call waits at most; so late is noticed what was not rung for. */
-export const PATIENCE = 5_000;
-
 /** A list in Redis with at most one element, which wakes the one who has waited longest. */
 export class RedisBell {
   readonly #key: string;
+  /** For how many milliseconds one call waits at most. */
+  readonly #patience: number;
   readonly #connect: () => RedisConnection;
   readonly #ring: (key: string) => Promise<unknown>;
   readonly #waiting: Set<Deferred<void>> = new Set();
@@ -23,10 +22,12 @@ export class RedisBell {
 
   constructor(
     key: string,
+    patience: number,
     connect: () => RedisConnection,
     ring: (key: string) => Promise<unknown>,
   ) {
     this.#key = key;
+    this.#patience = patience;
     this.#connect = connect;
     this.#ring = ring;
   }
@@ -66,9 +67,9 @@ export class RedisBell {
     let failure: { readonly error: unknown } | undefined;
     try {
       this.#connection ??= this.#connect();
-      const seconds = String(PATIENCE / 1000);
+      const seconds = String(this.#patience / 1000);
       const rung = await this.#connection
-        .call("BLPOP", [this.#key, seconds], 2 * PATIENCE);
+        .call("BLPOP", [this.#key, seconds], 2 * this.#patience);
       // Somebody else may be waiting for what was meant for nobody here.
       if (rung !== null && this.#waiting.size === 0) {
         await this.#ring(this.#key);

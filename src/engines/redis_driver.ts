@@ -13,7 +13,7 @@ import type {
   Message,
   Outgoing,
 } from "./driver.ts";
-import { PATIENCE, RedisBell } from "./redis_bell.ts";
+import { RedisBell } from "./redis_bell.ts";
 import {
   type RedisArgument,
   type RedisConnection,
@@ -52,6 +52,8 @@ export interface RedisDriverOptions {
   maxDeadLetters: number;
   /** The most bytes of an item. */
   maxPayload: number;
+  /** For how many milliseconds one call waits at most; so late is noticed what was not rung for. */
+  patience: number;
 }
 
 /** The keys of a queue. What is in braces is what a cluster places a key by: they are all in one place. */
@@ -112,7 +114,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   #skew = 0;
 
   constructor(options: RedisDriverOptions) {
-    const { connection, maxPayload } = options;
+    const { connection, maxPayload, patience } = options;
     this.#options = options;
     this.#connection = connection;
     this.maxPayload = maxPayload;
@@ -120,8 +122,8 @@ export class RedisDriver implements Driver<RedisMessage> {
     const connect = (): RedisConnection => connection.duplicate();
     const ring = (key: string): Promise<unknown> =>
       this.run(RING_SCRIPT, [key]);
-    this.#bell = new RedisBell(this.keys.bell, connect, ring);
-    this.#room = new RedisBell(this.keys.room, connect, ring);
+    this.#bell = new RedisBell(this.keys.bell, patience, connect, ring);
+    this.#room = new RedisBell(this.keys.room, patience, connect, ring);
   }
 
   get skew(): number {
@@ -172,7 +174,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   }
 
   room(signal: AbortSignal): Promise<void> {
-    return this.#room.wait(PATIENCE, signal);
+    return this.#room.wait(this.#options.patience, signal);
   }
 
   async fetch(
@@ -181,14 +183,14 @@ export class RedisDriver implements Driver<RedisMessage> {
     signal: AbortSignal,
   ): Promise<readonly RedisMessage[]> {
     const { stream, due, bell } = this.keys;
-    const { group, consumer } = this.#options;
+    const { group, consumer, patience } = this.#options;
     const [heads, small, lease, wait, ...large] = await this.#insisting(() =>
       this.run(LEND_SCRIPT, [stream, due, bell], [
         group,
         consumer,
         String(Math.min(max, MAX_BATCH)),
         String(wholeMilliseconds(visibility)),
-        String(PATIENCE),
+        String(patience),
       ])
     ) as [Uint8Array, Uint8Array, number, number, ...Uint8Array[]];
     this.#skew = lease - wholeMilliseconds(visibility) - Date.now();

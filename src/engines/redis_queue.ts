@@ -26,6 +26,8 @@ export interface RedisQueueOptions<T> extends EngineHandleOptions<T> {
   consumer?: string | undefined;
 }
 
+/** For how many milliseconds Redis is left alone by one who waits. */
+const PATIENCE = 5_000;
 const ACTION = "open a queue in Redis";
 
 /**
@@ -99,7 +101,7 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     checkCount(ACTION, "maxPayload", maxPayload, 1);
     const driver = new RedisDriver({
       ...{ connection, name, prefix, group, consumer },
-      ...{ capacity, maxDeadLetters, maxPayload },
+      ...{ capacity, maxDeadLetters, maxPayload, patience: PATIENCE },
     });
     super(name, driver, options);
   }
