@@ -4,7 +4,9 @@
  * @module
  */
 
+import process from "node:process";
 import { Worker } from "node:worker_threads";
+import { runtime } from "./harness.ts";
 import type { Job } from "./shared_queue_worker.ts";
 
 /** A thread at work. */
@@ -19,10 +21,7 @@ export interface Thread {
 
 /** Starts a thread for a job. */
 export function startThread(job: Job): Thread {
-  const worker = new Worker(
-    new URL("./shared_queue_worker.ts", import.meta.url),
-    { workerData: job },
-  );
+  const worker = startWorker(job);
   let attach!: (id: number) => void;
   let fail!: (error: unknown) => void;
   const attached = new Promise<number>((resolve, reject) => {
@@ -53,4 +52,17 @@ export async function runThreads(jobs: Job[]): Promise<unknown[]> {
   } finally {
     await Promise.all(threads.map((thread) => thread.terminate()));
   }
+}
+
+/** In Node 20 a thread does not inherit what makes its parent read TypeScript. */
+function startWorker(job: Job): Worker {
+  const url = new URL("./shared_queue_worker.ts", import.meta.url);
+  if (runtime !== "node" || !process.version.startsWith("v20.")) {
+    return new Worker(url, { workerData: job });
+  }
+  const script = `import("tsx/esm/api").then(({ register }) => {
+    register();
+    return import(${JSON.stringify(url.href)});
+  });`;
+  return new Worker(script, { eval: true, workerData: job });
 }
