@@ -4,7 +4,9 @@
  * @module
  */
 
+import { rmSync } from "node:fs";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { runtime } from "./harness.ts";
 import type { Job } from "./shared_queue_worker.ts";
@@ -54,15 +56,29 @@ export async function runThreads(jobs: Job[]): Promise<unknown[]> {
   }
 }
 
-/** In Node 20 a thread does not inherit what makes its parent read TypeScript. */
+const source: URL = new URL("./shared_queue_worker.ts", import.meta.url);
+const script: URL = runtime === "node" ? await compiled() : source;
+
 function startWorker(job: Job): Worker {
-  const url = new URL("./shared_queue_worker.ts", import.meta.url);
-  if (runtime !== "node" || !process.version.startsWith("v20.")) {
-    return new Worker(url, { workerData: job });
-  }
-  const script = `import("tsx/esm/api").then(({ register }) => {
-    register();
-    return import(${JSON.stringify(url.href)});
-  });`;
-  return new Worker(script, { eval: true, workerData: job });
+  return new Worker(script, { workerData: job });
+}
+
+/** Node would compile it for every thread anew, which takes a second each. */
+async function compiled(): Promise<URL> {
+  const name: string = "esbuild";
+  const { buildSync } = await import(name);
+  const output = new URL(
+    `../../.cache/shared_queue_worker_${process.pid}.mjs`,
+    import.meta.url,
+  );
+  buildSync({
+    entryPoints: [fileURLToPath(source)],
+    outfile: fileURLToPath(output),
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "es2022",
+  });
+  process.on("exit", () => rmSync(output, { force: true }));
+  return output;
 }
