@@ -242,9 +242,8 @@ async function measure(): Promise<void> {
         const count = way.name.startsWith("transferred") ? 500 : many;
         const order: Order = { way: way.name, size, count };
         const begun = performance.now();
-        const receiving = way.receive(order);
         worker.postMessage(order);
-        const received = await receiving;
+        const received = await way.receive(order);
         if (received !== count) {
           throw new Error(`${way.name}: ${received} of ${count} arrived`);
         }
