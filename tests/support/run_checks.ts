@@ -25,6 +25,7 @@ const { exports } = JSON.parse(Deno.readTextFileSync(pathOf("deno.json"))) as {
 const typed = [
   "mod.ts",
   "bench.ts",
+  "bench_threads.ts",
   ...filesBelow("src", ".ts"),
   ...filesBelow("tests", ".ts"),
   ...filesBelow("examples", ".ts"),
