@@ -59,7 +59,7 @@ function makeRecord(size: number): Uint8Array {
   return new Uint8Array(size).fill(7);
 }
 
-async function send(shared: Shared): Promise<void> {
+function send(shared: Shared): void {
   const port = parentPort!;
   const objects = SharedQueue.attach<object>(shared.objects);
   const records = SharedQueue.attach<Uint8Array>(shared.records, {
@@ -317,4 +317,4 @@ function report(group: string, best: Map<string, number>): void {
 }
 
 if (isMainThread) await measure();
-else if (workerData?.objects !== undefined) await send(workerData as Shared);
+else if (workerData?.objects !== undefined) send(workerData as Shared);
