@@ -26,6 +26,7 @@ const typed = [
   "mod.ts",
   "bench.ts",
   "bench_pool.ts",
+  "bench_threads.ts",
   ...filesBelow("src", ".ts"),
   ...filesBelow("tests", ".ts"),
   ...filesBelow("examples", ".ts"),

@@ -4,7 +4,11 @@
  * @module
  */
 
+import { rmSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { runtime } from "./harness.ts";
 import type { Job } from "./shared_queue_worker.ts";
 
 /** A thread at work. */
@@ -19,10 +23,7 @@ export interface Thread {
 
 /** Starts a thread for a job. */
 export function startThread(job: Job): Thread {
-  const worker = new Worker(
-    new URL("./shared_queue_worker.ts", import.meta.url),
-    { workerData: job },
-  );
+  const worker = startWorker(job);
   let attach!: (id: number) => void;
   let fail!: (error: unknown) => void;
   const attached = new Promise<number>((resolve, reject) => {
@@ -53,4 +54,31 @@ export async function runThreads(jobs: Job[]): Promise<unknown[]> {
   } finally {
     await Promise.all(threads.map((thread) => thread.terminate()));
   }
+}
+
+const source: URL = new URL("./shared_queue_worker.ts", import.meta.url);
+const script: URL = runtime === "node" ? await compiled() : source;
+
+function startWorker(job: Job): Worker {
+  return new Worker(script, { workerData: job });
+}
+
+/** Node would compile it for every thread anew, which takes a second each. */
+async function compiled(): Promise<URL> {
+  const name: string = "esbuild";
+  const { buildSync } = await import(name);
+  const output = new URL(
+    `../../.cache/shared_queue_worker_${process.pid}.mjs`,
+    import.meta.url,
+  );
+  buildSync({
+    entryPoints: [fileURLToPath(source)],
+    outfile: fileURLToPath(output),
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "es2022",
+  });
+  process.on("exit", () => rmSync(output, { force: true }));
+  return output;
 }
