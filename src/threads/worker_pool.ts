@@ -599,7 +599,10 @@ export class WorkerPool<T, R = ResultOf<T>>
       this.#giveUp(job, reason);
       return this.#dealSoon();
     }
-    member.abort(job, reason);
+    // Not before all others of the signal: what this one makes room for is theirs.
+    queueMicrotask(() => {
+      if (!job.settled && member.has(job)) member.abort(job, reason);
+    });
     if (this.#grace === Infinity) return;
     job.startTimer(this.#grace, () => {
       this.#giveUp(job, reason);
