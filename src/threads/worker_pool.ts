@@ -142,6 +142,7 @@ const ON_THE_WAY = 32;
  *   `process.exit`, `close` or `terminate`, is replaced. The tasks it was doing are
  *   tried again, `attempts` times in all, so a task may be begun more than once;
  *   those on the way go back and nothing is counted.
+ *   In a page nothing tells of a worker that closes itself: only its errors count.
  * - **A worker that does not start** is tried three times, with a growing pause. When
  *   all have been given up, the pool is aborted with the reason.
  *
