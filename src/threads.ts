@@ -27,7 +27,6 @@ export { serve, type ServedQueue } from "./threads/serve.ts";
 export { WorkerCrashedError } from "./threads/job.ts";
 export type { WorkerLike, WorkerSource } from "./threads/thread.ts";
 export {
-  type Arrived,
   type ResultOf,
   type TaskOf,
   Transferred,

@@ -8,6 +8,7 @@ import {
   fail,
 } from "@std/assert";
 import fc from "fast-check";
+import { Worker as NodeWorker } from "node:worker_threads";
 import { Queue, QueueClosedError } from "../mod.ts";
 import {
   type PoolStats,
@@ -133,6 +134,23 @@ test("WorkerPool: from the URL of a module", async () => {
   assertEquals(await another.run(echo("there")), "there");
   await another.close();
 }, SLOW);
+
+if (runtime !== "node") {
+  test(
+    "WorkerPool: workers of node:worker_threads, where those of the web are the rule",
+    async () => {
+      const pool = new WorkerPool<Obey>(
+        () => new NodeWorker(workerURL("jobs")),
+        { size: 1, attempts: 2 },
+      );
+      assertEquals(await pool.run(echo("there")), "there");
+      await assertRejects(() => pool.run({ do: "exit" }), WorkerCrashedError);
+      assertEquals(await pool.run(echo("again")), "again");
+      await pool.close();
+    },
+    SLOW,
+  );
+}
 
 poolTest("any value is a task and a result", {}, async (pool) => {
   const values = [undefined, null, 0, "", NaN, new Map([[1, { a: [2n] }]])];

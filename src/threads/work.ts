@@ -41,11 +41,8 @@ export type TaskOf<W> = [W] extends
 
 /** The results of a handler; unknown of anything that is no function. */
 export type ResultOf<W> = [W] extends [(...given: never[]) => infer R]
-  ? Arrived<Awaited<R>>
+  ? Awaited<R> extends infer A ? A extends Transferred<infer M> ? M : A : never
   : unknown;
-
-/** What comes out of a result on the other side. */
-export type Arrived<R> = R extends Transferred<infer M> ? M : R;
 
 /** A result with parts that are moved and not copied, see {@linkcode transferred}. */
 export class Transferred<R> {

@@ -142,6 +142,7 @@ const ON_THE_WAY = 32;
  *   `process.exit`, `close` or `terminate`, is replaced. The tasks it was doing are
  *   tried again, `attempts` times in all, so a task may be begun more than once;
  *   those on the way go back and nothing is counted.
+ *   In a page nothing tells of a worker that closes itself: only its errors count.
  * - **A worker that does not start** is tried three times, with a growing pause. When
  *   all have been given up, the pool is aborted with the reason.
  *
@@ -599,7 +600,10 @@ export class WorkerPool<T, R = ResultOf<T>>
       this.#giveUp(job, reason);
       return this.#dealSoon();
     }
-    member.abort(job, reason);
+    // Not before all others of the signal: what this one makes room for is theirs.
+    queueMicrotask(() => {
+      if (!job.settled && member.has(job)) member.abort(job, reason);
+    });
     if (this.#grace === Infinity) return;
     job.startTimer(this.#grace, () => {
       this.#giveUp(job, reason);

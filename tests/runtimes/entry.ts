@@ -12,6 +12,7 @@ import { partitionCases } from "../conformance/flow_partition.ts";
 import { fanInCases } from "../conformance/flow_fan_in.ts";
 import { consumeCases } from "../conformance/flow_consume.ts";
 import { kinds } from "../conformance/kinds.ts";
+import { poolCases, workInPool } from "../conformance/threads_pool.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
 /** How one case ended. */
@@ -75,6 +76,7 @@ async function runConformance(): Promise<CaseResult[]> {
       ...flowFanOutCases,
       ...partitionCases,
       ...dashboardCases,
+      ...poolCases,
     ]
   ) results.push(await runAlone(name, run));
   return results;
@@ -165,3 +167,4 @@ addEventListener("unhandledrejection", (event) => {
 });
 
 Object.assign(globalThis, { runConformance });
+workInPool();
