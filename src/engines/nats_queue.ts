@@ -122,7 +122,7 @@ export class NatsQueue<T> extends EngineHandle<T, NatsMessage> {
       clock: options.clock ?? systemClock,
       inboxPrefix: options.inboxPrefix ?? "_INBOX",
       timeout: options.timeout ?? 5_000,
-      capacity: options.capacity ?? Infinity,
+      capacity: options.capacity ?? 100_000,
       maxBytes: options.maxBytes ?? Infinity,
       maxDeadLetters: options.maxDeadLetters ?? Infinity,
       dedupe: options.dedupe ?? 120_000,

@@ -12,7 +12,7 @@ import { NOBODY, RedisDriver, type RedisMessage } from "./redis_driver.ts";
 
 /** Options of {@linkcode RedisQueue}. */
 export interface RedisQueueOptions<T> extends EngineHandleOptions<T> {
-  /** The most items there may be in Redis, those that are lent included; `Infinity` unless told. At that, `overflow` decides. All handles should say the same. */
+  /** The most items there may be in Redis, those that are lent included; 100,000 unless told, `Infinity` for no bound. At that, `overflow` decides. All handles should say the same. */
   capacity?: number | undefined;
   /** The most dead letters that are kept, about; the oldest go first. `Infinity` unless told. */
   maxDeadLetters?: number | undefined;
@@ -78,7 +78,7 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     const connection = connectionOf(ACTION, client);
     checkOptions(ACTION, options);
     const {
-      capacity = Infinity,
+      capacity = 100_000,
       maxDeadLetters = Infinity,
       maxPayload = 16_777_216,
       prefix = "highwater",
