@@ -19,7 +19,7 @@ import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
 import { type Deferred, deferred, signalOf } from "../waiters.ts";
 import type { WaiterGroup } from "../waiters.ts";
 import type { PortLike } from "./endpoint.ts";
-import { packReason, unpackReason } from "./failure.ts";
+import { type PackedReason, packReason, unpackReason } from "./failure.ts";
 import { Arrivals } from "./port_arrivals.ts";
 import { Departures } from "./port_departures.ts";
 import { PortClosedError, reportUndelivered } from "./port_errors.ts";
@@ -157,6 +157,7 @@ export class PortQueue<T>
   #writable: QueueWritable<T> | undefined = undefined;
   #producers = 0;
   #connected = false;
+  #refusesWhenFull = false;
   /** The queue has ended, and nothing more will come. */
   #ended = false;
   /** It is about to say goodbye. */
@@ -490,6 +491,7 @@ export class PortQueue<T>
       case "welcome":
         this.#connected = true;
         this.#arrivals.returnsItems = frame[1];
+        this.#refusesWhenFull = frame[2];
         return this.#wire.open();
       case "items":
         return this.#arrivals.arrive(frame[1] as T[]);
@@ -497,32 +499,19 @@ export class PortQueue<T>
         return this.#departures.credited(frame[1]);
       case "accepted":
         return this.#departures.answeredWell(frame[1], frame[2]);
-      case "refused": {
-        const packed = frame[2];
-        return this.#departures.refused(
-          frame[1],
-          packed && { reason: unpackReason(packed) },
-        );
-      }
-      case "closing": {
-        const packed = frame[1];
-        this.#departures.closedByQueue(
-          packed && { reason: unpackReason(packed) },
-        );
+      case "refused":
+        return this.#departures.refused(frame[1], this.#unpack(frame[2]));
+      case "closing":
+        this.#departures.closedByQueue(this.#unpack(frame[1]));
         return this.#endWritables();
-      }
       case "ended":
         this.#ended = true;
         this.#departures.closedByQueue(undefined);
         this.#endWritables();
         return this.#arrivals.ended();
-      case "errored": {
+      case "errored":
         this.#ended = true;
-        const reason = frame[1] === undefined
-          ? this.#departures.failure?.reason
-          : unpackReason(frame[1]);
-        return this.#endHere(reason);
-      }
+        return this.#endHere(this.#unpack(frame[1])?.reason);
       case "bye":
         return this.#stop();
       case "gone":
@@ -533,6 +522,13 @@ export class PortQueue<T>
           ),
         );
     }
+  }
+
+  #unpack(
+    packed: PackedReason | "own" | undefined,
+  ): { readonly reason: unknown } | undefined {
+    if (packed === "own") return this.#departures.failure;
+    return packed && { reason: unpackReason(packed) };
   }
 
   #foreign(version: unknown): void {
@@ -630,8 +626,11 @@ export class PortQueue<T>
     own: Pick<PuttingEnd<T>, "put" | "close" | "abort" | "failed">,
   ): PuttingEnd<T> {
     const departures = this.#departures;
+    const refusesWhenFull = (): boolean => this.#refusesWhenFull;
     return {
-      refusesWhenFull: false,
+      get refusesWhenFull(): boolean {
+        return refusesWhenFull();
+      },
       get desiredSize(): number | null {
         return departures.desiredSize;
       },
