@@ -457,6 +457,31 @@ test("port: getMany() lingers, and takes what is there", async () => {
   assertEquals(await cut, [4]);
 });
 
+test("port: 2,000 gets and puts are cancelled, one by one and at once", async () => {
+  const empty = await connected<number>();
+  const full = await connected<number>({ highWaterMark: 1 });
+  await full.there.put(0);
+  const shared = new AbortController();
+  const own = Array.from({ length: 1_000 }, () => new AbortController());
+  const waiting: Promise<unknown>[] = [];
+  for (const { signal } of [...own, ...own.map(() => shared)]) {
+    waiting.push(empty.there.get({ signal }), full.there.put(1, { signal }));
+  }
+  await turn();
+  for (const controller of own.reverse()) controller.abort(boom);
+  shared.abort(boom);
+  const fates = await Promise.allSettled(waiting);
+  assert(
+    fates.every((fate) => fate.status === "rejected" && fate.reason === boom),
+  );
+  await turn();
+  assertEquals(
+    [empty.there.stats().waitingGets, empty.queue.stats().waitingGets],
+    [0, 0],
+  );
+  assertEquals([full.there.stats().waitingPuts, full.queue.clear()], [0, [0]]);
+});
+
 // -- Endings ----------------------------------------------------------------------
 
 test("port: close() there lets in what waits, and ends the queue here", async () => {

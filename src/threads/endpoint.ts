@@ -65,7 +65,10 @@ export class Endpoint {
     if (keeps) others.add(this);
     else others.delete(this);
     if (others.size > 0) this.#port.ref?.();
-    else this.#port.unref?.();
+    else {
+      this.#port.unref?.();
+      if ("Deno" in globalThis) void unrefAgain(this.#port, others);
+    }
   }
 
   /** Hears nothing more. */
@@ -135,6 +138,14 @@ export function checkPort(
       received(port)
     }`,
   );
+}
+
+/** Deno 2.9 forgets an `unref()` from within a message, or a few microtasks after one. */
+async function unrefAgain(port: Port, others: Set<Endpoint>): Promise<void> {
+  for (let tick = 0; tick < 8; tick++) await undefined;
+  if (others.size > 0) return;
+  port.ref?.();
+  port.unref?.();
 }
 
 /** A worker's `close` or `terminate` is not ours to call. */
