@@ -67,7 +67,7 @@ export class Endpoint {
     if (others.size > 0) this.#port.ref?.();
     else {
       this.#port.unref?.();
-      if ("Deno" in globalThis) void unrefAgain(this.#port, others);
+      void unrefAgain(this.#port);
     }
   }
 
@@ -94,7 +94,10 @@ export class Endpoint {
   #hearTarget(listener: EndpointListener): void {
     this.#listen(
       "message",
-      (event) => listener.message((event as MessageEvent).data),
+      (event) => {
+        listener.message((event as MessageEvent).data);
+        void unrefAgain(this.#port);
+      },
     );
     this.#listen("messageerror", () => {
       listener.failed(
@@ -140,10 +143,11 @@ export function checkPort(
   );
 }
 
-/** Deno 2.9 forgets an `unref()` from within a message, or a few microtasks after one. */
-async function unrefAgain(port: Port, others: Set<Endpoint>): Promise<void> {
+/** Deno 2.9 forgets an `unref()` with the next message, and does not hear one in the microtasks after it. */
+async function unrefAgain(port: Port): Promise<void> {
+  if (!("Deno" in globalThis)) return;
   for (let tick = 0; tick < 8; tick++) await undefined;
-  if (others.size > 0) return;
+  if (keepers.get(port)?.size !== 0) return;
   port.ref?.();
   port.unref?.();
 }
