@@ -725,6 +725,19 @@ test("port: a closed port ends this side, and gives back what it had", async () 
   assertInvariants(queue);
 });
 
+test("port: what a side had whose port is closed goes back in its order", async () => {
+  const { queue, there, ports } = await connected<number>({
+    highWaterMark: 9,
+  });
+  await queue.putMany([1, 2, 3, 4, 5]);
+  assertEquals(await there.get(), 1);
+  await turn();
+  assertEquals(there.length, 4);
+  ports[1].close();
+  await turn();
+  assertEquals([there.length, queue.clear()], [0, [2, 3, 4, 5]]);
+});
+
 test("port: a side that is silent for three heartbeats is gone", async () => {
   const clock = new SteppedClock();
   const { queue, there, ports, served } = await connected<number>({
