@@ -738,6 +738,17 @@ test("port: what a side had whose port is closed goes back in its order", async 
   assertEquals([there.length, queue.clear()], [0, [2, 3, 4, 5]]);
 });
 
+test("port: of what goes back the oldest goes to who waits", async () => {
+  const { queue, there } = await connected<number>();
+  await queue.putMany([1, 2, 3, 4]);
+  assertEquals(await there.get(), 1);
+  await turn();
+  const gets = [queue.get(), queue.get()];
+  await there.disconnect();
+  assertEquals(await Promise.all(gets), [2, 3]);
+  assertEquals(await queue.get(), 4);
+});
+
 test("port: a side that is silent for three heartbeats is gone", async () => {
   const clock = new SteppedClock();
   const { queue, there, ports, served } = await connected<number>({

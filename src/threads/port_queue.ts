@@ -139,8 +139,8 @@ export function connect<T>(
  *   await using there = connect<number>(port2);
  *   await there.putMany([1, 2, 3]);
  *   assertEquals(await there.get(), 1);
- * } // what had been sent ahead is back in its place
- * assertEquals(await queue.getMany(2), [2, 3]);
+ * } // what had been sent ahead goes back to its place
+ * assertEquals([await queue.get(), await queue.get()], [2, 3]);
  * await served.stop();
  * port1.close();
  * port2.close();
@@ -357,7 +357,8 @@ export class PortQueue<T>
    * Leaves the queue to its other users: items that are here go back to its head, what
    * waits here rejects with an `AbortError`, puts under way are taken back if they had
    * not been accepted, producers that are not done count as failed. The port stays
-   * open. Fulfils when everything is decided.
+   * open. Fulfils when the fate of every put is known; what goes back is then at
+   * its place, or on its way there.
    */
   disconnect(): Promise<void> {
     if (this.#leaving === undefined) {

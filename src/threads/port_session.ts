@@ -9,6 +9,7 @@ import type { Delivery } from "../delivery.ts";
 import {
   endOf,
   follow,
+  isAwaited,
   puttingEndOf,
   type Queue,
   receiveWith,
@@ -160,8 +161,7 @@ export class PortSession<T> {
     endOf(this.#queue).unwatch(this.#view);
     this.#leaveLine();
     for (const group of this.#inLine.values()) group.withdrawAll(GIVEN_UP);
-    // The newest first, as each goes to the head of the queue.
-    for (const sent of this.#sent.splice(0).reverse()) this.#giveBack(sent);
+    this.#giveBackAll(this.#sent.splice(0));
     for (const id of this.#producers.keys()) {
       this.#unregister(
         id,
@@ -248,14 +248,13 @@ export class PortSession<T> {
     this.#leaveLine();
     const sent = this.#sent.splice(place, count);
     this.#sentCount -= sent.length;
-    for (let index = sent.length - 1; index >= 0; index--) {
-      const { delivery } = sent[index]!;
-      if (index < items.length) {
-        // What was moved there and came back is the item from now on.
-        (delivery as { item: T }).item = items[index]!;
-      }
-      delivery.nack();
-    }
+    items.slice(0, sent.length).forEach((item, index) => {
+      // What was moved there and came back is the item from now on.
+      const given = sent[index]!;
+      (given.delivery as { item: T }).item = item;
+      given.moved = false;
+    });
+    this.#giveBackAll(sent);
     this.#wire.touch();
   }
 
@@ -263,6 +262,17 @@ export class PortSession<T> {
     this.#sentCount--;
     this.#sent.splice(place, 1)[0]?.delivery.ack();
     this.#wire.touch();
+  }
+
+  /** The oldest to those who wait; of the rest the newest first, as each goes to the head of the queue. */
+  #giveBackAll(sent: readonly Sent<T>[]): void {
+    let given = 0;
+    while (given < sent.length && isAwaited(this.#queue)) {
+      this.#giveBack(sent[given++]!);
+    }
+    for (let index = sent.length - 1; index >= given; index--) {
+      this.#giveBack(sent[index]!);
+    }
   }
 
   #giveBack({ delivery, moved }: Sent<T>): void {
