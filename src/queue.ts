@@ -147,6 +147,9 @@ export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
  */
 export let endOf: <T>(queue: Queue<T>) => TakingEnd<T>;
 
+/** The putting end of a queue, whose endings leave the queue alone: for who puts on behalf of others. */
+export let puttingEndOf: <T>(queue: Queue<T>) => PuttingEnd<T>;
+
 /** Whether somebody waits for an item; a native read that was given up does not. */
 export let isAwaited: <T>(queue: Queue<T>) => boolean;
 
@@ -1555,6 +1558,8 @@ export class Queue<T>
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
     endOf = (queue) => queue.#end ??= queue.#takingEnd(() => {});
+    puttingEndOf = (queue) =>
+      queue.#puttingEnd({ close() {}, abort() {}, failed() {} });
     takeBack = (queue, items) => queue.#takeBack(items);
     follow = (queue, follower) => {
       queue.#follow(follower);

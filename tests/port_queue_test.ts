@@ -457,6 +457,31 @@ test("port: getMany() lingers, and takes what is there", async () => {
   assertEquals(await cut, [4]);
 });
 
+test("port: 2,000 gets and puts are cancelled, one by one and at once", async () => {
+  const empty = await connected<number>();
+  const full = await connected<number>({ highWaterMark: 1 });
+  await full.there.put(0);
+  const shared = new AbortController();
+  const own = Array.from({ length: 1_000 }, () => new AbortController());
+  const waiting: Promise<unknown>[] = [];
+  for (const { signal } of [...own, ...own.map(() => shared)]) {
+    waiting.push(empty.there.get({ signal }), full.there.put(1, { signal }));
+  }
+  await turn();
+  for (const controller of own.reverse()) controller.abort(boom);
+  shared.abort(boom);
+  const fates = await Promise.allSettled(waiting);
+  assert(
+    fates.every((fate) => fate.status === "rejected" && fate.reason === boom),
+  );
+  await turn();
+  assertEquals(
+    [empty.there.stats().waitingGets, empty.queue.stats().waitingGets],
+    [0, 0],
+  );
+  assertEquals([full.there.stats().waitingPuts, full.queue.clear()], [0, [0]]);
+});
+
 // -- Endings ----------------------------------------------------------------------
 
 test("port: close() there lets in what waits, and ends the queue here", async () => {
@@ -698,6 +723,30 @@ test("port: a closed port ends this side, and gives back what it had", async () 
   assert(!served.connected);
   assertEquals(queue.clear(), [2, 3, 4]);
   assertInvariants(queue);
+});
+
+test("port: what a side had whose port is closed goes back in its order", async () => {
+  const { queue, there, ports } = await connected<number>({
+    highWaterMark: 9,
+  });
+  await queue.putMany([1, 2, 3, 4, 5]);
+  assertEquals(await there.get(), 1);
+  await turn();
+  assertEquals(there.length, 4);
+  ports[1].close();
+  await turn();
+  assertEquals([there.length, queue.clear()], [0, [2, 3, 4, 5]]);
+});
+
+test("port: of what goes back the oldest goes to who waits", async () => {
+  const { queue, there } = await connected<number>();
+  await queue.putMany([1, 2, 3, 4]);
+  assertEquals(await there.get(), 1);
+  await turn();
+  const gets = [queue.get(), queue.get()];
+  await there.disconnect();
+  assertEquals(await Promise.all(gets), [2, 3]);
+  assertEquals(await queue.get(), 4);
 });
 
 test("port: a side that is silent for three heartbeats is gone", async () => {

@@ -65,7 +65,10 @@ export class Endpoint {
     if (keeps) others.add(this);
     else others.delete(this);
     if (others.size > 0) this.#port.ref?.();
-    else this.#port.unref?.();
+    else {
+      this.#port.unref?.();
+      void unrefAgain(this.#port);
+    }
   }
 
   /** Hears nothing more. */
@@ -91,7 +94,10 @@ export class Endpoint {
   #hearTarget(listener: EndpointListener): void {
     this.#listen(
       "message",
-      (event) => listener.message((event as MessageEvent).data),
+      (event) => {
+        listener.message((event as MessageEvent).data);
+        void unrefAgain(this.#port);
+      },
     );
     this.#listen("messageerror", () => {
       listener.failed(
@@ -135,6 +141,15 @@ export function checkPort(
       received(port)
     }`,
   );
+}
+
+/** Deno 2.9 forgets an `unref()` with the next message, and does not hear one in the microtasks after it. */
+async function unrefAgain(port: Port): Promise<void> {
+  if (!("Deno" in globalThis)) return;
+  for (let tick = 0; tick < 8; tick++) await undefined;
+  if (keepers.get(port)?.size !== 0) return;
+  port.ref?.();
+  port.unref?.();
 }
 
 /** A worker's `close` or `terminate` is not ours to call. */

@@ -46,21 +46,20 @@ export type ServerFrame =
   /** It is there, for who was earlier. */
   | ["here"]
   /** Answers a hello. */
-  | ["welcome", returnsItems: boolean]
+  | ["welcome", returnsItems: boolean, refusesWhenFull: boolean]
   /** Items that are lent. */
   | ["items", unknown[]]
   /** So many puts more may be sent. */
   | ["credit", number]
   /** Puts that were accepted, numbered from the first on. */
   | ["accepted", first: number, count: number]
-  /** A put that was not; without a reason: because it was given up. */
-  | ["refused", number, PackedReason | undefined]
+  /** A put that was not; without a reason: because it was given up. A reason is "own" where the connected side gave it. */
+  | ["refused", number, PackedReason | "own" | undefined]
   /** The queue takes nothing more. */
-  | ["closing", failure: PackedReason | undefined]
+  | ["closing", failure: PackedReason | "own" | undefined]
   /** Nothing more will come. */
   | ["ended"]
-  /** Without a reason because it is that of the connected side. */
-  | ["errored", PackedReason | undefined]
+  | ["errored", PackedReason | "own"]
   /** Answers a goodbye: every put has been decided on. */
   | ["bye"]
   /** Nobody serves any more. */

@@ -19,7 +19,7 @@ import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
 import { type Deferred, deferred, signalOf } from "../waiters.ts";
 import type { WaiterGroup } from "../waiters.ts";
 import type { PortLike } from "./endpoint.ts";
-import { packReason, unpackReason } from "./failure.ts";
+import { type PackedReason, packReason, unpackReason } from "./failure.ts";
 import { Arrivals } from "./port_arrivals.ts";
 import { Departures } from "./port_departures.ts";
 import { PortClosedError, reportUndelivered } from "./port_errors.ts";
@@ -139,8 +139,8 @@ export function connect<T>(
  *   await using there = connect<number>(port2);
  *   await there.putMany([1, 2, 3]);
  *   assertEquals(await there.get(), 1);
- * } // what had been sent ahead is back in its place
- * assertEquals(await queue.getMany(2), [2, 3]);
+ * } // what had been sent ahead goes back to its place
+ * assertEquals([await queue.get(), await queue.get()], [2, 3]);
  * await served.stop();
  * port1.close();
  * port2.close();
@@ -157,6 +157,7 @@ export class PortQueue<T>
   #writable: QueueWritable<T> | undefined = undefined;
   #producers = 0;
   #connected = false;
+  #refusesWhenFull = false;
   /** The queue has ended, and nothing more will come. */
   #ended = false;
   /** It is about to say goodbye. */
@@ -356,7 +357,8 @@ export class PortQueue<T>
    * Leaves the queue to its other users: items that are here go back to its head, what
    * waits here rejects with an `AbortError`, puts under way are taken back if they had
    * not been accepted, producers that are not done count as failed. The port stays
-   * open. Fulfils when everything is decided.
+   * open. Fulfils when the fate of every put is known; what goes back is then at
+   * its place, or on its way there.
    */
   disconnect(): Promise<void> {
     if (this.#leaving === undefined) {
@@ -490,6 +492,7 @@ export class PortQueue<T>
       case "welcome":
         this.#connected = true;
         this.#arrivals.returnsItems = frame[1];
+        this.#refusesWhenFull = frame[2];
         return this.#wire.open();
       case "items":
         return this.#arrivals.arrive(frame[1] as T[]);
@@ -497,32 +500,19 @@ export class PortQueue<T>
         return this.#departures.credited(frame[1]);
       case "accepted":
         return this.#departures.answeredWell(frame[1], frame[2]);
-      case "refused": {
-        const packed = frame[2];
-        return this.#departures.refused(
-          frame[1],
-          packed && { reason: unpackReason(packed) },
-        );
-      }
-      case "closing": {
-        const packed = frame[1];
-        this.#departures.closedByQueue(
-          packed && { reason: unpackReason(packed) },
-        );
+      case "refused":
+        return this.#departures.refused(frame[1], this.#unpack(frame[2]));
+      case "closing":
+        this.#departures.closedByQueue(this.#unpack(frame[1]));
         return this.#endWritables();
-      }
       case "ended":
         this.#ended = true;
         this.#departures.closedByQueue(undefined);
         this.#endWritables();
         return this.#arrivals.ended();
-      case "errored": {
+      case "errored":
         this.#ended = true;
-        const reason = frame[1] === undefined
-          ? this.#departures.failure?.reason
-          : unpackReason(frame[1]);
-        return this.#endHere(reason);
-      }
+        return this.#endHere(this.#unpack(frame[1])?.reason);
       case "bye":
         return this.#stop();
       case "gone":
@@ -533,6 +523,13 @@ export class PortQueue<T>
           ),
         );
     }
+  }
+
+  #unpack(
+    packed: PackedReason | "own" | undefined,
+  ): { readonly reason: unknown } | undefined {
+    if (packed === "own") return this.#departures.failure;
+    return packed && { reason: unpackReason(packed) };
   }
 
   #foreign(version: unknown): void {
@@ -630,8 +627,11 @@ export class PortQueue<T>
     own: Pick<PuttingEnd<T>, "put" | "close" | "abort" | "failed">,
   ): PuttingEnd<T> {
     const departures = this.#departures;
+    const refusesWhenFull = (): boolean => this.#refusesWhenFull;
     return {
-      refusesWhenFull: false,
+      get refusesWhenFull(): boolean {
+        return refusesWhenFull();
+      },
       get desiredSize(): number | null {
         return departures.desiredSize;
       },

@@ -6,13 +6,29 @@
  */
 
 import type { Delivery } from "../delivery.ts";
-import { endOf, follow, type Queue, receiveWith } from "../queue.ts";
+import {
+  endOf,
+  follow,
+  isAwaited,
+  puttingEndOf,
+  type Queue,
+  receiveWith,
+} from "../queue.ts";
 import type { EndingView } from "../views/readable.ts";
-import { markHandled, type Waiter } from "../waiters.ts";
-import { packReason, unpackReason } from "./failure.ts";
+import type { PuttingEnd } from "../views/writable.ts";
+import {
+  FULFILLED,
+  markHandled,
+  type Waiter,
+  WaiterGroup,
+} from "../waiters.ts";
+import { type PackedReason, packReason, unpackReason } from "./failure.ts";
 import { reportUndelivered } from "./port_errors.ts";
 import type { CheckedPortOptions } from "./port_options.ts";
 import type { ClientFrame, ServerFrame, Wire } from "./port_protocol.ts";
+
+/** Why a put leaves the line whose other side has given it up. */
+const GIVEN_UP = Symbol("given up");
 
 /** An item that is there. */
 interface Sent<T> {
@@ -24,6 +40,7 @@ interface Sent<T> {
 /** A connection. */
 export class PortSession<T> {
   readonly #queue: Queue<T>;
+  readonly #puttingEnd: PuttingEnd<T>;
   readonly #wire: Wire<ServerFrame, ClientFrame>;
   readonly #options: CheckedPortOptions<T>;
   #over = false;
@@ -43,7 +60,7 @@ export class PortSession<T> {
   /** Credits that are out. */
   #credits = 0;
   /** Puts that stand in the line of the queue. */
-  readonly #inLine: Map<number, AbortController> = new Map();
+  readonly #inLine: Map<number, WaiterGroup> = new Map();
   readonly #settling: Set<Promise<void>> = new Set();
   /** Puts wait there. */
   #wanted = false;
@@ -62,19 +79,21 @@ export class PortSession<T> {
     options: CheckedPortOptions<T>,
   ) {
     this.#queue = queue;
+    this.#puttingEnd = puttingEndOf(queue);
     this.#wire = wire;
     this.#options = options;
+    wire.send([
+      "welcome",
+      options.transfer !== undefined,
+      this.#puttingEnd.refusesWhenFull,
+    ]);
     this.#unfollow = follow(queue, {
       endedByQueue: () => wire.send(["closing", undefined]),
-      erroredByQueue: (reason) => wire.send(["closing", packReason(reason)]),
+      erroredByQueue: (reason) => wire.send(["closing", this.#pack(reason)]),
     });
     this.#view = {
       ended: () => wire.send(["ended"]),
-      errored: (reason) => {
-        const isTheirs = this.#given !== undefined &&
-          Object.is(this.#given.reason, reason);
-        wire.send(["errored", isTheirs ? undefined : packReason(reason)]);
-      },
+      errored: (reason) => wire.send(["errored", this.#pack(reason)]),
     };
     endOf(queue).watch(this.#view);
   }
@@ -95,7 +114,7 @@ export class PortSession<T> {
       case "puts":
         return this.#putAll(frame[1], frame[2] as T[]);
       case "cancel":
-        return this.#inLine.get(frame[1])?.abort();
+        return this.#inLine.get(frame[1])?.withdrawAll(GIVEN_UP);
       case "want":
         this.#wanted = true;
         return this.#wire.touch();
@@ -141,9 +160,8 @@ export class PortSession<T> {
     this.#unfollow();
     endOf(this.#queue).unwatch(this.#view);
     this.#leaveLine();
-    for (const controller of this.#inLine.values()) controller.abort();
-    // The newest first, as each goes to the head of the queue.
-    for (const sent of this.#sent.splice(0).reverse()) this.#giveBack(sent);
+    for (const group of this.#inLine.values()) group.withdrawAll(GIVEN_UP);
+    this.#giveBackAll(this.#sent.splice(0));
     for (const id of this.#producers.keys()) {
       this.#unregister(
         id,
@@ -230,14 +248,13 @@ export class PortSession<T> {
     this.#leaveLine();
     const sent = this.#sent.splice(place, count);
     this.#sentCount -= sent.length;
-    for (let index = sent.length - 1; index >= 0; index--) {
-      const { delivery } = sent[index]!;
-      if (index < items.length) {
-        // What was moved there and came back is the item from now on.
-        (delivery as { item: T }).item = items[index]!;
-      }
-      delivery.nack();
-    }
+    items.slice(0, sent.length).forEach((item, index) => {
+      // What was moved there and came back is the item from now on.
+      const given = sent[index]!;
+      (given.delivery as { item: T }).item = item;
+      given.moved = false;
+    });
+    this.#giveBackAll(sent);
     this.#wire.touch();
   }
 
@@ -245,6 +262,17 @@ export class PortSession<T> {
     this.#sentCount--;
     this.#sent.splice(place, 1)[0]?.delivery.ack();
     this.#wire.touch();
+  }
+
+  /** The oldest to those who wait; of the rest the newest first, as each goes to the head of the queue. */
+  #giveBackAll(sent: readonly Sent<T>[]): void {
+    let given = 0;
+    while (given < sent.length && isAwaited(this.#queue)) {
+      this.#giveBack(sent[given++]!);
+    }
+    for (let index = sent.length - 1; index >= given; index--) {
+      this.#giveBack(sent[index]!);
+    }
   }
 
   #giveBack({ delivery, moved }: Sent<T>): void {
@@ -294,32 +322,34 @@ export class PortSession<T> {
   }
 
   #put(id: number, item: T): void {
-    let isIn: boolean;
-    try {
-      isIn = this.#queue.tryPut(item);
-    } catch (reason) {
-      return this.#wire.send(["refused", id, packReason(reason)]);
-    }
-    if (isIn) return this.#wire.sendAccepted(id);
-    const controller = new AbortController();
-    const { signal } = controller;
-    this.#inLine.set(id, controller);
+    const group = new WaiterGroup();
+    const put = this.#puttingEnd.put(item, group);
+    if (put === FULFILLED) return this.#wire.sendAccepted(id);
+    this.#inLine.set(id, group);
     const settled = (): void => {
       this.#inLine.delete(id);
       this.#settling.delete(settling);
     };
-    const settling: Promise<void> = this.#queue.put(item, { signal }).then(
+    const settling: Promise<void> = put.then(
       () => {
         settled();
         if (this.#isHeard) this.#wire.sendAccepted(id);
       },
       (reason) => {
         settled();
-        const refusal = signal.aborted ? undefined : packReason(reason);
-        if (this.#isHeard) this.#wire.send(["refused", id, refusal]);
+        if (!this.#isHeard) return;
+        const refusal = reason === GIVEN_UP ? undefined : this.#pack(reason);
+        this.#wire.send(["refused", id, refusal]);
       },
     );
     this.#settling.add(settling);
+  }
+
+  /** What came from the other side need not go back there: it has the original. */
+  #pack(reason: unknown): PackedReason | "own" {
+    const isTheirs = this.#given !== undefined &&
+      Object.is(this.#given.reason, reason);
+    return isTheirs ? "own" : packReason(reason);
   }
 
   #register(id: number, onError: "collect" | "abort" | "ignore"): void {

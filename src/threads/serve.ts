@@ -187,7 +187,6 @@ class Service<T> implements ServedQueue, WireListener<ClientFrame> {
     this.#endSession(false);
     this.#wire.shut();
     this.#wire.session = session;
-    this.#wire.send(["welcome", this.#options.transfer !== undefined]);
     this.#session = new PortSession(this.#queue, this.#wire, this.#options);
     this.#wire.open();
   }

@@ -8,6 +8,7 @@ import type { Queue, QueueOptions } from "../../mod.ts";
 import { assertInvariants } from "../../src/queue.ts";
 import { dashboardCases } from "../conformance/flow_dashboard.ts";
 import { flowFanOutCases } from "../conformance/flow_fan_out.ts";
+import { portCases } from "../conformance/flow_ports.ts";
 import { partitionCases } from "../conformance/flow_partition.ts";
 import { fanInCases } from "../conformance/flow_fan_in.ts";
 import { consumeCases } from "../conformance/flow_consume.ts";
@@ -75,6 +76,7 @@ async function runConformance(): Promise<CaseResult[]> {
       ...fanInCases,
       ...flowFanOutCases,
       ...partitionCases,
+      ...portCases,
       ...dashboardCases,
       ...poolCases,
     ]
