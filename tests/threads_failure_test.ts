@@ -113,3 +113,14 @@ test("reasons: a name that is no text does no harm", () => {
   Object.assign(error, { name: { toString: null }, message: Symbol("odd") });
   assertInstanceOf(across(error), Error);
 });
+
+test("a reason that throws when it is looked at crosses with what can be seen of it", () => {
+  const error = new TypeError("seen");
+  Object.defineProperty(error, "code", {
+    get() {
+      throw new Error("not for you");
+    },
+  });
+  const arrived = unpackReason(structuredClone(packReason(error))) as Error;
+  assertEquals([arrived.name, arrived.message], ["TypeError", "seen"]);
+});
