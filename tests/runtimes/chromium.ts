@@ -34,12 +34,11 @@ export async function runInChromium(script: string): Promise<TestResult[]> {
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     (request) =>
       new URL(request.url).pathname === "/script.js"
-        ? new Response(script, {
-          headers: { "content-type": "text/javascript" },
-        })
-        : new Response("<!doctype html><script src=script.js></script>", {
-          headers: { "content-type": "text/html; charset=utf-8" },
-        }),
+        ? respond(script, "text/javascript")
+        : respond(
+          "<!doctype html><script src=script.js></script>",
+          "text/html; charset=utf-8",
+        ),
   );
   try {
     const address = `http://127.0.0.1:${server.addr.port}/`;
@@ -54,4 +53,15 @@ export async function runInChromium(script: string): Promise<TestResult[]> {
   } finally {
     await server.shutdown();
   }
+}
+
+/** Isolated from other origins, or there is no shared memory. */
+function respond(body: string, type: string): Response {
+  return new Response(body, {
+    headers: {
+      "content-type": type,
+      "cross-origin-opener-policy": "same-origin",
+      "cross-origin-embedder-policy": "require-corp",
+    },
+  });
 }

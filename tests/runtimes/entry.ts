@@ -14,6 +14,10 @@ import { fanInCases } from "../conformance/flow_fan_in.ts";
 import { consumeCases } from "../conformance/flow_consume.ts";
 import { kinds } from "../conformance/kinds.ts";
 import { poolCases, workInPool } from "../conformance/threads_pool.ts";
+import {
+  doubleInSharedQueue,
+  sharedCases,
+} from "../conformance/threads_shared.ts";
 import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
 
 /** How one case ended. */
@@ -79,6 +83,7 @@ async function runConformance(): Promise<CaseResult[]> {
       ...portCases,
       ...dashboardCases,
       ...poolCases,
+      ...sharedCases,
     ]
   ) results.push(await runAlone(name, run));
   return results;
@@ -170,3 +175,4 @@ addEventListener("unhandledrejection", (event) => {
 
 Object.assign(globalThis, { runConformance });
 workInPool();
+doubleInSharedQueue();

@@ -117,7 +117,6 @@ const suites: Suite[] = [
   { name: "Dashboard in Chromium", group: "browser", run: lookAtDashboard },
 ];
 
-let bundle: Promise<string> | undefined;
 let passed = 0;
 const failures: string[] = [];
 const chosen = suites.filter(({ group }) =>
@@ -260,7 +259,7 @@ function tail(outcome: Outcome): string {
 async function bundled(
   runIt: (script: string) => Promise<TestResult[]>,
 ): Promise<TestResult[]> {
-  return await runIt(await (bundle ??= bundleForRuntimes()));
+  return await runIt(await bundleForRuntimes());
 }
 
 /** Without the frames of the runtime itself. */

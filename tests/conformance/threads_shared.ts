@@ -1,0 +1,72 @@
+/**
+ * A queue in shared memory between a page, whose thread may not block, and its
+ * worker, which may. Only pages that are cross-origin isolated have such memory.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { SharedQueue, type SharedQueueHandle } from "../../src/threads.ts";
+
+/** Where the page finds the script that this is bundled into. */
+const SCRIPT = "/script.js";
+/** The name by which the script knows that it is the worker of this case. */
+const NAME = "worker of the shared queue";
+
+interface WorkerScope {
+  name?: string;
+  onmessage: ((event: MessageEvent<SharedQueueHandle[]>) => void) | null;
+}
+
+/** Doubles numbers, if this is the worker of the case; it sleeps while there is none. */
+export function doubleInSharedQueue(): void {
+  const scope = globalThis as unknown as WorkerScope;
+  if (scope.name !== NAME) return;
+  scope.onmessage = ({ data: [from, to] }) => {
+    const numbers = SharedQueue.attach<number>(from!);
+    const doubled = SharedQueue.attach<number>(to!);
+    try {
+      while (true) doubled.putSync(numbers.getSync() * 2);
+    } catch (error) {
+      if ((error as Error).name === "QueueClosedError") doubled.close();
+      else doubled.fail(error);
+    }
+  };
+}
+
+const isIsolatedPage = "document" in globalThis &&
+  (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ===
+    true;
+
+/** The cases. */
+export const sharedCases: { name: string; run(): Promise<void> }[] =
+  !isIsolatedPage ? [] : [
+    {
+      name: "shared: a page and its worker put and take",
+      async run() {
+        const numbers = new SharedQueue<number>({ highWaterMark: 8 });
+        const doubled = new SharedQueue<number>({ bytes: 256 });
+        const worker = new Worker(SCRIPT, { name: NAME });
+        worker.postMessage([numbers.handle, doubled.handle]);
+        const items = Array.from({ length: 2_000 }, (_, index) => index);
+        const putting = numbers.putMany(items).then(() => numbers.close());
+        const taken: number[] = [];
+        for await (const item of doubled) taken.push(item);
+        await putting;
+        assertEquals(taken, items.map((item) => item * 2));
+        worker.terminate();
+        numbers.detach();
+        doubled.detach();
+      },
+    },
+    {
+      name: "shared: the thread of a page is told that it may not block",
+      run() {
+        const queue = new SharedQueue<number>();
+        const error = assertThrows(() => queue.getSync(), TypeError);
+        assert(error.message.startsWith("Cannot get"), error.message);
+        queue.detach();
+        return Promise.resolve();
+      },
+    },
+  ];
