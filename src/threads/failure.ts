@@ -87,29 +87,6 @@ function property(error: Error, name: string): unknown {
   }
 }
 
-type Part = "name" | "message" | "stack" | "code" | "cause" | "errors";
-const PARTS: readonly Part[] = [
-  "name",
-  "message",
-  "stack",
-  "code",
-  "cause",
-  "errors",
-];
-
-/** An error of somebody else may throw when it is looked at. */
-function partsOf(error: Error): Partial<Record<Part, unknown>> {
-  const parts: Partial<Record<Part, unknown>> = {};
-  for (const part of PARTS) {
-    try {
-      parts[part] = (error as Partial<Record<Part, unknown>>)[part];
-    } catch {
-      // Then it goes without.
-    }
-  }
-  return parts;
-}
-
 function isError(reason: unknown): reason is Error {
   return reason instanceof Error || isDOMException(reason);
 }
