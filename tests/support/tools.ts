@@ -168,30 +168,46 @@ export async function installTools(): Promise<void> {
   Deno.writeTextFileSync(stamp, wanted);
 }
 
+/** What only tests and benchmarks import, and is too large for the imports of `deno.json`: Deno fetches those for the demo as well. */
+const LARGE: readonly string[] = [
+  "bullmq",
+  "miniflare",
+  "piscina",
+  "poolifier",
+  "tinypool",
+  "workerpool",
+];
+
 /**
- * The flags with which Deno finds `@std/assert` and `@std/async`: none where
- * JSR can be reached or has been, else an import map to the stand-ins. Says
- * in one line which it is.
+ * The flag with which Deno finds `@std/assert` and `@std/async`, from JSR where
+ * that can be reached or has been, else the stand-ins, and the packages that are in
+ * `package.json` alone. Says in one line which it is.
  */
 export async function standardLibraryFlags(): Promise<string[]> {
-  const config = JSON.parse(Deno.readTextFileSync(pathOf("deno.json"))) as {
-    imports: Record<string, string>;
+  const config = readJSON("deno.json") as { imports: Record<string, string> };
+  const { optionalDependencies: versions } = readJSON("package.json") as {
+    optionalDependencies: Record<string, string>;
   };
+  const imports: Record<string, string> = { ...config.imports };
+  for (const name of LARGE) imports[name] = `npm:${name}@${versions[name]}`;
   const names = ["assert", "async"];
   if (await canLoad(names.map((name) => config.imports[`@std/${name}`]!))) {
     console.log("Assertions: jsr:@std/assert and jsr:@std/async on Deno.");
-    return [];
-  }
-  console.log(
-    "Assertions: the stand-ins of tests/stand_ins (JSR cannot be reached).",
-  );
-  const imports: Record<string, string> = { ...config.imports };
-  for (const name of names) {
-    imports[`@std/${name}`] = `../tests/stand_ins/${name}/mod.ts`;
+  } else {
+    console.log(
+      "Assertions: the stand-ins of tests/stand_ins (JSR cannot be reached).",
+    );
+    for (const name of names) {
+      imports[`@std/${name}`] = `../tests/stand_ins/${name}/mod.ts`;
+    }
   }
   const path = scratchPath("import_map.json");
   Deno.writeTextFileSync(path, JSON.stringify({ imports }, null, 2) + "\n");
   return [`--import-map=${path}`];
+}
+
+function readJSON(name: string): unknown {
+  return JSON.parse(Deno.readTextFileSync(pathOf(name)));
 }
 
 /** Asks Deno itself: it knows the registry, its proxy and its cache. */
