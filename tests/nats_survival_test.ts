@@ -16,7 +16,7 @@ const LONG = 600_000;
 const isNode24 = runtime === "node" && process.version.startsWith("v24.");
 /** Processes take their time to start: they are shared out among the runtimes. */
 const KILLS = Number(process.env["HIGHWATER_KILLS"]) ||
-  (runtime === "deno" ? 16 : runtime === "bun" ? 26 : isNode24 ? 8 : 1);
+  (runtime === "deno" ? 16 : 4);
 /** Much longer than any machine holds up a process that goes on extending what it has. */
 const CRASH_VISIBILITY = 3_000;
 const PROCESSES = runtime === "deno" ? 10 : runtime === "bun" ? 5 : 2;
