@@ -453,3 +453,23 @@ test("engines: options that cannot be used are refused by name", () => {
     assert(error.message.includes(message), error.message);
   }
 });
+
+test("engines: there is no delay and no lease for ever", async () => {
+  const { queue } = start();
+  await queue.put("a");
+  const delivery = await queue.receive();
+  for (const milliseconds of [Infinity, -1, NaN]) {
+    await assertRejects(
+      async () => await delivery.nack({ delay: milliseconds }),
+      RangeError,
+      "delay",
+    );
+    await assertRejects(
+      async () => await delivery.extend(milliseconds),
+      RangeError,
+      "milliseconds",
+    );
+  }
+  assert(await delivery.ack());
+  await queue.close();
+});

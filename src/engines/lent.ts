@@ -5,7 +5,7 @@
  */
 
 import type { Delivery, NackOptions } from "../delivery.ts";
-import { checkMilliseconds } from "../leases.ts";
+import { checkRange } from "../flow/retry.ts";
 import type { BurialReason, Driver, Message } from "./driver.ts";
 import type { Link } from "./link.ts";
 
@@ -71,7 +71,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
 
   nack(options?: NackOptions): Promise<boolean> {
     const delay = options?.delay ?? 0;
-    checkMilliseconds("nack", "delay", delay);
+    checkRange("nack", "delay", delay, 0, Infinity);
     if (this.attempt >= this.#lender.attempts) {
       return this.#bury("failed", options?.reason);
     }
@@ -88,7 +88,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   }
 
   async extend(milliseconds: number): Promise<boolean> {
-    checkMilliseconds("extend", "milliseconds", milliseconds);
+    checkRange("extend", "milliseconds", milliseconds, 0, Infinity);
     if (!this.#held) return false;
     const { link } = this.#lender;
     const asked = link.clock.now();
