@@ -2,15 +2,12 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { outcomeOf, startExample } from "./support/example.ts";
-import { runtime, test } from "./support/harness.ts";
+import { test } from "./support/harness.ts";
 import { noNats, startNats } from "./support/nats_server.ts";
 import { noRedis, startRedis } from "./support/redis_server.ts";
 
 const EXAMPLE = "distributed/find_duplicates.ts";
-/** Three processes each: not on every Node there is. */
-const isRunHere = runtime !== "node" || process.version.startsWith("v24.");
 
 function folderWithDuplicates(): string {
   const folder = mkdtempSync(join(tmpdir(), "highwater-distributed-"));
@@ -48,40 +45,39 @@ function check({ found, hashed, failed, replaced, groups }: Answer): void {
   assertEquals(groups.map(({ paths }) => paths.length), Array(10).fill(4));
 }
 
-if (isRunHere) {
-  test(
-    "distributed: over Redis every file is hashed by some process, and nothing is left behind",
-    async () => {
-      await using server = await startRedis();
-      check(await find(server.url));
-      const { createClient } = await import("redis");
-      const client = await createClient({ url: server.url }).connect();
-      const keys = await client.dbSize();
-      await client.close();
-      assertEquals(keys, 0);
-    },
-    { skip: noRedis, timeout: 60_000 },
-  );
+test(
+  "distributed: over Redis every file is hashed by some process, and nothing is left behind",
+  async () => {
+    await using server = await startRedis();
+    check(await find(`redis://${server.address}`));
+    const { createClient } = await import("redis");
+    const client = await createClient({ url: `redis://${server.address}` })
+      .connect();
+    const keys = await client.dbSize();
+    await client.close();
+    assertEquals(keys, 0);
+  },
+  { skip: noRedis, timeout: 60_000 },
+);
 
-  test(
-    "distributed: what fails for good is counted by the process that counts",
-    async () => {
-      await using server = await startRedis();
-      const { found, hashed, failed } = await find(server.url, [
-        "--fail-rate",
-        "1",
-      ]);
-      assertEquals(found, hashed + failed);
-      assert(failed > 0);
-    },
-    { skip: noRedis, timeout: 60_000 },
-  );
+test(
+  "distributed: what fails for good is counted by the process that counts",
+  async () => {
+    await using server = await startRedis();
+    const { found, hashed, failed } = await find(`redis://${server.address}`, [
+      "--fail-rate",
+      "1",
+    ]);
+    assertEquals(found, hashed + failed);
+    assert(failed > 0);
+  },
+  { skip: noRedis, timeout: 60_000 },
+);
 
-  test("distributed: over NATS, with the same handler", async () => {
-    await using server = await startNats();
-    check(await find(`nats://${server.address}`));
-  }, { skip: noNats, timeout: 60_000 });
-}
+test("distributed: over NATS, with the same handler", async () => {
+  await using server = await startNats();
+  check(await find(`nats://${server.address}`));
+}, { skip: noNats, timeout: 60_000 });
 
 test("distributed: without a server it says what is missing", async () => {
   const { code, stderr } = await outcomeOf(

@@ -54,7 +54,7 @@ const LAYERS: readonly string[][] = [
   ["src/flow/replay.ts"],
   ["mod.ts"],
   ["src/otel.ts"],
-  ["src/engines/codec.ts", "src/engines/driver.ts"],
+  ["src/engines/closing.ts", "src/engines/codec.ts", "src/engines/driver.ts"],
   ["src/engines/engine_queue.ts", "src/engines/link.ts"],
   ["src/engines/lent.ts", "src/engines/outbox.ts"],
   ["src/engines/putting.ts"],

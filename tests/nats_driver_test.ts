@@ -15,7 +15,8 @@ import {
   type NatsMessage,
 } from "../src/engines/nats_driver.ts";
 import { test as plainTest, type TestOptions } from "./support/harness.ts";
-import { type NatsServer, noNats, startNats } from "./support/nats_server.ts";
+import { noNats, startNats } from "./support/nats_server.ts";
+import type { ServerProcess } from "./support/server_process.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -29,11 +30,11 @@ function test(
 
 /** A server, a connection, and as many drivers as are asked for. */
 class Bench implements AsyncDisposable {
-  readonly server: NatsServer;
+  readonly server: ServerProcess;
   readonly connection: NatsConnection;
   readonly #drivers: NatsDriver[] = [];
 
-  constructor(server: NatsServer, connection: NatsConnection) {
+  constructor(server: ServerProcess, connection: NatsConnection) {
     this.server = server;
     this.connection = connection;
   }

@@ -9,11 +9,11 @@ import process from "node:process";
 import { consume, type ConsumeReport, type Delivery } from "../mod.ts";
 import { NatsQueue, type NatsQueueOptions } from "../src/nats.ts";
 import { runtime, test } from "./support/harness.ts";
-import { type NatsServer, noNats, startNats } from "./support/nats_server.ts";
+import { noNats, startNats } from "./support/nats_server.ts";
+import type { ServerProcess } from "./support/server_process.ts";
 import { until, type Worker, Workers } from "./support/nats_workers.ts";
 
 const LONG = 600_000;
-const isNode24 = runtime === "node" && process.version.startsWith("v24.");
 /** Processes take their time to start: they are shared out among the runtimes. */
 const KILLS = Number(process.env["HIGHWATER_KILLS"]) ||
   (runtime === "deno" ? 16 : 4);
@@ -22,7 +22,7 @@ const CRASH_VISIBILITY = 3_000;
 const PROCESSES = runtime === "deno" ? 10 : runtime === "bun" ? 5 : 2;
 
 interface Place {
-  readonly server: NatsServer;
+  readonly server: ServerProcess;
   readonly connection: NatsConnection;
   readonly workers: Workers;
   open<T = number>(options?: NatsQueueOptions<T>): NatsQueue<T>;
@@ -359,7 +359,6 @@ testOnNats(
     } finally {
       Date.now = now;
     }
-    if (runtime === "node" && !isNode24) return;
     await queue.putMany([3, 4, 5]);
     const worker = workers.start({
       ...{ work: 0, concurrency: 1, visibility: LONG },

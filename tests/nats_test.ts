@@ -25,7 +25,8 @@ import {
   type NatsQueueOptions,
 } from "../src/nats.ts";
 import { test } from "./support/harness.ts";
-import { type NatsServer, noNats, startNats } from "./support/nats_server.ts";
+import { noNats, startNats } from "./support/nats_server.ts";
+import type { ServerProcess } from "./support/server_process.ts";
 
 // The real client is what we ask for, in types, too.
 interface RealClient {
@@ -39,7 +40,7 @@ const accepted: [
 ] = [true, true, false];
 
 interface Place {
-  readonly server: NatsServer;
+  readonly server: ServerProcess;
   readonly connection: RealConnection;
   open<T = string>(options?: NatsQueueOptions<T>, name?: string): NatsQueue<T>;
   deadLetters(): Promise<{ text: string; headers: string }[]>;

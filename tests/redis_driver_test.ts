@@ -17,11 +17,8 @@ import {
 } from "../src/engines/redis_driver.ts";
 import { test } from "./support/harness.ts";
 import { CLIENTS, type TestClient } from "./support/redis_clients.ts";
-import {
-  noRedis,
-  type RedisServer,
-  startRedis,
-} from "./support/redis_server.ts";
+import { noRedis, startRedis } from "./support/redis_server.ts";
+import type { ServerProcess } from "./support/server_process.ts";
 
 const never: AbortSignal = new AbortController().signal;
 const stream = "highwater:{jobs}:stream";
@@ -30,7 +27,7 @@ const dead = "highwater:{jobs}:dead";
 let ids = 0;
 
 interface Place {
-  readonly server: RedisServer;
+  readonly server: ServerProcess;
   readonly client: TestClient;
   readonly connection: RedisConnection;
   /** Another driver of the same queue. */
@@ -46,7 +43,7 @@ function testOnRedis(
   for (const kind of CLIENTS) {
     test(`redis driver: ${name} (${kind.name})`, async () => {
       await using server = await startRedis();
-      await using client = await kind.connect(server.url);
+      await using client = await kind.connect(`redis://${server.address}`);
       const connection = connectionOf("test", client.client);
       const drivers: RedisDriver[] = [];
       try {

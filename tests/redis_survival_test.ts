@@ -11,25 +11,22 @@ import { runtime, test } from "./support/harness.ts";
 import { CLIENTS, type TestClient } from "./support/redis_clients.ts";
 import {
   noRedis,
-  type RedisServer,
   type RedisServerOptions,
   startRedis,
 } from "./support/redis_server.ts";
+import type { ServerProcess } from "./support/server_process.ts";
 import { startWorker, until, type Worker } from "./support/redis_workers.ts";
 
 const LONG = 600_000;
-const isNode24 = runtime === "node" && process.version.startsWith("v24.");
 /** Processes take their time to start: they are shared out among the runtimes. */
 const KILLS = Number(process.env["HIGHWATER_KILLS"]) ||
   (runtime === "deno" ? 16 : 4);
 /** Much longer than any machine holds up a process that goes on extending what it has. */
 const CRASH_VISIBILITY = 3_000;
 const PROCESSES = runtime === "deno" ? 10 : runtime === "bun" ? 5 : 2;
-/** The package whose client a test is run with, where one will do. */
-const kinds = runtime === "node" && !isNode24 ? CLIENTS.slice(0, 1) : CLIENTS;
 
 interface Place {
-  readonly server: RedisServer;
+  readonly server: ServerProcess;
   readonly client: TestClient;
   open<T = number>(options?: RedisQueueOptions<T>): RedisQueue<T>;
 }
@@ -42,11 +39,11 @@ function testOnRedis(
     timeout?: number;
   } = {},
 ): void {
-  for (const kind of each ? kinds : CLIENTS.slice(0, 1)) {
+  for (const kind of each ? CLIENTS : CLIENTS.slice(0, 1)) {
     const title = each ? `${name} (${kind.name})` : name;
     test(`redis survival: ${title}`, async () => {
       await using server = await startRedis(options);
-      await using client = await kind.connect(server.url);
+      await using client = await kind.connect(`redis://${server.address}`);
       const queues: RedisQueue<never>[] = [];
       try {
         await body({
@@ -74,7 +71,8 @@ testOnRedis(
       ...{ work: 25, concurrency, visibility: CRASH_VISIBILITY, prefetch: 8 },
       kind: "ioredis", // it starts twice as fast
     };
-    const start = (): Worker => startWorker(server.url, client, options);
+    const start = (): Worker =>
+      startWorker(`redis://${server.address}`, client, options);
     const queue = open({ capacity: 100 });
     let isEnding = false;
     let count = 0;
@@ -125,7 +123,7 @@ testOnRedis(
     const options = { work: 40, concurrency: 2, visibility: LONG };
     const workers = Array.from(
       { length: PROCESSES },
-      () => startWorker(server.url, client, options),
+      () => startWorker(`redis://${server.address}`, client, options),
     );
     await until(async () =>
       await client.command("LLEN", "ready") === PROCESSES
@@ -298,7 +296,7 @@ testOnRedis(
     const queue = open({ attempts: 2 });
     await queue.put(13);
     for (let crash = 0; crash < 2; crash++) {
-      const worker = startWorker(server.url, client, {
+      const worker = startWorker(`redis://${server.address}`, client, {
         work: LONG,
         concurrency: 1,
         visibility: 100,
@@ -369,9 +367,8 @@ testOnRedis(
     } finally {
       Date.now = now;
     }
-    if (runtime === "node" && !isNode24) return;
     await queue.putMany([3, 4, 5]);
-    const worker = startWorker(server.url, client, {
+    const worker = startWorker(`redis://${server.address}`, client, {
       ...{ work: 0, concurrency: 1, visibility: LONG },
       clockShift: -86_400_000,
     });

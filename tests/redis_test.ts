@@ -55,7 +55,7 @@ function testOnRedis(
   for (const kind of CLIENTS) {
     test(`redis: ${name} (${kind.name})`, async () => {
       await using server = await startRedis();
-      await using client = await kind.connect(server.url);
+      await using client = await kind.connect(`redis://${server.address}`);
       const queues: RedisQueue<never>[] = [];
       try {
         await body({

@@ -7,9 +7,10 @@
 import { checkOptions } from "../arguments.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
-import { checkSignal, deferred, FULFILLED } from "../waiters.ts";
+import { deferred, FULFILLED } from "../waiters.ts";
 import { type Codec, json } from "./codec.ts";
 import type { CloudflareRequest, QueueBinding } from "./cloudflare_types.ts";
+import { Closing } from "./closing.ts";
 import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
 import { Link } from "./link.ts";
@@ -75,12 +76,9 @@ export interface CloudflareQueueOptions<T> {
  * ```
  */
 export class CloudflareQueue<T> implements AsyncDisposable {
-  readonly #link: Link<CloudflareDriver>;
   readonly #putting: Putting<T>;
   #writable: WritableStream<T> | undefined = undefined;
-  #closing: Promise<void> | undefined = undefined;
-  readonly #closed: Promise<void>;
-  #closedResolve!: () => void;
+  readonly #closing: Closing;
 
   /** Sends nothing yet. A `TypeError` or `RangeError` names what cannot be used. */
   constructor(binding: QueueBinding, options: CloudflareQueueOptions<T> = {}) {
@@ -98,15 +96,20 @@ export class CloudflareQueue<T> implements AsyncDisposable {
     } = options;
     const request = codec === undefined ? jsonRequest : bytesRequest;
     const driver = new CloudflareDriver(binding, request, clock);
-    this.#link = new Link(driver, { clock, onError });
-    this.#putting = new Putting(this.#link, {
+    const link = new Link(driver, { clock, onError });
+    const putting = new Putting<T>(link, {
       codec: codec ?? json(),
       keyOf: undefined,
       highWaterMark,
       overflow,
       offline,
     });
-    this.#closed = new Promise((resolve) => this.#closedResolve = resolve);
+    this.#putting = putting;
+    this.#closing = new Closing({
+      drain: () => putting.close(),
+      giveUp: (reason) => putting.abort(reason),
+      leave: () => link.end(),
+    });
   }
 
   /** Puts what is written, see {@linkcode CloudflareQueue.producer}; the same stream each time. */
@@ -116,7 +119,7 @@ export class CloudflareQueue<T> implements AsyncDisposable {
 
   /** Fulfils once {@linkcode CloudflareQueue.close} has. */
   get closed(): Promise<void> {
-    return this.#closed;
+    return this.#closing.closed;
   }
 
   /** Puts without an answer yet. */
@@ -162,31 +165,12 @@ export class CloudflareQueue<T> implements AsyncDisposable {
    * the promise fulfils then, too.
    */
   close(options?: { signal?: AbortSignal | undefined }): Promise<void> {
-    const signal = checkSignal("close", options);
-    this.#closing ??= this.#close();
-    if (signal !== undefined) this.#hurry(signal);
-    return this.#closed;
+    return this.#closing.close(options);
   }
 
   /** Closes. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  async #close(): Promise<void> {
-    await this.#putting.close();
-    this.#link.end();
-    this.#closedResolve();
-  }
-
-  #hurry(signal: AbortSignal): void {
-    const abort = (): void => {
-      this.#putting.abort(signal.reason);
-      this.#link.end();
-    };
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort);
-    void this.#closed.then(() => signal.removeEventListener("abort", abort));
   }
 }
 

@@ -11,7 +11,8 @@ import { received } from "../errors.ts";
 import { checkRange } from "../flow/retry.ts";
 import { checkMilliseconds } from "../leases.ts";
 import { QueueReadable } from "../views/readable.ts";
-import { checkSignal, type Deferred, deferred, signalOf } from "../waiters.ts";
+import { signalOf } from "../waiters.ts";
+import { Closing } from "./closing.ts";
 import { type Codec, json } from "./codec.ts";
 import type { Driver, Message } from "./driver.ts";
 import type {
@@ -63,11 +64,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   readonly #inbox: Inbox<T, M>;
   #readable: ReadableStream<Delivery<T>> | undefined = undefined;
   #writable: WritableStream<T> | undefined = undefined;
-  #closing: Promise<void> | undefined = undefined;
-  /** Fulfils when `close` is to wait no longer, not even for an engine that never answers. */
-  readonly #hurried: Deferred<void> = deferred();
-  #closedResolve!: () => void;
-  readonly #closed: Promise<void>;
+  readonly #closing: Closing;
 
   /** Made by the queues of the engines, each with its driver. */
   constructor(
@@ -103,7 +100,17 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       visibility,
       attempts,
     });
-    this.#closed = new Promise((resolve) => this.#closedResolve = resolve);
+    this.#closing = new Closing({
+      drain: () => Promise.all([this.#putting.close(), this.#inbox.close()]),
+      giveUp: (reason) => {
+        this.#putting.abort(reason);
+        this.#inbox.abort();
+      },
+      leave: () => {
+        this.#link.end();
+        return driver.close();
+      },
+    });
   }
 
   /** The deliveries as a stream, each to be acknowledged by whoever reads it. Cancelling it leaves the queue and the items alone. */
@@ -118,7 +125,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
 
   /** Fulfils once {@linkcode EngineHandle.close} has. */
   get closed(): Promise<void> {
-    return this.#closed;
+    return this.#closing.closed;
   }
 
   /** Puts without an answer of the engine yet. */
@@ -205,10 +212,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
    * or has gone back. The signal ends the wait; the promise fulfils then, too.
    */
   close(options?: CloseOptions): Promise<void> {
-    const signal = checkSignal("close", options);
-    this.#closing ??= this.#close();
-    if (signal !== undefined) this.#hurry(signal);
-    return this.#closed;
+    return this.#closing.close(options);
   }
 
   /** Closes. */
@@ -229,35 +233,6 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       held: this.#inbox.held,
       failure: this.#link.failure?.error,
     });
-  }
-
-  async #close(): Promise<void> {
-    const { promise: hurried } = this.#hurried;
-    const drained = Promise.all([this.#putting.close(), this.#inbox.close()]);
-    await Promise.race([drained, hurried]);
-    this.#link.end();
-    await Promise.race([this.#leave(), hurried]);
-    this.#closedResolve();
-  }
-
-  async #leave(): Promise<void> {
-    try {
-      await this.#link.driver.close();
-    } catch {
-      // It is gone as it is.
-    }
-  }
-
-  #hurry(signal: AbortSignal): void {
-    const abort = (): void => {
-      this.#putting.abort(signal.reason);
-      this.#inbox.abort();
-      this.#link.end();
-      this.#hurried.resolve();
-    };
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort);
-    void this.#closed.then(() => signal.removeEventListener("abort", abort));
   }
 }
 

@@ -83,7 +83,7 @@ async function measure(name: string, setting: Setting): Promise<Measured> {
   const { processes, batch, bytes, rate } = setting;
   const count = countFor(setting);
   await using server = await startRedis();
-  await using client = await CLIENTS[1]!.connect(server.url);
+  await using client = await CLIENTS[1]!.connect(`redis://${server.address}`);
   const producers = Math.ceil(processes / 2);
   const each = Math.ceil(count / producers);
   const tasks = Array.from({ length: processes }, (_, index): Task => ({
@@ -93,7 +93,7 @@ async function measure(name: string, setting: Setting): Promise<Measured> {
     ...{ batch, bytes, rate: rate && rate / producers },
   }));
   const ending = tasks.map((task) =>
-    resultOf(name, [server.url, name, JSON.stringify(task)])
+    resultOf(name, [`redis://${server.address}`, name, JSON.stringify(task)])
   );
   const run = async (): Promise<void> => {
     await reaches(client, "bench:ready", processes);
