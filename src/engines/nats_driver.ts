@@ -18,6 +18,7 @@ import { Orders } from "./nats_orders.ts";
 import {
   ApiError,
   type ApiFault,
+  NAK,
   Wire,
   type WireOptions,
 } from "./nats_wire.ts";
@@ -113,7 +114,6 @@ const KEY = "Highwater-Key";
 /** The name of the consumer where there is one order of all. */
 const WORK = "work";
 
-const NAK = "-NAK";
 const ACK = "+ACK";
 const WORKING = "+WPI";
 const TERM = "+TERM";

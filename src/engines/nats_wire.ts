@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "../clock.ts";
+import { type Deferred, deferred } from "../waiters.ts";
 import type {
   NatsClient,
   NatsConnection,
@@ -69,10 +70,13 @@ export class Wire {
   readonly #inbox: string;
   /** In the order of their asking. */
   readonly #questions: Map<string, Question> = new Map();
-  readonly #pulls: Set<Pull> = new Set();
+  /** By the subject where messages are asked for. */
+  readonly #sources: Map<string, PullSource> = new Map();
   #answers: NatsSubscription | undefined = undefined;
   #alarm: unknown = undefined;
   #count = 0;
+  /** How many milliseconds an answer has taken of late, at most. */
+  #roundTrip = 0;
   readonly #broken = (): void => this.#break();
 
   constructor(client: NatsClient, options: WireOptions) {
@@ -142,18 +146,14 @@ export class Wire {
   /** Asks for messages, and fulfils with what came. There is no way to take the question back: what the server sends at that moment would be lost until its time is over. */
   async pull(options: PullOptions): Promise<NatsIncoming[]> {
     this.checkUp();
-    const pull = new Pull(
-      this.#client.connection,
-      `${this.#inbox}.pull.${++this.#count}`,
-      options,
-      this.#options,
-    );
-    this.#pulls.add(pull);
-    try {
-      return await pull.run();
-    } finally {
-      this.#pulls.delete(pull);
+    const { subject } = options;
+    let source = this.#sources.get(subject);
+    if (source === undefined) {
+      const inbox = `${this.#inbox}.pull.${this.#sources.size}`;
+      source = new PullSource(this.#client.connection, inbox, this.#options);
+      this.#sources.set(subject, source);
     }
+    return await source.pull(options, this.#roundTrip);
   }
 
   /** Calls back with the next message on a subject, once. */
@@ -165,7 +165,11 @@ export class Wire {
   close(): void {
     this.#break();
     this.#health?.listeners.delete(this.#broken);
-    if (!this.isClosed) this.#answers?.unsubscribe();
+    if (!this.isClosed) {
+      this.#answers?.unsubscribe();
+      for (const source of this.#sources.values()) source.close();
+    }
+    this.#sources.clear();
     this.#answers = undefined;
   }
 
@@ -191,6 +195,8 @@ export class Wire {
     const question = this.#questions.get(name);
     if (question === undefined) return;
     this.#questions.delete(name);
+    const took = this.#options.clock.now() - question.askedAt;
+    this.#roundTrip = Math.max(took, 0.9 * this.#roundTrip);
     if (this.#questions.size === 0) this.#watch();
     if (message.data.length === 0 && message.headers?.code === 503) {
       question.reject(
@@ -206,7 +212,7 @@ export class Wire {
     this.#questions.clear();
     this.#watch();
     for (const { reject } of questions) reject(brokenError());
-    for (const pull of this.#pulls) pull.break();
+    for (const source of this.#sources.values()) source.break();
   }
 
   /** The alarm is for the oldest question. */
@@ -237,98 +243,132 @@ export class Wire {
   }
 }
 
-/** One request for messages. */
-class Pull {
+/** To be delivered again. */
+export const NAK = "-NAK";
+/** How much later than it has to come an answer may come, on a connection without any delay. */
+const PATIENCE = 50;
+
+/**
+ * Where messages are asked for, by one question at a time.
+ *
+ * A server forgets a question now and then (2.9.10 does when many are over at the
+ * same time), so one whose answer is late is asked again. Nothing is lost if it was
+ * not forgotten: all questions have one subscription, and what comes late is for
+ * the next of them, or goes back when there is none.
+ */
+class PullSource {
   readonly #connection: NatsConnection;
   readonly #inbox: string;
-  readonly #options: PullOptions;
   readonly #wire: WireOptions;
-  readonly #messages: NatsIncoming[] = [];
-  #isOver = false;
-  #resolve!: (messages: NatsIncoming[]) => void;
-  #reject!: (error: unknown) => void;
-  #subscription!: NatsSubscription;
-  #alarm: unknown = undefined;
+  #subscription: NatsSubscription | undefined = undefined;
+  #pull: Pull | undefined = undefined;
+  #count = 0;
+  /** Since when questions have had no answer. */
+  #silentSince: number | undefined = undefined;
 
   constructor(
     connection: NatsConnection,
     inbox: string,
-    options: PullOptions,
     wire: WireOptions,
   ) {
     this.#connection = connection;
     this.#inbox = inbox;
-    this.#options = options;
     this.#wire = wire;
   }
 
-  async run(): Promise<NatsIncoming[]> {
-    const { subject, batch, wait } = this.#options;
-    const { clock, timeout } = this.#wire;
-    const over = new Promise<NatsIncoming[]>((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    this.#subscription = this.#connection.subscribe(this.#inbox, {
+  async pull(
+    { subject, batch, wait }: PullOptions,
+    roundTrip: number,
+  ): Promise<NatsIncoming[]> {
+    this.#subscription ??= this.#connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
-        if (error === null) this.#arrived(message);
-        else this.#fail(error);
+        if (error !== null) this.#pull?.fail(error);
+        else this.#arrived(message);
       },
     });
+    const { clock } = this.#wire;
+    const reply = `${this.#inbox}.${++this.#count}`;
+    const pull = this.#pull = new Pull(reply, batch);
     const body = wait === 0
       ? { batch, no_wait: true }
       : { batch, expires: wait * 1e6 };
-    this.#connection.publish(subject, JSON.stringify(body), {
-      reply: this.#inbox,
-    });
-    this.#alarm = clock.setTimer(
-      () => this.#fail(lateError(timeout)),
-      wait + timeout,
+    this.#silentSince ??= clock.now() + wait;
+    this.#connection.publish(subject, JSON.stringify(body), { reply });
+    const alarm = clock.setTimer(
+      () => this.#isLate(pull),
+      wait + PATIENCE + 4 * roundTrip,
     );
     try {
-      return await over;
+      return await pull.over.promise;
     } finally {
-      clock.clearTimer(this.#alarm);
+      clock.clearTimer(alarm);
+      this.#pull = undefined;
     }
   }
 
   /** The connection broke. */
   break(): void {
-    this.#fail(brokenError());
+    this.#pull?.fail(brokenError());
+  }
+
+  close(): void {
+    this.#subscription?.unsubscribe();
   }
 
   #arrived(message: NatsIncoming): void {
+    this.#silentSince = undefined;
+    if (this.#pull !== undefined) this.#pull.arrived(message);
+    else if (message.reply) this.#connection.publish(message.reply, NAK);
+  }
+
+  #isLate(pull: Pull): void {
+    const { clock, timeout } = this.#wire;
+    const isSilent = this.#silentSince !== undefined &&
+      clock.now() >= this.#silentSince + timeout;
+    if (!isSilent) return pull.end();
+    this.#silentSince = undefined;
+    pull.fail(lateError(timeout));
+  }
+}
+
+/** One question for messages. */
+class Pull {
+  readonly over: Deferred<NatsIncoming[]> = deferred();
+  readonly #reply: string;
+  readonly #batch: number;
+  readonly #messages: NatsIncoming[] = [];
+
+  constructor(reply: string, batch: number) {
+    this.#reply = reply;
+    this.#batch = batch;
+  }
+
+  arrived(message: NatsIncoming): void {
     if (message.reply) {
       this.#messages.push(message);
-      if (this.#messages.length === this.#options.batch) this.#end();
+      if (this.#messages.length === this.#batch) this.end();
       return;
     }
+    // The last word on a question that was given up.
+    if (message.subject !== this.#reply) return;
     const { code = 0, description = "" } = message.headers ?? {};
-    if (code === 404 || code === 408) this.#end();
+    if (code === 404 || code === 408) this.end();
     else if (code >= 400) {
-      this.#fail(
+      this.fail(
         new Error(`Cannot fetch from NATS: ${description} (code ${code})`),
       );
     }
   }
 
-  #end(): void {
-    if (this.#isOver) return;
-    this.#leave();
-    this.#resolve(this.#messages);
-  }
-
   /** What has come is lent to us all the same. */
-  #fail(error: unknown): void {
-    this.#leave();
-    if (this.#messages.length > 0) this.#resolve(this.#messages);
-    else this.#reject(error);
+  fail(error: unknown): void {
+    if (this.#messages.length > 0) this.end();
+    else this.over.reject(error);
   }
 
-  #leave(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    if (!this.#connection.isClosed()) this.#subscription.unsubscribe();
+  /** Takes what has come for all there is. */
+  end(): void {
+    this.over.resolve(this.#messages);
   }
 }
 
