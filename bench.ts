@@ -1234,6 +1234,12 @@ const rows: Row[] = [
   ...calls.flatMap(([name, call]) => mapRows(name, call)),
 ];
 
+/** `deno task bench -- consume`: only the groups whose names begin so. */
+const wanted = process.argv.slice(2).filter((word) => !word.startsWith("-"));
+const chosen = rows.filter(({ group }) =>
+  wanted.length === 0 || wanted.some((word) => group.startsWith(word))
+);
+
 async function checked(row: Row): Promise<void> {
   const name = `${row.group}, ${row.name}`;
   const count = await within(20_000, row.run(), name);
@@ -1244,7 +1250,7 @@ async function checked(row: Row): Promise<void> {
 }
 
 if ("Deno" in globalThis) {
-  for (const row of rows) {
+  for (const row of chosen) {
     Deno.bench({
       group: row.group,
       name: row.name,
@@ -1260,10 +1266,10 @@ if ("Deno" in globalThis) {
   }
 } else {
   const { bench, group, run, summary } = await import("mitata");
-  for (const name of new Set(rows.map((row) => row.group))) {
+  for (const name of new Set(chosen.map((row) => row.group))) {
     group(name, () => {
       summary(() => {
-        for (const row of rows.filter((row) => row.group === name)) {
+        for (const row of chosen.filter((row) => row.group === name)) {
           bench(row.name, () => checked(row)).baseline(row.baseline ?? false);
         }
       });

@@ -5,11 +5,12 @@
  * @module
  */
 
+import { Chain, type Link } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import { QueueClosedError, received } from "./errors.ts";
 import type { Delivery, NackOptions } from "./delivery.ts";
 import type { Particulars } from "./buffers/buffer.ts";
-import { FULFILLED, Line, Taker, Waiter } from "./waiters.ts";
+import { FULFILLED, Line, Taker } from "./waiters.ts";
 
 /** What is known of an item beside its weight and rank. */
 export interface Note {
@@ -42,7 +43,7 @@ export class Leases<T> {
   held = 0;
   /** Items that wait for the end of a `nack` with a delay. */
   readonly delayed: Set<Lease<T>> = new Set();
-  readonly #open: Line<Lease<T>> = new Line();
+  readonly #open: Chain<Lease<T>> = new Chain();
   /** Receivers that wait for an item: each may need a lease. */
   #reserved = 0;
   /** Receivers that wait until they may wait for an item. */
@@ -137,7 +138,7 @@ export class Leases<T> {
       lease !== undefined;
       lease = this.#open.first
     ) {
-      lease.leave();
+      this.#open.remove(lease);
       lease.tell(reason);
     }
     return items;
@@ -145,7 +146,7 @@ export class Leases<T> {
 
   #close(lease: Lease<T>): void {
     this.held--;
-    lease.leave();
+    if (!lease.isTold) this.#open.remove(lease);
   }
 
   #hasRoom(): boolean {
@@ -213,8 +214,10 @@ export class Receiver<T> extends Taker<T> {
   }
 }
 
-/** An item that is lent; it waits, as it were, for its holder. */
-class Lease<T> extends Waiter implements Delivery<T> {
+/** An item that is lent. It is in the chain of those that are until it is given up, or told that it is lost. */
+class Lease<T> implements Delivery<T>, Link<Lease<T>> {
+  previous: Lease<T> | undefined = undefined;
+  next: Lease<T> | undefined = undefined;
   readonly item: T;
   readonly attempt: number;
   readonly enqueuedAt: number | undefined;
@@ -232,7 +235,6 @@ class Lease<T> extends Waiter implements Delivery<T> {
     particulars: Particulars,
     visibility: number,
   ) {
-    super();
     const { attempt, enqueuedAt } = (particulars.note ?? NEW) as Note;
     this.item = item;
     this.attempt = attempt + 1;
@@ -284,8 +286,9 @@ class Lease<T> extends Waiter implements Delivery<T> {
     return FULFILLED;
   }
 
-  override reject(reason: unknown): void {
-    this.tell(reason);
+  /** Whoever works on the item was told to stop. */
+  get isTold(): boolean {
+    return this.#lost !== undefined;
   }
 
   /** Tells whoever works on the item to stop. */

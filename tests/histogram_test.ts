@@ -74,7 +74,7 @@ test("rate: whoever waits as told never has more than limit in any interval, and
   );
 });
 
-test("sampling: slow ones are all measured, of many quick ones one of eight", () => {
+test("sampling: slow ones are all measured, of many quick ones one of sixteen", () => {
   const slow = new Sampling();
   for (let call = 0; call < 3_000; call++) {
     assertEquals(slow.next(), 1);
@@ -83,24 +83,38 @@ test("sampling: slow ones are all measured, of many quick ones one of eight", ()
   const quick = new Sampling();
   let measured = 0;
   let stoodFor = 0;
-  for (let call = 0; call < 9_000; call++) {
+  for (let call = 0; call < 257 + 16_000; call++) {
     const weight = quick.next();
     if (weight === 0) continue;
     measured++;
     stoodFor += weight;
     quick.note(0.001);
   }
-  assertEquals([measured, stoodFor], [2_000, 9_000]);
+  assertEquals([measured, stoodFor], [257 + 1_000, 257 + 16_000]);
 });
 
 test("sampling: what follows a slow one is measured", () => {
   const sampling = new Sampling();
-  for (let call = 0; call < 1_000; call++) {
+  for (let call = 0; call < 256; call++) {
     assertEquals(sampling.next(), 1);
     sampling.note(0);
   }
-  for (let call = 0; call < 7; call++) assertEquals(sampling.next(), 0);
-  assertEquals(sampling.next(), 8);
+  assertEquals(sampling.next(), 1);
+  for (let call = 0; call < 15; call++) assertEquals(sampling.next(), 0);
+  assertEquals(sampling.next(), 16);
   sampling.note(20);
   assertEquals([sampling.next(), sampling.next()], [1, 1]);
+});
+
+test("sampling: as many are measured when 64 run at a time", () => {
+  const sampling = new Sampling();
+  const running: number[] = [];
+  let measured = 0;
+  for (let call = 0; call < 256 + 16_000; call++) {
+    const weight = sampling.next();
+    if (weight > 0) measured++;
+    running.push(weight);
+    if (running.length > 64 && running.shift()! > 0) sampling.note(0.001);
+  }
+  assert(measured < 256 + 64 + 1_001, `${measured} were measured`);
 });

@@ -48,6 +48,9 @@ export interface Particulars<R = unknown> {
   readonly note: unknown;
 }
 
+/** What is known of most items. Shared: an object each would cost as much as to store them. */
+export const PLAIN: Particulars = { weight: 1, note: undefined };
+
 /** What a queue tells, and does for, the others that it shares items with. */
 export interface Neighbour<T> {
   /** Whether puts are let in. */

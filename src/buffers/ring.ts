@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Buffer, Particulars } from "./buffer.ts";
+import { type Buffer, type Particulars, PLAIN } from "./buffer.ts";
 
 const SMALLEST = 16;
 
@@ -48,6 +48,7 @@ export class Ring<T> implements Buffer<T> {
   }
 
   next(): Particulars {
+    if (this.#weights === undefined && this.#notes === undefined) return PLAIN;
     const place = this.#newestFirst ? this.length - 1 : 0;
     return { weight: this.#weightAt(place), note: this.#noteAt(place) };
   }

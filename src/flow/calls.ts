@@ -4,16 +4,63 @@
  * @module
  */
 
+import type { Link } from "../chain.ts";
 import type { Delivery } from "../delivery.ts";
 import type { ConsumeContext } from "./consume_options.ts";
 import type { Keyed } from "./keys.ts";
 import type { Failure } from "./retry.ts";
 
-/** An item from when it is taken until it has ended. All of them are in one list, oldest first. */
-export class Job<T> implements Keyed {
+/** One call of the handler: what it is told beside the item, or the items. */
+export abstract class Call<T> implements ConsumeContext {
+  attempt = 1;
+  age: number | undefined = undefined;
+  /** The signal of all calls, where none needs its own. */
+  shared: AbortSignal | undefined = undefined;
+  #own: AbortController | undefined = undefined;
+  /** Why its signal aborts, looked at or not. */
+  aborted: { reason: unknown } | undefined = undefined;
+
+  /** Those it was made for. */
+  abstract get jobs(): readonly Job<T>[];
+
+  /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
+  get signal(): AbortSignal {
+    if (this.shared !== undefined) return this.shared;
+    if (this.#own === undefined) this.#makeOwn();
+    return this.#own!.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.aborted ??= { reason };
+    this.#own?.abort(reason);
+  }
+
+  #makeOwn(): void {
+    this.#own = new AbortController();
+    if (this.aborted === undefined) this.#followDeliveries();
+    if (this.aborted !== undefined) this.#own.abort(this.aborted.reason);
+  }
+
+  /** The listeners go with the deliveries. */
+  #followDeliveries(): void {
+    for (const { delivery } of this.jobs) {
+      if (delivery === undefined) continue;
+      const { signal } = delivery;
+      const lost = (): void => this.abort(signal.reason);
+      if (signal.aborted) lost();
+      else signal.addEventListener("abort", lost);
+    }
+  }
+}
+
+/**
+ * One attempt at an item, from when that is taken until it has ended or is tried
+ * again, and the call that the handler gets to see. All jobs are in one chain,
+ * oldest first.
+ */
+export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
   readonly item: T;
   readonly delivery: Delivery<T> | undefined;
-  attempt: number;
   key: unknown = undefined;
   /** When it began to wait; undefined if it did not. */
   waitingSince: number | undefined = undefined;
@@ -29,78 +76,37 @@ export class Job<T> implements Keyed {
   next: Job<T> | undefined = undefined;
 
   constructor(item: T, delivery: Delivery<T> | undefined) {
+    super();
     this.item = item;
     this.delivery = delivery;
-    this.attempt = delivery === undefined ? 1 : delivery.attempt;
+    if (delivery !== undefined) this.attempt = delivery.attempt;
+  }
+
+  override get jobs(): readonly Job<T>[] {
+    return [this];
+  }
+
+  /** The next attempt: whoever kept this one will not see it change. */
+  again(): Job<T> {
+    const job = new Job(this.item, this.delivery);
+    job.attempt = this.attempt + 1;
+    job.key = this.key;
+    job.failure = this.failure;
+    job.isOld = this.isOld;
+    return job;
   }
 }
 
-/** One call of the handler: what it was called with. */
-export class Call<T> implements ConsumeContext {
-  readonly job: Job<T>;
-  /** Those of the same batch. */
-  readonly others: readonly Job<T>[] | undefined;
-  readonly attempt: number;
-  readonly age: number | undefined;
-  readonly began: number;
-  /** For how many calls its time stands; 0 when it is not measured. */
-  readonly weight: number;
-  /** Its jobs do not wait for it any more. */
-  isOverrunning = false;
-  isReported = false;
-  readonly #shared: AbortSignal | undefined;
-  #own: AbortController | undefined = undefined;
-  /** Why its signal aborts, looked at or not. */
-  aborted: { reason: unknown } | undefined = undefined;
+/** One call for several items. */
+export class Batch<T> extends Call<T> {
+  override readonly jobs: readonly Job<T>[];
 
-  constructor(
-    job: Job<T>,
-    others: readonly Job<T>[] | undefined,
-    attempt: number,
-    age: number | undefined,
-    began: number,
-    weight: number,
-    shared: AbortSignal | undefined,
-  ) {
-    this.job = job;
-    this.others = others;
-    this.attempt = attempt;
-    this.age = age;
-    this.began = began;
-    this.weight = weight;
-    this.#shared = shared;
-  }
-
-  get jobs(): readonly Job<T>[] {
-    return this.others === undefined ? [this.job] : [this.job, ...this.others];
-  }
-
-  /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
-  get signal(): AbortSignal {
-    if (this.#shared !== undefined) return this.#shared;
-    if (this.#own === undefined) this.#makeOwn();
-    return this.#own!.signal;
-  }
-
-  abort(reason: unknown): void {
-    this.aborted ??= { reason };
-    this.#own?.abort(reason);
-  }
-
-  #makeOwn(): void {
-    this.#own = new AbortController();
-    const isLent = this.job.delivery !== undefined;
-    if (isLent && this.aborted === undefined) this.#followDeliveries();
-    if (this.aborted !== undefined) this.#own.abort(this.aborted.reason);
-  }
-
-  /** The listeners go with the deliveries. */
-  #followDeliveries(): void {
-    for (const { delivery } of this.jobs) {
-      const { signal } = delivery!;
-      const lost = (): void => this.abort(signal.reason);
-      if (signal.aborted) lost();
-      else signal.addEventListener("abort", lost);
+  constructor(jobs: readonly Job<T>[]) {
+    super();
+    this.jobs = jobs;
+    for (const { attempt, age } of jobs) {
+      if (attempt > this.attempt) this.attempt = attempt;
+      if (age !== undefined) this.age = Math.max(this.age ?? 0, age);
     }
   }
 }
@@ -108,7 +114,15 @@ export class Call<T> implements ConsumeContext {
 /** A place for a call, used again: its functions are made once. */
 export class Slot<T> {
   call: Call<T> | undefined = undefined;
+  /** The alarm of a timeout. */
   timer: unknown = undefined;
+  /** When the call began, where that is measured. */
+  began = 0;
+  /** For how many calls its time stands; 0 when it is not measured. */
+  weight = 0;
+  /** The jobs of the call do not wait for it any more. */
+  isOverrunning = false;
+  isReported = false;
   readonly fulfilled: (result: unknown) => void;
   readonly rejected: (error: unknown) => void;
   readonly timedOut: () => void;

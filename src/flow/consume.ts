@@ -6,11 +6,12 @@
  */
 
 import { Ring } from "../buffers/ring.ts";
+import { Chain } from "../chain.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
-import { Call, Job, Slot } from "./calls.ts";
+import { Batch, type Call, Job, Slot } from "./calls.ts";
 import {
   type BatchHandler,
   type BatchOptions,
@@ -181,8 +182,8 @@ class Run<T> implements IntakeOwner<T> {
   #underWay = 0;
   /** Jobs that wait to be tried again. */
   #waiting = 0;
-  #oldest: Job<T> | undefined = undefined;
-  #newest: Job<T> | undefined = undefined;
+  /** All that have not ended, oldest first. */
+  readonly #jobs: Chain<Job<T>> = new Chain();
 
   #advancing = false;
   #asking = false;
@@ -259,7 +260,9 @@ class Run<T> implements IntakeOwner<T> {
     const job = new Job(item, delivery);
     this.#list(job);
     if (this.#over) return void this.#giveBack();
-    if (this.#stopReason === undefined) this.#enter(job);
+    if (this.#stopReason === undefined && this.#mayBegin(job)) {
+      this.#ready.push(job, 1);
+    }
     this.#advance();
     // Most begin at once, and the time is not worth asking for.
     if (job.isListed && !job.underWay) job.waitingSince = this.#clock.now();
@@ -276,25 +279,23 @@ class Run<T> implements IntakeOwner<T> {
     this.ended();
   }
 
-  /** Without keys, or when its key is free, the job can begin. */
-  #enter(job: Job<T>): void {
+  /** With keys, only when its own is free; otherwise its turn comes when that is. */
+  #mayBegin(job: Job<T>): boolean {
     if (job.attempt > 1) {
       job.failure = this.#memory.recall(job.item, job.attempt);
     }
-    if (this.#keys !== undefined) {
-      try {
-        job.key = this.#options.keyOf!(job.item);
-      } catch (error) {
-        job.key = job; // a key that nobody else has
-        this.#keys.enter(job);
-        this.#startWork(job);
-        void Promise.resolve(this.#fail(job, unrecoverable(error)))
-          .then(() => this.#advance());
-        return;
-      }
-      if (!this.#keys.enter(job)) return;
+    if (this.#keys === undefined) return true;
+    try {
+      job.key = this.#options.keyOf!(job.item);
+    } catch (error) {
+      job.key = job; // a key that nobody else has
+      this.#keys.enter(job);
+      this.#startWork(job);
+      void Promise.resolve(this.#fail(job, unrecoverable(error)))
+        .then(() => this.#advance());
+      return false;
     }
-    this.#ready.push(job, 1);
+    return this.#keys.enter(job);
   }
 
   /** Begins what can begin, asks for more if that could begin as well, and ends the run if there is nothing left. */
@@ -303,7 +304,7 @@ class Run<T> implements IntakeOwner<T> {
     if (this.#advancing || this.#over) return;
     this.#advancing = true;
     do {
-      while (this.#canBegin()) this.#begin();
+      while (this.#canBegin()) this.#begin(this.#nextCall());
     } while (this.#wantsMore() && this.#take());
     this.#advancing = false;
     if (this.#isDone()) void this.#finish();
@@ -319,9 +320,17 @@ class Run<T> implements IntakeOwner<T> {
     }
     const job = new Job(delivery.item, delivery);
     this.#list(job);
-    this.#enter(job);
-    // One of a batch waits for others.
-    if (this.#options.batch !== undefined) job.waitingSince = this.#clock.now();
+    if (!this.#mayBegin(job)) return true;
+    // keyOf may have stopped the run.
+    if (this.#stopReason !== undefined) return false;
+    if (this.#options.batch === undefined) {
+      this.#startWork(job);
+      this.#begin(job);
+    } else {
+      // It waits for others.
+      job.waitingSince = this.#clock.now();
+      this.#ready.push(job, 1);
+    }
     return true;
   }
 
@@ -386,17 +395,22 @@ class Run<T> implements IntakeOwner<T> {
 
   // -- Running ----------------------------------------------------------------
 
-  #begin(): void {
+  #begin(call: Call<T>): void {
     const slot = this.#takeSlot();
-    const call = this.#makeCall();
     slot.call = call;
-    const { timeout, batch } = this.#options;
+    call.shared = this.#sharedSignal;
+    slot.weight = this.#sampling.next();
+    if (this.#rate !== undefined) this.#rate.note(this.#now());
+    if (slot.weight > 0) slot.began = this.#now();
+    // The handler may take its time before it returns.
+    this.#time = undefined;
+    const { timeout } = this.#options;
     if (timeout !== undefined) {
       slot.timer = this.#clock.setTimer(slot.timedOut, timeout);
     }
     try {
-      const items = batch === undefined
-        ? call.job.item
+      const items = call instanceof Job
+        ? call.item
         : call.jobs.map((job) => job.item);
       const result = (0, this.#handler)(items as T & T[], call);
       if (isThenable(result)) {
@@ -423,49 +437,24 @@ class Run<T> implements IntakeOwner<T> {
     return made;
   }
 
-  #makeCall(): Call<T> {
+  /** With what is ready. */
+  #nextCall(): Call<T> {
     const { batch } = this.#options;
+    const job = this.#nextReady();
+    if (batch === undefined) return job;
+    return new Batch([job, ...this.#takeOthers(batch.max - 1)]);
+  }
+
+  #nextReady(): Job<T> {
     const job = this.#ready.shift();
-    const others = batch === undefined
-      ? undefined
-      : this.#takeOthers(batch.max - 1);
-    const weight = this.#sampling.next();
-    let now = weight > 0 || this.#rate !== undefined ? this.#now() : undefined;
-    if (this.#rate !== undefined) this.#rate.note(now!);
-    let attempt = 1;
-    let age: number | undefined;
-    for (let at = -1; at < (others?.length ?? 0); at++) {
-      const member = at < 0 ? job : others![at]!;
-      const since = member.delivery?.enqueuedAt;
-      if (since !== undefined) {
-        now ??= this.#now();
-        age = Math.max(age ?? 0, now - since);
-      }
-      if (member.attempt > attempt) attempt = member.attempt;
-      if (member.attempt === 1) {
-        const waiting = since ?? member.waitingSince;
-        if (waiting === undefined) this.#waits.record(0);
-        else this.#waits.record((now ??= this.#now()) - waiting);
-      }
-      this.#startWork(member);
-    }
-    // The handler may take its time before it returns.
-    this.#time = undefined;
-    return new Call(
-      job,
-      others,
-      attempt,
-      age,
-      now ?? 0,
-      weight,
-      this.#sharedSignal,
-    );
+    this.#startWork(job);
+    return job;
   }
 
   #takeOthers(max: number): Job<T>[] {
     const others: Job<T>[] = [];
     while (others.length < max && this.#ready.length > 0) {
-      others.push(this.#ready.shift());
+      others.push(this.#nextReady());
     }
     this.#clear(this.#lingerTimer);
     this.#lingerTimer = undefined;
@@ -479,9 +468,9 @@ class Run<T> implements IntakeOwner<T> {
 
   #fulfilled(slot: Slot<T>, result: unknown): void {
     const call = this.#endCall(slot);
-    if (call.isOverrunning) return this.#freeSlot(slot);
-    if (call.others === undefined) {
-      const ending = this.#succeed(call.job);
+    if (slot.isOverrunning) return this.#freeSlot(slot);
+    if (call instanceof Job) {
+      const ending = this.#succeed(call);
       if (ending === undefined) return this.#freeSlot(slot);
       return this.#freeSlotAfter(slot, [ending]);
     }
@@ -501,7 +490,7 @@ class Run<T> implements IntakeOwner<T> {
 
   #rejected(slot: Slot<T>, error: unknown): void {
     const call = this.#endCall(slot);
-    if (call.isOverrunning) return this.#freeSlot(slot);
+    if (slot.isOverrunning) return this.#freeSlot(slot);
     this.#freeSlotAfter(slot, this.#failAll(call, error));
   }
 
@@ -519,11 +508,11 @@ class Run<T> implements IntakeOwner<T> {
     slot.call = undefined;
     this.#clear(slot.timer);
     slot.timer = undefined;
-    if (call.weight > 0) this.#measure(call);
+    if (slot.weight > 0) this.#measure(slot);
     return call;
   }
 
-  #measure({ began, weight }: Call<T>): void {
+  #measure({ began, weight }: Slot<T>): void {
     this.#time = this.#clock.now();
     const took = this.#time - began;
     this.#runs.record(took, weight);
@@ -539,6 +528,8 @@ class Run<T> implements IntakeOwner<T> {
   }
 
   #freeSlot(slot: Slot<T>): void {
+    slot.isOverrunning = false;
+    slot.isReported = false;
     this.#running--;
     this.#free.push(slot);
     this.#advance();
@@ -558,23 +549,23 @@ class Run<T> implements IntakeOwner<T> {
 
   #overran(slot: Slot<T>): void {
     slot.timer = undefined;
-    const call = slot.call!;
-    this.#noteOverrun(call);
+    this.#noteOverrun(slot);
     // Its key is not free while it runs.
     if (this.#keys !== undefined || this.#stopReason !== undefined) return;
-    call.isOverrunning = true;
+    slot.isOverrunning = true;
+    const call = slot.call!;
     const endings = this.#failAll(call, call.aborted!.reason);
     if (endings === undefined) this.#advance();
     else Promise.all(endings).then(() => this.#advance());
   }
 
-  #noteOverrun(call: Call<T>): void {
-    if (call.isReported) return;
-    call.isReported = true;
+  #noteOverrun(slot: Slot<T>): void {
+    if (slot.isReported) return;
+    slot.isReported = true;
     this.#overrun++;
     const { onOverrun } = this.#options;
     if (onOverrun === undefined) return;
-    for (const { item, attempt } of call.jobs) {
+    for (const { item, attempt } of slot.call!.jobs) {
       callOut("onOverrun", () => onOverrun(item, attempt));
     }
   }
@@ -629,11 +620,13 @@ class Run<T> implements IntakeOwner<T> {
     this.#endWork(job);
     this.#retried++;
     this.#waiting++;
-    job.timer = this.#clock.setTimer(() => {
-      job.timer = undefined;
+    const next = job.again();
+    this.#jobs.replace(job, next);
+    job.isListed = false;
+    next.timer = this.#clock.setTimer(() => {
+      next.timer = undefined;
       this.#waiting--;
-      job.attempt++;
-      this.#ready.push(job, 1);
+      this.#ready.push(next, 1);
       this.#advance();
     }, delay);
   }
@@ -748,6 +741,13 @@ class Run<T> implements IntakeOwner<T> {
   #startWork(job: Job<T>): void {
     job.underWay = true;
     this.#underWay++;
+    const since = job.delivery?.enqueuedAt;
+    if (since !== undefined) job.age = Math.max(0, this.#now() - since);
+    if (job.attempt > 1) return;
+    const { waitingSince } = job;
+    const waited = job.age ??
+      (waitingSince === undefined ? 0 : this.#now() - waitingSince);
+    this.#waits.record(waited);
   }
 
   #endWork(job: Job<T>): undefined {
@@ -765,21 +765,14 @@ class Run<T> implements IntakeOwner<T> {
   // -- The list of jobs -------------------------------------------------------
 
   #list(job: Job<T>): void {
-    job.previous = this.#newest;
-    if (this.#newest === undefined) this.#oldest = job;
-    else this.#newest.next = job;
-    this.#newest = job;
+    this.#jobs.push(job);
     if (this.#options.visibility !== undefined) this.#renewLater();
   }
 
   /** The job has ended; who is behind it can begin. */
   #leave(job: Job<T>): void {
     this.#endWork(job);
-    const { previous, next } = job;
-    if (previous === undefined) this.#oldest = next;
-    else previous.next = next;
-    if (next === undefined) this.#newest = previous;
-    else next.previous = previous;
+    this.#jobs.remove(job);
     job.isListed = false;
     if (this.#keys === undefined || this.#stopReason !== undefined) return;
     const follower = this.#keys.leave(job.key);
@@ -791,11 +784,11 @@ class Run<T> implements IntakeOwner<T> {
     const visibility = this.#options.visibility!;
     this.#leaseTimer ??= this.#clock.setTimer(() => {
       this.#leaseTimer = undefined;
-      for (let job = this.#oldest; job !== undefined; job = job.next) {
+      for (let job = this.#jobs.first; job !== undefined; job = job.next) {
         if (job.isOld) extend(job.delivery, visibility);
         job.isOld = true;
       }
-      if (this.#oldest !== undefined) this.#renewLater();
+      if (this.#jobs.first !== undefined) this.#renewLater();
     }, visibility / 3);
   }
 
@@ -804,14 +797,14 @@ class Run<T> implements IntakeOwner<T> {
   #stop(reason: unknown, isFailure: boolean): void {
     if (this.#stopReason !== undefined || this.#over) return;
     this.#stopReason = { reason, isFailure };
-    for (let job = this.#oldest; job !== undefined; job = job.next) {
+    for (let job = this.#jobs.first; job !== undefined; job = job.next) {
       this.#clear(job.timer);
     }
     this.#clear(this.#rateTimer);
     this.#clear(this.#lingerTimer);
     this.#graceTimer = this.#clock.setTimer(() => {
-      for (const { call } of this.#slots) {
-        if (call !== undefined) this.#noteOverrun(call);
+      for (const slot of this.#slots) {
+        if (slot.call !== undefined) this.#noteOverrun(slot);
       }
       void this.#finish();
     }, this.#grace);
@@ -825,7 +818,7 @@ class Run<T> implements IntakeOwner<T> {
   #isDone(): boolean {
     if (this.#over || this.#asking) return false;
     if (this.#stopReason !== undefined) return this.#underWay === 0;
-    return this.#sourceEnded && this.#oldest === undefined;
+    return this.#sourceEnded && this.#jobs.first === undefined;
   }
 
   async #finish(): Promise<void> {
@@ -852,7 +845,7 @@ class Run<T> implements IntakeOwner<T> {
     this.#givingBack = true;
     const reason = this.#stopReason?.reason;
     const toReport: T[] = [];
-    for (let job = this.#newest; job !== undefined; job = this.#newest) {
+    for (let job = this.#jobs.last; job !== undefined; job = this.#jobs.last) {
       const returned = (): void => void this.#returned++;
       if (job.delivery === undefined) {
         this.#leave(job);

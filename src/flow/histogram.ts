@@ -61,11 +61,11 @@ export class Histogram {
 }
 
 /** So many are all measured. */
-const ALL = 1_000;
+const ALL = 256;
 /** What takes no longer, in milliseconds, costs less than to measure it. */
 const QUICK = 0.05;
 /** One of so many stands for the others. */
-const SAMPLE = 8;
+const SAMPLE = 16;
 
 /**
  * Which calls to measure. Two looks at a clock may cost more than all the rest of
@@ -74,6 +74,8 @@ const SAMPLE = 8;
  */
 export class Sampling {
   #measured = 0;
+  /** Between two that are measured. */
+  #gap = 0;
   #toSkip = 0;
   #skipped = 0;
 
@@ -84,6 +86,7 @@ export class Sampling {
       this.#skipped++;
       return 0;
     }
+    this.#toSkip = this.#gap;
     const weight = this.#skipped + 1;
     this.#skipped = 0;
     return weight;
@@ -92,6 +95,7 @@ export class Sampling {
   /** One that was measured took so long, divided by how many ran at a time. */
   note(milliseconds: number): void {
     if (++this.#measured < ALL) return;
-    this.#toSkip = milliseconds <= QUICK ? SAMPLE - 1 : 0;
+    this.#gap = milliseconds <= QUICK ? SAMPLE - 1 : 0;
+    if (this.#gap === 0) this.#toSkip = 0;
   }
 }
