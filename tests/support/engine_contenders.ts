@@ -62,9 +62,9 @@ function highwater(kind: string): Contender[] {
     async consume(url, batch, handler) {
       const { client, [Symbol.asyncDispose]: end } = await connect(url);
       // By hand the next batch is begun before the last one is acknowledged, too.
-      const unanswered = batch === 1 ? 1 : 2 * batch;
+      const unanswered = 2 * batch;
       const queue = new RedisQueue<string>(client, QUEUE, {
-        prefetch: batch === 1 ? 0 : unanswered,
+        prefetch: unanswered,
       });
       const ending = new AbortController();
       const consuming = consume(queue, handler, {
@@ -231,7 +231,7 @@ async function consumeBullMQ(
     (job: { data: string }) => handler(job.data),
     {
       connection: { host, port: Number(port), maxRetriesPerRequest: null },
-      concurrency: batch,
+      concurrency: 2 * batch, // as the others: one batch is acknowledged while the next is worked on
     },
   );
   await worker.waitUntilReady();
