@@ -3,7 +3,7 @@
  * name ...]`: the queues on
  * engines beside others on the same server and beside the clients by hand.
  *
- * A server of its own on loopback, without persistence. Each contender is measured
+ * A server of its own on loopback, Redis without persistence, NATS with its files. Each contender is measured
  * in processes of its own, in rounds that take turns; the medians count, and each
  * run is checked: every item came once.
  *
@@ -12,9 +12,10 @@
 
 import process from "node:process";
 import type { Result, Task } from "./bench_engines_worker.ts";
-import { REDIS_CONTENDERS } from "./engine_contenders.ts";
+import { CONTENDERS } from "./engine_contenders.ts";
 import { outcomeOf, startScript } from "./example.ts";
 import { CLIENTS, type TestClient } from "./redis_clients.ts";
+import { noNats, startNats } from "./nats_server.ts";
 import { noRedis, startRedis } from "./redis_server.ts";
 
 interface Setting {
@@ -39,9 +40,11 @@ const rounds = Number(
     (isQuick ? 1 : 3),
 );
 const parts = words.filter((word) => !word.startsWith("--"));
-const contenders = REDIS_CONTENDERS.filter(({ name }) =>
-  parts.length === 0 || parts.some((part) => name.includes(part))
+const contenders = CONTENDERS.filter(({ name, server }) =>
+  (parts.length === 0 || parts.some((part) => name.includes(part))) &&
+  (server === "redis" || noNats === undefined)
 );
+if (noNats !== undefined) console.error(noNats);
 
 const ALL: Setting[] = [
   ...[1, 2, 4].flatMap((processes) =>
@@ -83,7 +86,13 @@ async function measure(name: string, setting: Setting): Promise<Measured> {
   const { processes, batch, bytes, rate } = setting;
   const count = countFor(setting);
   await using server = await startRedis();
-  await using client = await CLIENTS[1]!.connect(`redis://${server.address}`);
+  const redis = `redis://${server.address}`;
+  await using client = await CLIENTS[1]!.connect(redis);
+  await using nats = CONTENDERS.find((each) => each.name === name)!.server ===
+      "nats"
+    ? await startNats()
+    : undefined;
+  const url = nats?.address ?? redis;
   const producers = Math.ceil(processes / 2);
   const each = Math.ceil(count / producers);
   const tasks = Array.from({ length: processes }, (_, index): Task => ({
@@ -93,7 +102,7 @@ async function measure(name: string, setting: Setting): Promise<Measured> {
     ...{ batch, bytes, rate: rate && rate / producers },
   }));
   const ending = tasks.map((task) =>
-    resultOf(name, [`redis://${server.address}`, name, JSON.stringify(task)])
+    resultOf(name, [redis, url, name, JSON.stringify(task)])
   );
   const run = async (): Promise<void> => {
     await reaches(client, "bench:ready", processes);
@@ -160,14 +169,15 @@ function print(setting: Setting, runs: Map<string, Measured[]>): void {
       runs.has(other) && other !== name
         ? `  ${(throughput / median(other, "throughput")).toFixed(2)}× ${other}`
         : "";
-    const bare = name.startsWith("highwater")
-      ? to(name.replace("highwater", "bare"))
+    const others = name.startsWith("highwater")
+      ? to(name.replace("highwater", "bare")) +
+        (name.endsWith("nats") ? "" : to("bullmq"))
       : "";
     console.log(
       `  ${name.padEnd(18)} ${throughput.toFixed(0).padStart(8)} items/s` +
         `  p50 ${median(name, "p50").toFixed(2).padStart(8)} ms` +
         `  p99 ${median(name, "p99").toFixed(2).padStart(8)} ms` +
-        (name.startsWith("highwater") ? bare + to("bullmq") : ""),
+        others,
     );
   }
 }

@@ -1,14 +1,15 @@
 /**
  * A process of `bench_engines.ts`: puts, consumes, or both, when it is told to go.
  *
- * Arguments: url, name of the contender, JSON of the {@linkcode Task}. Prints the
- * JSON of its {@linkcode Result}.
+ * Arguments: url of a Redis through which all are told, url of the server that is
+ * measured, name of the contender, JSON of the {@linkcode Task}. Prints the JSON of
+ * its {@linkcode Result}.
  *
  * @module
  */
 
 import process from "node:process";
-import { type Contender, REDIS_CONTENDERS } from "./engine_contenders.ts";
+import { type Contender, CONTENDERS } from "./engine_contenders.ts";
 import { CLIENTS } from "./redis_clients.ts";
 
 /** What a process does. */
@@ -37,13 +38,15 @@ function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
-if (process.argv[4] !== undefined) await main();
+if (process.argv[5] !== undefined) await main();
 
 async function main(): Promise<void> {
-  const [url, name, json] = process.argv.slice(2) as [string, string, string];
+  const [told, url, name, json] = process.argv.slice(2) as string[] as [
+    ...[string, string, string, string],
+  ];
   const task = JSON.parse(json) as Task;
-  const contender = REDIS_CONTENDERS.find((each) => each.name === name)!;
-  const control = await CLIENTS[1]!.connect(url);
+  const contender = CONTENDERS.find((each) => each.name === name)!;
+  const control = await CLIENTS[1]!.connect(told);
   const result: Result = { began: now(), ended: 0, items: [], latencies: [] };
   let untold = 0;
   const consuming = task.consumes

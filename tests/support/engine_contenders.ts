@@ -6,6 +6,7 @@
  */
 
 import { consume } from "../../mod.ts";
+import { NatsQueue } from "../../src/nats.ts";
 import { RedisQueue } from "../../src/redis.ts";
 import { CLIENTS } from "./redis_clients.ts";
 
@@ -23,6 +24,7 @@ export interface Consuming {
 /** One who is measured. */
 export interface Contender {
   readonly name: string;
+  readonly server: "redis" | "nats";
   produce(url: string): Promise<Producing>;
   /** Up to `batch` handlers at a time, or that many items at once. */
   consume(
@@ -35,19 +37,36 @@ export interface Contender {
 const QUEUE = "bench";
 const GROUP = "group";
 
-/** On Redis. */
-export const REDIS_CONTENDERS: readonly Contender[] = [
-  { name: "bare redis", produce: produceBareRedis, consume: consumeBareRedis },
+/** All of them. */
+export const CONTENDERS: readonly Contender[] = [
+  {
+    ...{ name: "bare redis", server: "redis" },
+    ...{ produce: produceBareRedis, consume: consumeBareRedis },
+  },
   ...highwater("redis"),
-  { name: "bare ioredis", produce: produceBareIO, consume: consumeBareIO },
+  {
+    ...{ name: "bare ioredis", server: "redis" },
+    ...{ produce: produceBareIO, consume: consumeBareIO },
+  },
   ...highwater("ioredis"),
-  { name: "bullmq", produce: produceBullMQ, consume: consumeBullMQ },
+  {
+    ...{ name: "bullmq", server: "redis" },
+    ...{ produce: produceBullMQ, consume: consumeBullMQ },
+  },
+  {
+    ...{ name: "bare nats", server: "nats" },
+    ...{ produce: produceBareNats, consume: consumeBareNats },
+  },
+  {
+    ...{ name: "highwater nats", server: "nats" },
+    ...{ produce: produceNats, consume: consumeNats },
+  },
 ];
 
 function highwater(kind: string): Contender[] {
   const { connect } = CLIENTS.find(({ name }) => name === kind)!;
   return [{
-    name: `highwater ${kind}`,
+    ...{ name: `highwater ${kind}`, server: "redis" },
     async produce(url) {
       const { client, [Symbol.asyncDispose]: end } = await connect(url);
       const queue = new RedisQueue<string>(client, QUEUE);
@@ -236,4 +255,111 @@ async function consumeBullMQ(
   );
   await worker.waitUntilReady();
   return { end: () => worker.close() };
+}
+
+// -- NATS: by hand a work-queue stream, ids, and each acknowledgement confirmed, as the queue does --
+
+async function produceNats(url: string): Promise<Producing> {
+  const { connect, headers } = await import("@nats-io/transport-node");
+  const connection = await connect({ servers: url });
+  const queue = new NatsQueue<string>({ connection, headers }, QUEUE);
+  await queue.stats();
+  return {
+    put: (items) => queue.putMany(items),
+    async end() {
+      await queue.close();
+      await connection.close();
+    },
+  };
+}
+
+async function consumeNats(
+  url: string,
+  batch: number,
+  handler: (item: string) => Promise<void>,
+): Promise<Consuming> {
+  const { connect, headers } = await import("@nats-io/transport-node");
+  const connection = await connect({ servers: url });
+  const queue = new NatsQueue<string>({ connection, headers }, QUEUE, {
+    prefetch: 2 * batch,
+  });
+  await queue.stats();
+  const ending = new AbortController();
+  const { signal } = ending;
+  const consuming = consume(queue, handler, { concurrency: 2 * batch, signal });
+  return {
+    async end() {
+      ending.abort();
+      await consuming;
+      await queue.close();
+      await connection.close();
+    },
+  };
+}
+
+const SUBJECT = `${QUEUE}.item`;
+const encoder = new TextEncoder();
+
+async function bareNats(url: string) {
+  const { connect } = await import("@nats-io/transport-node");
+  const { AckPolicy, jetstream, jetstreamManager } = await import(
+    "@nats-io/jetstream"
+  );
+  const connection = await connect({ servers: url });
+  const manager = await jetstreamManager(connection);
+  await manager.streams.add({
+    ...{ name: QUEUE, subjects: [SUBJECT] },
+    ...{ retention: "workqueue", discard: "new" },
+  });
+  await manager.consumers.add(QUEUE, {
+    ...{ durable_name: GROUP, ack_policy: AckPolicy.Explicit },
+    max_ack_pending: -1,
+  });
+  return { connection, client: jetstream(connection) };
+}
+
+async function produceBareNats(url: string): Promise<Producing> {
+  const { connection, client } = await bareNats(url);
+  const prefix = crypto.randomUUID();
+  let id = 0;
+  return {
+    async put(items) {
+      await Promise.all(
+        items.map((item) =>
+          client.publish(SUBJECT, encoder.encode(JSON.stringify(item)), {
+            msgID: `${prefix}-${++id}`,
+          })
+        ),
+      );
+    },
+    end: () => connection.close(),
+  };
+}
+
+async function consumeBareNats(
+  url: string,
+  batch: number,
+  handler: (item: string) => Promise<void>,
+): Promise<Consuming> {
+  const { connection, client } = await bareNats(url);
+  const consumer = await client.consumers.get(QUEUE, GROUP);
+  const messages = await consumer.consume({ max_messages: 2 * batch });
+  const loop = (async () => {
+    const acks = new Set<Promise<unknown>>();
+    for await (const message of messages) {
+      await handler(message.json());
+      const ack: Promise<unknown> = message.ackAck()
+        .then(() => acks.delete(ack));
+      acks.add(ack);
+      if (acks.size >= 2 * batch) await ack;
+    }
+    await Promise.all(acks);
+  })();
+  return {
+    async end() {
+      await messages.close();
+      await loop;
+      await connection.close();
+    },
+  };
 }
