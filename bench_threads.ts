@@ -28,6 +28,7 @@ const BATCH = 64;
 interface Shared {
   readonly objects: SharedQueueHandle;
   readonly records: SharedQueueHandle;
+  readonly pooled: SharedQueueHandle;
   readonly back: SharedQueueHandle;
   readonly storage: SharedArrayBuffer;
 }
@@ -65,6 +66,9 @@ function send(shared: Shared): void {
   const records = SharedQueue.attach<Uint8Array>(shared.records, {
     codec: bytes(),
   });
+  const pooled = SharedQueue.attach<Uint8Array>(shared.pooled, {
+    codec: bytes({ pooled: true }),
+  });
   const back = SharedQueue.attach<number>(shared.back);
   const ring = new RingBuffer(shared.storage, Uint8Array);
   port.on("message", async ({ way, size, count }: Order) => {
@@ -83,8 +87,9 @@ function send(shared: Shared): void {
         for (let id = 0; id < count; id++) await objects.put({ id, n: "ab" });
         break;
       case "SharedQueue putMany, getMany":
+      case "SharedQueue putMany, getMany, pooled":
         for (let sent = 0; sent < count; sent += BATCH) {
-          await records.putMany(
+          await (way.endsWith("pooled") ? pooled : records).putMany(
             Array(Math.min(BATCH, count - sent)).fill(record),
           );
         }
@@ -143,6 +148,11 @@ async function measure(): Promise<void> {
     highWaterMark: 8192,
     codec: bytes(),
   });
+  const pooled = new SharedQueue<Uint8Array>({
+    bytes: RING,
+    highWaterMark: 8192,
+    codec: bytes({ pooled: true }),
+  });
   const back = new SharedQueue<number>();
   const storage = RingBuffer.getStorageForCapacity(
     RING,
@@ -152,6 +162,7 @@ async function measure(): Promise<void> {
   const shared: Shared = {
     objects: objects.handle,
     records: records.handle,
+    pooled: pooled.handle,
     back: back.handle,
     storage,
   };
@@ -192,6 +203,10 @@ async function measure(): Promise<void> {
     {
       name: "SharedQueue putMany, getMany",
       receive: (order) => inBatches(records as never, order),
+    },
+    {
+      name: "SharedQueue putMany, getMany, pooled",
+      receive: (order) => inBatches(pooled as never, order),
     },
     {
       name: "ringbuf.js (one to one, spinning)",
@@ -238,7 +253,7 @@ async function measure(): Promise<void> {
     for (let round = 0; round < ROUNDS; round++) {
       // One after the other in each round, so that a slow spell hits them all.
       for (const way of fitting) {
-        const many = Math.max(200, Math.min(20_000, 2 ** 25 / size));
+        const many = Math.max(200, Math.min(200_000, 2 ** 25 / size));
         const count = way.name.startsWith("transferred") ? 500 : many;
         const order: Order = { way: way.name, size, count };
         const begun = performance.now();
@@ -255,7 +270,7 @@ async function measure(): Promise<void> {
   }
   await pingPong(worker, objects, back);
   await worker.terminate();
-  for (const queue of [objects, records, back]) queue.detach();
+  for (const queue of [objects, records, pooled, back]) queue.detach();
 }
 
 async function pingPong(

@@ -5,7 +5,7 @@
  */
 
 export { type PortLike } from "./threads/endpoint.ts";
-export { bytes, type Codec, json } from "./threads/codec.ts";
+export { bytes, type BytesOptions, type Codec, json } from "./threads/codec.ts";
 export { type SharedQueueHandle } from "./threads/layout.ts";
 export { structured } from "./threads/structured.ts";
 export {

@@ -555,6 +555,53 @@ test("bytes: what arrives is a copy, and only byte arrays go in", () =>
     assertEquals(await there.getMany(5), [item, new Uint8Array(0)]);
   }));
 
+test("bytes, pooled: what one getMany returns lies in one buffer, and nothing else does", () =>
+  between<Uint8Array>(
+    { codec: bytes({ pooled: true }) },
+    async (here, there) => {
+      const items = Array.from(
+        { length: 9 },
+        (_, length) => new Uint8Array(length).fill(length),
+      );
+      await here.putMany(items);
+      items[8]!.fill(99);
+      const first = await there.getMany(5);
+      const rest = await there.getMany(3);
+      const alone = await there.get();
+      assertEquals([...first, ...rest], items.slice(0, 8));
+      assertEquals(alone, new Uint8Array(8).fill(8));
+      assertEquals(new Set(first.map((item) => item.buffer)).size, 1);
+      assertEquals(new Set(rest.map((item) => item.buffer)).size, 1);
+      assert(first[0]!.buffer !== rest[0]!.buffer);
+      assertEquals(alone.buffer.byteLength, 8);
+      // Written to, it changes no other, and nothing in the ring.
+      await here.putMany([new Uint8Array([1]), new Uint8Array([2])]);
+      const [one, two] = await there.getMany(2);
+      one!.fill(7);
+      assertEquals(two, new Uint8Array([2]));
+      await assertRejects(() => here.put("text" as never), TypeError);
+      assertThrows(() => bytes({ pooled: 1 as never }), TypeError, "pooled");
+      assertThrows(() => bytes(null as never), TypeError, "options");
+    },
+  ));
+
+test("bytes, pooled: batches of every length wrap around in a small ring", () =>
+  between<Uint8Array>(
+    { bytes: 256, codec: bytes({ pooled: true }) },
+    async (here, there) => {
+      let next = 0;
+      for (let round = 0; round < 200; round++) {
+        const items = Array.from(
+          { length: 1 + round % 7 },
+          (_, at) => new Uint8Array((round * 5 + at) % 23).map(() => next++),
+        );
+        await here.putMany(items);
+        assertEquals(await there.getMany(9), items);
+      }
+      assertEquals(here.stats().used, 0);
+    },
+  ));
+
 test("bytes: a put that waits holds a copy of its own", () =>
   between<Uint8Array>(
     { codec: bytes(), highWaterMark: 1 },

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkOptions } from "../arguments.ts";
 import { received } from "../errors.ts";
 import { RECORD_HEADER } from "./layout.ts";
 import { type Records, wordsFor } from "./record.ts";
@@ -89,8 +90,21 @@ export function json<T>(): Codec<T> {
   return new JsonCodec<T>();
 }
 
-/** The codec behind {@linkcode json}, which can also read many records at once. */
-export class JsonCodec<T> implements Codec<T> {
+/** A codec that can also read many records at once. */
+export interface RunCodec<T> extends Codec<T> {
+  /**
+   * Adds the items of the records from word `at` on, up to so many. Returns the
+   * word after them, or `at` when one has to go on record by record.
+   */
+  decodeRun(records: Records, at: number, most: number, items: T[]): number;
+}
+
+/** Whether it can. */
+export function readsRuns<T>(codec: Codec<T>): codec is RunCodec<T> {
+  return codec instanceof JsonCodec || codec instanceof PooledBytesCodec;
+}
+
+class JsonCodec<T> implements RunCodec<T> {
   readonly #encoder: TextEncoder = new TextEncoder();
   readonly #decoder: TextDecoder = new TextDecoder();
   readonly #lengths: number[] = [];
@@ -123,11 +137,7 @@ export class JsonCodec<T> implements Codec<T> {
     return this.#number[0] as T;
   }
 
-  /**
-   * Adds the items of the records from word `at` on, as many as are text; one
-   * parse for all of them costs a third. Returns the word after them, or `at`
-   * when one has to go on record by record.
-   */
+  /** As many as are text: one parse for all of them costs a third. */
   decodeRun(records: Records, at: number, most: number, items: T[]): number {
     const lengths = this.#lengths;
     lengths.length = 0;
@@ -204,9 +214,21 @@ export class JsonCodec<T> implements Codec<T> {
   }
 }
 
+/** Options of {@linkcode bytes}. */
+export interface BytesOptions {
+  /**
+   * What one `getMany` returns lies in one `ArrayBuffer`, which is a third of the
+   * work for small arrays or less: on V8 a buffer each costs more than all else.
+   * Who transfers one transfers all of them, and who keeps one keeps them; take a
+   * `slice()` for that. False unless told.
+   */
+  pooled?: boolean | undefined;
+}
+
 /**
  * Byte arrays as they are: one copy into the queue, one out of it. What arrives
- * is a `Uint8Array` of its own. Anything else is refused with a `TypeError`.
+ * is a `Uint8Array` of its own, unless `pooled`. Anything else is refused with a
+ * `TypeError`.
  *
  * @example A copy, not the array itself
  * ```ts
@@ -221,8 +243,17 @@ export class JsonCodec<T> implements Codec<T> {
  * queue.detach();
  * ```
  */
-export function bytes(): Codec<Uint8Array> {
-  return new BytesCodec();
+export function bytes(options: BytesOptions = {}): Codec<Uint8Array> {
+  checkOptions("make the codec", options);
+  const { pooled = false } = options;
+  if (typeof pooled !== "boolean") {
+    throw new TypeError(
+      `Cannot make the codec: pooled must be a boolean, received ${
+        received(pooled)
+      }`,
+    );
+  }
+  return pooled ? new PooledBytesCodec() : new BytesCodec();
 }
 
 /** The codec whose items are what lies in the ring. */
@@ -235,6 +266,24 @@ export class BytesCodec implements Codec<Uint8Array> {
 
   decode(bytes: Uint8Array): Uint8Array {
     return new Uint8Array(bytes);
+  }
+}
+
+class PooledBytesCodec extends BytesCodec implements RunCodec<Uint8Array> {
+  decodeRun(
+    { words, bytes }: Records,
+    at: number,
+    most: number,
+    items: Uint8Array[],
+  ): number {
+    let end = at;
+    for (let count = 0; count < most; count++) end += wordsFor(words[end]!);
+    const { buffer } = bytes.slice(at * 4, end * 4);
+    for (let word = at; word < end; word += wordsFor(words[word]!)) {
+      const start = (word - at) * 4 + RECORD_HEADER;
+      items.push(new Uint8Array(buffer, start, words[word]!));
+    }
+    return end;
   }
 }
 

@@ -38,9 +38,9 @@ import {
   checkBytesItem,
   checkCodec,
   json,
-  JsonCodec,
+  readsRuns,
 } from "./codec.ts";
-import type { Codec } from "./codec.ts";
+import type { Codec, RunCodec } from "./codec.ts";
 import { listen, Watch } from "./ear.ts";
 import {
   checkBytes,
@@ -205,7 +205,7 @@ export class SharedQueue<T>
   readonly #codec: Codec<T>;
   readonly #isBytes: boolean;
   /** The codec, if it can decode many records at once. */
-  readonly #json: JsonCodec<T> | undefined;
+  readonly #runs: RunCodec<T> | undefined;
   readonly #onUndelivered: AttachOptions<T>["onUndelivered"];
   readonly #onAbandoned: AttachOptions<T>["onAbandoned"];
 
@@ -255,8 +255,8 @@ export class SharedQueue<T>
     checkOptions(action, options);
     const { codec = json<T>(), onUndelivered, onAbandoned } = options;
     this.#codec = checkCodec<T>(action, codec);
-    this.#isBytes = codec instanceof BytesCodec;
-    this.#json = codec instanceof JsonCodec ? codec : undefined;
+    this.#runs = readsRuns(codec) ? codec : undefined;
+    this.#isBytes = codec instanceof BytesCodec && this.#runs === undefined;
     if (onUndelivered !== undefined) {
       checkFunction(action, "onUndelivered", onUndelivered);
     }
@@ -1172,7 +1172,7 @@ export class SharedQueue<T>
       if (taken === BUSY) this.#lookSoon();
       while (done < taken) {
         const before = items.length;
-        const end = this.#json?.decodeRun(records, at, taken - done, items) ??
+        const end = this.#runs?.decodeRun(records, at, taken - done, items) ??
           at;
         done += items.length - before;
         if (end > at) {
