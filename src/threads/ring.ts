@@ -11,6 +11,12 @@
  * to be told in order again, and whoever dies between claim and commit leaves a
  * hole before which all others stand.
  *
+ * Measured against such a ring, 16 bytes in slots of 32 (Node 24 and Deno, two
+ * cores, one pair of threads and two): one by one the slots took 0.3 to 0.5 of the
+ * time; against batches of 64, which pay for the lock once, 0.8 to 1.5. A put that
+ * is awaited costs more than either, so what the locks give for it (any length, an
+ * order without holes, threads that may die anywhere) is worth more.
+ *
  * Memory order. A record is written with plain stores and published by
  * `Atomics.store` of the count of the putting end; who reads that count with
  * `Atomics.load` sees the record. The space of a record that was taken is given
