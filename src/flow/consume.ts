@@ -324,7 +324,7 @@ class Run<T> implements IntakeOwner<T> {
     // keyOf may have stopped the run.
     if (this.#stopReason !== undefined) return false;
     if (this.#options.batch === undefined) {
-      this.#startWork(job);
+      this.#noteStart(job);
       this.#begin(job);
     } else {
       // It waits for others.
@@ -447,8 +447,20 @@ class Run<T> implements IntakeOwner<T> {
 
   #nextReady(): Job<T> {
     const job = this.#ready.shift();
-    this.#startWork(job);
+    this.#noteStart(job);
     return job;
+  }
+
+  /** A call begins with it. */
+  #noteStart(job: Job<T>): void {
+    this.#startWork(job);
+    const since = job.delivery?.enqueuedAt;
+    if (since !== undefined) job.age = Math.max(0, this.#now() - since);
+    if (job.attempt > 1) return;
+    const { waitingSince } = job;
+    const waited = job.age ??
+      (waitingSince === undefined ? 0 : this.#now() - waitingSince);
+    this.#waits.record(waited);
   }
 
   #takeOthers(max: number): Job<T>[] {
@@ -741,13 +753,6 @@ class Run<T> implements IntakeOwner<T> {
   #startWork(job: Job<T>): void {
     job.underWay = true;
     this.#underWay++;
-    const since = job.delivery?.enqueuedAt;
-    if (since !== undefined) job.age = Math.max(0, this.#now() - since);
-    if (job.attempt > 1) return;
-    const { waitingSince } = job;
-    const waited = job.age ??
-      (waitingSince === undefined ? 0 : this.#now() - waitingSince);
-    this.#waits.record(waited);
   }
 
   #endWork(job: Job<T>): undefined {
