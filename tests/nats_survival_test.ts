@@ -307,8 +307,9 @@ testOnNats(
   async ({ open }) => {
     const [queue, other] = [open(), open()];
     await queue.putMany([1, 2]);
-    const kept = await queue.receive({ visibility: 100 });
-    const slow = await queue.receive({ visibility: 100 });
+    // Long enough for a machine that stands still for a moment.
+    const kept = await queue.receive({ visibility: 1_500 });
+    const slow = await queue.receive({ visibility: 1_500 });
     const lost = new Promise((resolve) => {
       slow.signal.addEventListener("abort", resolve);
     });

@@ -319,8 +319,8 @@ testOnRedis(
   async ({ open }) => {
     const [queue, other] = [open(), open()];
     await queue.putMany([1, 2]);
-    const kept = await queue.receive({ visibility: 100 });
-    const slow = await queue.receive({ visibility: 100 });
+    const kept = await queue.receive({ visibility: 1_500 });
+    const slow = await queue.receive({ visibility: 1_500 });
     const lost = new Promise((resolve) => {
       slow.signal.addEventListener("abort", resolve);
     });
