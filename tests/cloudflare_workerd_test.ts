@@ -158,7 +158,6 @@ function workerdTest(name: string, body: () => Promise<void>): void {
   }, {
     // One workerd for all.
     sanitize: false,
-    timeout: 60_000,
     skip: existsSync(ESBUILD)
       ? undefined
       : "esbuild is missing: deno task tools",

@@ -125,7 +125,6 @@ test(
     const growth = heaps.at(-1)! - heaps[1]!;
     assertLess(growth, 2_000_000, `the heap grew by ${growth} bytes`);
   },
-  { timeout: 120_000 },
 );
 
 type Deed = "well" | "throws" | "rejects" | "poison" | "hangs" | "ignores";
@@ -322,4 +321,4 @@ test("consume: in any order of steps each item ends exactly once", async () => {
     }),
     parameters(300),
   );
-}, { timeout: 120_000 });
+});

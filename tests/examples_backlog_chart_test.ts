@@ -64,7 +64,6 @@ test(
       rmSync(folder, { recursive: true });
     }
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -78,7 +77,6 @@ test(
       assertMatch(stderr, /^--[\w-]+ must be a whole number [^\n]+\n$/);
     }
   },
-  { timeout: 60_000 },
 );
 
 test("backlog_chart has drawn the picture of the README", () => {

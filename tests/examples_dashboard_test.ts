@@ -51,7 +51,7 @@ test("find_duplicates --dashboard serves until Ctrl-C", async function () {
     assertEquals(code, 0);
     assertMatch(stdout, /1 spare copies in 1 groups/);
   });
-}, { timeout: 60_000 });
+});
 
 test(
   "find_duplicates --dashboard --json ends with its work",
@@ -65,7 +65,6 @@ test(
       assert(!stderr.includes("Ctrl-C"));
     });
   },
-  { timeout: 60_000 },
 );
 
 async function withFolder(

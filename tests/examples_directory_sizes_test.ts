@@ -77,7 +77,6 @@ test(
       assert(busiest[2]! < busiest[1]! * 0.75, `stealing: ${busiest[2]}`);
     });
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -97,7 +96,6 @@ test(
       }
     });
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -115,5 +113,4 @@ test(
       assertStringIncludes(stderr, message);
     }
   },
-  { timeout: 60_000 },
 );

@@ -57,7 +57,7 @@ test(
     await client.close();
     assertEquals(keys, 0);
   },
-  { skip: noRedis, timeout: 60_000 },
+  { skip: noRedis },
 );
 
 test(
@@ -71,13 +71,13 @@ test(
     assertEquals(found, hashed + failed);
     assert(failed > 0);
   },
-  { skip: noRedis, timeout: 60_000 },
+  { skip: noRedis },
 );
 
 test("distributed: over NATS, with the same handler", async () => {
   await using server = await startNats();
   check(await find(`nats://${server.address}`));
-}, { skip: noNats, timeout: 60_000 });
+}, { skip: noNats });
 
 test("distributed: without a server it says what is missing", async () => {
   const { code, stderr } = await outcomeOf(

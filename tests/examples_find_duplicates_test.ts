@@ -75,7 +75,7 @@ test("find_duplicates finds what sha256sum finds", async function () {
     assertEquals(report.unreadable, 2);
     assertEquals(stderr.match(/^Cannot read: .*ENAMETOOLONG/gm)?.length, 2);
   });
-}, { timeout: 120_000 });
+});
 
 test(
   "find_duplicates gives the same answer whatever the queue holds",
@@ -94,7 +94,6 @@ test(
       }
     });
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -145,7 +144,6 @@ test(
       assertGreater(retries!, FILES);
     });
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -174,7 +172,6 @@ test(
       );
     });
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -190,7 +187,6 @@ test(
       assertEquals([large.found, large.groups], [0, []]);
     });
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -202,7 +198,6 @@ test(
     const files = entries.filter((entry) => entry.isFile());
     assertEquals([folder, found], [".", files.length]);
   },
-  { timeout: 60_000 },
 );
 
 test("find_duplicates --help", async function () {
@@ -219,7 +214,7 @@ test("find_duplicates --help", async function () {
       "--help",
     ]
   ) assertStringIncludes(stdout, option);
-}, { timeout: 60_000 });
+});
 
 test(
   "find_duplicates answers what it cannot do with one line and 2",
@@ -248,7 +243,6 @@ test(
       assertMatch(stderr, /^[^\n]+\n$/, what);
     }
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -267,7 +261,6 @@ test(
       assertGreaterOrEqual(report.hashed, report.found - 1);
     });
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -283,7 +276,6 @@ test(
       assertEquals([code, stdout], [130, ""]);
     });
   },
-  { timeout: 60_000 },
 );
 
 async function withTree(

@@ -164,7 +164,6 @@ test(
       for (const { mostLag } of subscribers) assertLess(mostLag, 33);
     });
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -199,7 +198,6 @@ test(
       }
     });
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -221,7 +219,6 @@ test(
       assertEquals(stdout.match(/(?!\n)\p{Cc}/gu), null);
     });
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -241,7 +238,6 @@ test(
     assertEquals(subscribers[0]!.lines, 101);
     assertEquals(workers.reduce((sum, { keys }) => sum + keys, 0), 11);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -272,7 +268,6 @@ test(
       assertEquals(linesOf(path).length, archive!.lines);
     });
   },
-  { timeout: 60_000 },
 );
 
 test("log_router --help", async function () {
@@ -281,7 +276,7 @@ test("log_router --help", async function () {
   for (const option of ["key", "workers", "behind", "refresh", "output"]) {
     assertStringIncludes(stdout, `--${option}`);
   }
-}, { timeout: 60_000 });
+});
 
 test(
   "log_router answers what it cannot do with one line and 2",
@@ -304,7 +299,6 @@ test(
       assertMatch(stderr, /^[^\n]+\n$/, what);
     }
   },
-  { timeout: 120_000 },
 );
 
 function sizeOf(path: string): number {

@@ -72,7 +72,7 @@ if (READS_WORKER) {
       );
       assertEquals(lines.filter((line) => line.startsWith("  ")).length, 39);
     });
-  }, { timeout: 60_000 });
+  });
 
   test(
     "parallel_hash answers what it cannot do with a line and 2",
@@ -86,7 +86,6 @@ if (READS_WORKER) {
         stderr,
       );
     },
-    { timeout: 60_000 },
   );
 } else {
   test(
@@ -98,6 +97,5 @@ if (READS_WORKER) {
       assertEquals([code, stdout], [1, ""]);
       assert(stderr.includes("Cannot start the workers of the pool"), stderr);
     },
-    { timeout: 60_000 },
   );
 }

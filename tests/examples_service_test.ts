@@ -67,7 +67,6 @@ test(
     // In hand when the signal came: those may have lost their answer.
     assertLess(done.length - accepted.length, 51);
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -104,7 +103,6 @@ test(
       assertEquals([report["accepted"], report["unfinished"]], [count, count]);
     }
   },
-  { timeout: 60_000 },
 );
 
 function portOf(service: ChildProcess): Promise<number> {

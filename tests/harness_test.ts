@@ -69,7 +69,6 @@ test(
     ];
     assert(counts.some((pattern) => pattern.test(output)), output);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -82,7 +81,6 @@ test(
       "Skipped, which CI=true forbids: apt-get install tool",
     );
   },
-  { timeout: 60_000 },
 );
 
 test("harness: a report is read to where it was cut short", function () {

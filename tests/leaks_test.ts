@@ -96,7 +96,6 @@ test(
     });
     assertEquals([queue.length, queue.stats().waitingGets], [0, 0]);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -128,7 +127,6 @@ test(
     assertEquals(queue.stats().waitingPuts, 0);
     assertEquals(empty.stats().waitingGets, 0);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -158,7 +156,6 @@ test(
     patience.abort();
     await Promise.all(oldest);
   },
-  { timeout: 60_000 },
 );
 
 test("the item of a cancelled put is let go", async () => {
@@ -283,7 +280,6 @@ test(
     });
     assertEquals(queue.stats().waitingGets, 0);
   },
-  { timeout: 60_000 },
 );
 
 test("pipes that are over leave no listener on a signal that lives on", async () => {

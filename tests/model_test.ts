@@ -788,18 +788,17 @@ async function compare(
 
 test("a queue does what the model does, step by step", async function () {
   await compare(CORE, "fifo", 900);
-}, { timeout: 60_000 });
+});
 
 test("a LifoQueue does what the model does, step by step", async function () {
   await compare(CORE, "lifo", 500);
-}, { timeout: 60_000 });
+});
 
 test(
   "streams on a queue do what the model does, step by step",
   async function () {
     await compare(VIEWS, "fifo", 700);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -807,7 +806,6 @@ test(
   async function () {
     await compare(VIEWS, "lifo", 300);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -815,7 +813,6 @@ test(
   async function () {
     await compare(CORE, "priority", 700);
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -823,5 +820,4 @@ test(
   async function () {
     await compare(VIEWS, "priority", 400);
   },
-  { timeout: 60_000 },
 );

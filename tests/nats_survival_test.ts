@@ -31,7 +31,7 @@ interface Place {
 function testOnNats(
   name: string,
   body: (place: Place) => Promise<void>,
-  timeout = 60_000,
+  timeout = 120_000,
 ): void {
   test(`nats survival: ${name}`, async () => {
     await using server = await startNats();

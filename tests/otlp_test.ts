@@ -223,6 +223,5 @@ if (runtime === "deno") {
         3,
       );
     },
-    { timeout: 60_000 },
   );
 }

@@ -402,5 +402,4 @@ test(
       parameters(300),
     );
   },
-  { timeout: 60_000 },
 );

@@ -34,7 +34,7 @@ interface Place {
 function testOnRedis(
   name: string,
   body: (place: Place) => Promise<void>,
-  { each = true, timeout = 60_000, ...options }: RedisServerOptions & {
+  { each = true, timeout = 120_000, ...options }: RedisServerOptions & {
     each?: boolean;
     timeout?: number;
   } = {},
@@ -112,7 +112,7 @@ testOnRedis(
     // A place is held until Redis has the acknowledgement.
     for (const items of redone.values()) assert(items <= concurrency);
   },
-  { each: false, timeout: 120_000 },
+  { each: false },
 );
 
 testOnRedis(

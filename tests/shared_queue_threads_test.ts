@@ -21,15 +21,11 @@ const FOUR_BY_FOUR: Soak = {
 test(
   "threads: 4 producers and 4 consumers lose, double and damage nothing",
   () => soak(FOUR_BY_FOUR),
-  { timeout: 60_000 },
 );
 
 test(
   "threads: the same through a ring in which one parcel has room",
   () => soak({ ...FOUR_BY_FOUR, count: 250, bytes: 256, highWaterMark: 1 }),
-  {
-    timeout: 60_000,
-  },
 );
 
 test("threads: parcels of any size up to the ring", () =>
@@ -40,7 +36,7 @@ test("threads: parcels of any size up to the ring", () =>
     count: 500,
     bytes: 4096,
     padding: 4000,
-  }), { timeout: 60_000 });
+  }));
 
 test("threads: blocking puts and gets that are woken for nothing", () =>
   soak({
@@ -51,7 +47,7 @@ test("threads: blocking puts and gets that are woken for nothing", () =>
     highWaterMark: 3,
     spurious: true,
     blocking: true,
-  }), { timeout: 60_000 });
+  }));
 
 test(
   "threads: the memory of a queue whose consumers stopped is its ring",
@@ -76,7 +72,6 @@ test(
     assertEquals(queue.stats().waitingPuts, 0);
     queue.detach();
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -110,7 +105,6 @@ test(
       }
     }
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -161,7 +155,6 @@ test(
     queue.abort();
     queue.detach();
   },
-  { timeout: 120_000 },
 );
 
 test(
@@ -212,5 +205,4 @@ test(
     }, QueueClosedError);
     queue.detach();
   },
-  { timeout: 120_000 },
 );

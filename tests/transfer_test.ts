@@ -79,7 +79,7 @@ async function readAll(stream: ReadableStream<number>): Promise<number[]> {
 
 /** Fails on a hang with what was waited for, and not with the whole test. */
 async function until(holds: () => boolean, what: string): Promise<void> {
-  for (let turn = 0; turn < 500; turn++) {
+  for (let turn = 0; turn < 10_000; turn++) {
     if (holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

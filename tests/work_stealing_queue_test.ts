@@ -955,7 +955,6 @@ test(
       assertLess(thieves.ticks * 2.5, apart.ticks);
     }
   },
-  { timeout: 60_000 },
 );
 
 test(
@@ -967,5 +966,4 @@ test(
     assertEquals(thieves.done, TASKS);
     assertLess(thieves.ticks, apart.ticks * 1.05);
   },
-  { timeout: 60_000 },
 );

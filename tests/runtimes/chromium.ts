@@ -46,7 +46,7 @@ export async function runInChromium(script: string): Promise<TestResult[]> {
     const outcome = await run(
       nodePath(24),
       ["--no-warnings", host, chromium, address],
-      { timeout: 180_000 },
+      { timeout: 900_000 },
     );
     if (!outcome.success) throw new Error(outcome.stderr.slice(-2000));
     return JSON.parse(outcome.stdout) as TestResult[];

@@ -29,7 +29,7 @@ async function open(options = {}) {
     viewport: { width: 1100, height: 1000 },
     ...options,
   });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(90_000);
   const seen = { requests: [], messages: [], dialogs: 0 };
   page.on("request", (request) => seen.requests.push(request.url()));
   page.on("console", (message) => seen.messages.push(message.text()));

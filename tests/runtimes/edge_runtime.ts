@@ -13,7 +13,7 @@ export async function runInEdgeRuntime(script: string): Promise<TestResult[]> {
   Deno.writeTextFileSync(path, script);
   const host = pathOf("tests/runtimes/edge_host.mjs");
   const outcome = await run(nodePath(24), ["--no-warnings", host, path], {
-    timeout: 180_000,
+    timeout: 900_000,
   });
   if (!outcome.success) throw new Error(outcome.stderr.slice(-2000));
   return JSON.parse(outcome.stdout) as TestResult[];

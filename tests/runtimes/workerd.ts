@@ -49,9 +49,9 @@ const worker :Workerd.Worker = (
 
 /** Asks until the server listens. */
 async function answering(address: string): Promise<Response> {
-  for (let attempt = 0; attempt < 150; attempt++) {
+  for (let attempt = 0; attempt < 900; attempt++) {
     try {
-      return await fetch(address, { signal: AbortSignal.timeout(120_000) });
+      return await fetch(address, { signal: AbortSignal.timeout(900_000) });
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));

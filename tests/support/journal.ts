@@ -9,9 +9,9 @@ import { normalName, type TestResult } from "./junit.ts";
 import { exists } from "./tools.ts";
 
 /** Beyond its own limit a test that still runs blocks its thread. */
-const GRACE = 15_000;
+const GRACE = 120_000;
 /** The longest that nothing may happen between two tests. */
-const SILENCE = 60_000;
+const SILENCE = 300_000;
 
 /** What is said of a test that did not begin. */
 export const NOT_RUN = "It did not run.";
