@@ -324,6 +324,7 @@ export class Queue<T>
   set highWaterMark(value: number) {
     checkHighWaterMark("set highWaterMark", value);
     this.#highWaterMark = value;
+    this.#neighbours?.changed();
     this.#admitWaitingPuts();
     this.#signalRoom();
     this.#endIfDrained();
@@ -662,6 +663,7 @@ export class Queue<T>
   close(): void {
     if (this.#state !== "open") return;
     this.#state = "closing";
+    this.#neighbours?.changed();
     this.#ready?.resolve();
     this.#ready = undefined;
     for (const writable of this.#leavingWritables()) writable.endedByQueue();
@@ -689,6 +691,7 @@ export class Queue<T>
     if (this.#state !== "open") return;
     this.#state = "closing";
     this.#failure = { reason };
+    this.#neighbours?.changed();
     this.#ready?.reject(reason);
     for (const writable of this.#leavingWritables()) {
       writable.erroredByQueue(reason);
@@ -726,6 +729,7 @@ export class Queue<T>
     this.#state = "errored";
     this.#aborted = true;
     this.#failure = { reason };
+    this.#neighbours?.changed();
     const items = this.#buffer.clear();
     const delayed = this.#leases?.abort(reason) ?? [];
     this.#returnedCount += delayed.length;
@@ -1069,6 +1073,7 @@ export class Queue<T>
   /** What was lent is here again: for who waits, or stored whether or not there is room. */
   #putBack(item: T, particulars: Particulars): void {
     this.#returnedCount++;
+    this.#neighbours?.changed();
     if (this.#state === "errored") {
       this.#undeliveredCount++;
       this.#markDone(1);
@@ -1129,6 +1134,7 @@ export class Queue<T>
       if (getter !== undefined) {
         this.#putCount++;
         this.#takenCount++;
+        this.#neighbours?.changed();
         getter.accept(item, weight, rank, this.#noteNow());
         return true;
       }
@@ -1136,6 +1142,7 @@ export class Queue<T>
     if (this.#neighbours?.isWaiting() === true) {
       this.#putCount++;
       this.#movedCount--;
+      this.#neighbours.changed();
       const note = this.#noteNow();
       this.#neighbours.deliver(item, { weight, rank, note });
       return true;
@@ -1238,6 +1245,7 @@ export class Queue<T>
     if (this.#state === "closed") return taker.end();
     if (this.#state === "errored") return taker.reject(this.#reason());
     this.#getters.push(taker);
+    this.#neighbours?.waits(taker);
     if (signal !== undefined) this.#signals.of(signal).add(taker);
   }
 
@@ -1338,6 +1346,7 @@ export class Queue<T>
 
   /** No more than there is: an item may have been marked before it was taken. */
   #markDone(count: number): void {
+    this.#neighbours?.changed();
     this.#doneCount += Math.min(count, this.#unfinished());
   }
 
@@ -1458,29 +1467,19 @@ export class Queue<T>
   // -- What the neighbours see -------------------------------------------------
 
   #asNeighbour(): Neighbour<T> {
-    const queue = (): Queue<T> => this;
     return {
-      get open(): boolean {
-        return queue().#state === "open";
+      tell: (known) => {
+        known.open = this.#state === "open";
+        known.waitingPuts = this.#putters.length;
+        known.room = this.#highWaterMark - this.#buffer.size;
+        known.unfinished = this.#unfinished();
+        known.lent = this.#aborted ? 0 : this.#leases?.outstanding ?? 0;
       },
-      get waitingPuts(): number {
-        return queue().#putters.length;
-      },
-      get waitingSince(): number {
-        return queue().#oldestGetter()?.arrival ?? Infinity;
-      },
-      get room(): number {
-        return queue().#highWaterMark - queue().#buffer.size;
-      },
-      get unfinished(): number {
-        return queue().#unfinished();
-      },
-      get lent(): number {
-        return queue().#aborted ? 0 : queue().#leases?.outstanding ?? 0;
-      },
+      isWaiting: () => this.#oldestGetter() !== undefined,
       deliver: (item, { weight, rank, note }) => {
         this.#movedCount++;
         this.#takenCount++;
+        this.#neighbours!.changed();
         this.#oldestGetter()!.accept(item, weight, rank, note);
       },
       admitOne: () => {
@@ -1501,6 +1500,7 @@ export class Queue<T>
       received: (count, done) => {
         this.#movedCount += count;
         this.#doneCount += done;
+        this.#neighbours!.changed();
         this.#notePeak(this.#buffer.length);
       },
       endIfDrained: () => this.#endIfDrained(),
@@ -1548,6 +1548,7 @@ export class Queue<T>
         this.#neighbours?.mayHaveItems() === true,
       "a closing queue has something left",
     );
+    this.#neighbours?.assertInvariants();
     const rank = RANKS.indexOf(this.#state);
     expect(rank >= this.#stateRank, "the state only moves forward");
     this.#stateRank = rank;

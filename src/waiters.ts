@@ -39,7 +39,7 @@ function ignore(): void {}
  * itself, so that leaving them is O(1) and leaves nothing behind.
  */
 export abstract class Waiter {
-  line: WaitingLine<Waiter> | undefined = undefined;
+  line: Pick<WaitingLine<Waiter>, "remove"> | undefined = undefined;
   previous: Waiter | undefined = undefined;
   next: Waiter | undefined = undefined;
   group: WaiterGroup | undefined = undefined;
@@ -47,8 +47,6 @@ export abstract class Waiter {
   nextInGroup: Waiter | undefined = undefined;
   /** What it adds to the weight of its line. */
   weight = 0;
-  /** Its number among all that ever waited in the order of arrival. */
-  arrival = 0;
 
   /** Settles what waits with an error. The waiter has left already. */
   abstract reject(reason: unknown): void;
@@ -134,8 +132,6 @@ export interface WaitingLine<W extends Waiter> {
   remove(waiter: W): void;
 }
 
-let arrivals = 0;
-
 /** Waiters in order of arrival. */
 export class Line<W extends Waiter> implements WaitingLine<W> {
   first: W | undefined = undefined;
@@ -145,7 +141,6 @@ export class Line<W extends Waiter> implements WaitingLine<W> {
 
   push(waiter: W): void {
     waiter.line = this as unknown as WaitingLine<Waiter>;
-    waiter.arrival = ++arrivals;
     waiter.previous = this.last;
     if (this.last === undefined) this.first = waiter;
     else this.last.next = waiter;

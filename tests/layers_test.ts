@@ -9,7 +9,12 @@ const LAYERS: readonly string[][] = [
   ["src/strategy.ts", "src/waiters.ts"],
   ["src/takers.ts", "src/buffers/buffer.ts"],
   ["src/leases.ts"],
-  ["src/buffers/ring.ts", "src/buffers/heap.ts"],
+  [
+    "src/buffers/ring.ts",
+    "src/buffers/heap.ts",
+    "src/buffers/index_set.ts",
+    "src/buffers/tournament.ts",
+  ],
   ["src/buffers/lanes.ts"],
   ["src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],

@@ -7,7 +7,7 @@
  */
 
 import type { QueueOptions } from "../strategy.ts";
-import type { Putter, WaitingLine } from "../waiters.ts";
+import type { Putter, Waiter, WaitingLine } from "../waiters.ts";
 
 /** Items in some order. Nothing here calls user code except {@linkcode Buffer.rank}. */
 export interface Buffer<T, R = unknown> {
@@ -51,20 +51,26 @@ export interface Particulars<R = unknown> {
 /** What is known of most items. Shared: an object each would cost as much as to store them. */
 export const PLAIN: Particulars = { weight: 1, note: undefined };
 
+/** How a queue stands, as the others that it shares items with see it. */
+export interface Standing {
+  /** Whether puts are let in. */
+  open: boolean;
+  /** Puts that wait for room. */
+  waitingPuts: number;
+  /** Room left in the buffer, in the unit of `size`. */
+  room: number;
+  /** Accepted items that nobody has marked as done. */
+  unfinished: number;
+  /** Items that were taken and may come back. */
+  lent: number;
+}
+
 /** What a queue tells, and does for, the others that it shares items with. */
 export interface Neighbour<T> {
-  /** Whether puts are let in. */
-  readonly open: boolean;
-  /** Puts that wait for room. */
-  readonly waitingPuts: number;
-  /** The place of its oldest waiting get among all that ever waited; Infinity when none does. */
-  readonly waitingSince: number;
-  /** Room left in the buffer, in the unit of `size`. */
-  readonly room: number;
-  /** Accepted items that nobody has marked as done. */
-  readonly unfinished: number;
-  /** Items that were taken and may come back. */
-  readonly lent: number;
+  /** Brings what is known of it up to date. */
+  tell(known: Standing): void;
+  /** Whether a get waits. */
+  isWaiting(): boolean;
   /** Gives an item that was put elsewhere to its oldest waiting get. Only called when there is one. */
   deliver(item: T, particulars: Particulars): void;
   /** Lets the first waiting put in whether or not there is room. Only called when there is one. */
@@ -85,12 +91,18 @@ export interface Neighbourhood<T> {
   mayHaveItems(): boolean;
   /** Brings one or more items into the buffer, which is empty. Only called when an item is to be had. */
   fetch(): void;
+  /** A get has joined the line of the queue. */
+  waits(getter: Waiter): void;
   /** Whether somebody waits for an item. */
   isWaiting(): boolean;
   /** Gives an arriving item to the one who has waited longest. Only called when somebody waits. */
   deliver(item: T, particulars: Particulars): void;
+  /** The queue does not stand as it did. Of the items in the buffer, and the puts in its line, the buffer knows itself. */
+  changed(): void;
   /** The queue has ended. */
   ended(): void;
+  /** Throws when what is kept of the queues is not what they tell. For tests. */
+  assertInvariants(): void;
 }
 
 const BUFFER: unique symbol = Symbol("buffer");

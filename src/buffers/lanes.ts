@@ -8,13 +8,19 @@
  * @module
  */
 
+import { Chain, type Link } from "../chain.ts";
+import { Line } from "../waiters.ts";
+import type { Putter, Waiter, WaitingLine } from "../waiters.ts";
 import type {
   Buffer,
   Neighbour,
   Neighbourhood,
   Particulars,
+  Standing,
 } from "./buffer.ts";
+import { IndexSet } from "./index_set.ts";
 import { Ring } from "./ring.ts";
+import { Tournament } from "./tournament.ts";
 
 /** How lanes steal. */
 export interface Stealing {
@@ -26,52 +32,90 @@ export interface Stealing {
   readonly random: () => number;
 }
 
-/** Rings that belong together. */
+/** Weighs more than any number of items. */
+const FULL = 2 ** 52;
+
+/**
+ * Rings that belong together.
+ *
+ * What one of them asks about all is kept, because to look at all costs more the
+ * more there are. A lane that has changed is looked at again when somebody asks,
+ * and no other is.
+ */
 export class Lanes<T> {
   readonly all: readonly Lane<T>[];
+  /** Items stored in all of them. */
+  length = 0;
+  /** Puts that wait in all of them. */
+  waitingPuts = 0;
   /** Thefts so far. */
   batches = 0;
   readonly #stealing: Stealing;
-  #ending = false;
+  #isOver = false;
+  /** Gets that wait, the oldest first, whatever lane they wait in. */
+  readonly #waiting: Chain<Place<T>> = new Chain();
+  /** Lanes that have changed since they were looked at. */
+  readonly #changed: Lane<T>[] = [];
+  /** Lanes that have items. */
+  readonly #loaded: IndexSet;
+  /** Lanes that have items, or may still come to have some. */
+  readonly #alive: IndexSet;
+  /** Lanes with items that nobody has marked as done. */
+  readonly #unfinished: IndexSet;
+  /** The longest lane first. Kept from when the first victim is sought. */
+  #longest: Tournament | undefined = undefined;
+  /** The emptiest lane first. Kept from when the first put leaves the choice. */
+  #emptiest: Tournament | undefined = undefined;
 
   constructor(count: number, stealing: Stealing) {
     this.#stealing = stealing;
-    this.all = Array.from({ length: count }, () => new Lane(this));
+    this.#loaded = new IndexSet(count);
+    this.#alive = new IndexSet(count);
+    this.#unfinished = new IndexSet(count);
+    this.all = Array.from({ length: count }, (_, index) => {
+      this.#alive.set(index, true);
+      return new Lane(this, index);
+    });
   }
 
   haveItems(): boolean {
-    return this.all.some((lane) => lane.load > 0);
+    return this.length > 0 || this.waitingPuts > 0;
   }
 
   mayHaveItems(): boolean {
-    return this.all.some(({ queue, load }) =>
-      queue.open || load > 0 || queue.lent > 0
-    );
+    this.#lookAgain();
+    return this.#alive.size > 0;
+  }
+
+  /** A lane with items that nobody has marked as done. */
+  unfinished(): Lane<T> | undefined {
+    this.#lookAgain();
+    return this.all[this.#unfinished.at(0) ?? -1];
   }
 
   /** Of the lanes in which somebody waits for an item, the one where this began first. */
   longestWaiting(): Lane<T> | undefined {
-    let found: Lane<T> | undefined;
-    let since = Infinity;
-    for (const lane of this.all) {
-      const { waitingSince } = lane.queue;
-      if (waitingSince >= since) continue;
-      since = waitingSince;
-      found = lane;
+    for (
+      let place = this.#waiting.first;
+      place !== undefined;
+      place = this.#waiting.first
+    ) {
+      // A lane that is asked lets those go that have given up.
+      if (place.lane.queue.isWaiting() && this.#waiting.first === place) {
+        return place.lane;
+      }
     }
-    return found;
+    return undefined;
   }
 
   /** The one that a put without a lane goes to, of those that are open. */
   emptiest(): Lane<T> | undefined {
     const waiting = this.longestWaiting();
-    if (waiting?.queue.open === true) return waiting;
-    let found: Lane<T> | undefined;
-    for (const lane of this.all) {
-      if (!lane.queue.open) continue;
-      if (found === undefined || lane.isEmptierThan(found)) found = lane;
-    }
-    return found;
+    this.#lookAgain();
+    if (waiting?.known.open === true) return waiting;
+    this.#emptiest ??= tournament(this.all, emptiness);
+    const found = this.all[this.#emptiest.first]!;
+    return found.known.open ? found : undefined;
   }
 
   /** Brings items into the thief, which has none. Only called when another has. */
@@ -82,7 +126,7 @@ export class Lanes<T> {
     const most = this.#stealing.amount === "one"
       ? 1
       : Math.ceil(victim.length / 2);
-    const count = victim.moveNewest(thief, most, thief.queue.room);
+    const count = victim.moveNewest(thief, most, thief.known.room);
     this.#note(victim, thief, count);
     thief.queue.received(count, victim.queue.gave(count));
   }
@@ -100,53 +144,247 @@ export class Lanes<T> {
     thief.stolenBy += count;
   }
 
+  /** A get waits in the lane. */
+  waits(lane: Lane<T>, getter: Waiter): void {
+    const place = new Place(lane, getter.line!, this.#waiting);
+    getter.line = place;
+    this.#waiting.push(place);
+  }
+
+  /** The lane is to be looked at again. */
+  changed(lane: Lane<T>): void {
+    if (lane.hasChanged) return;
+    lane.hasChanged = true;
+    this.#changed.push(lane);
+  }
+
   /** Ends the lanes that have waited for nothing but each other. */
   endIfDrained(): void {
-    if (this.#ending) return;
-    this.#ending = true;
+    if (this.#isOver || this.mayHaveItems()) return;
+    this.#isOver = true;
     for (const lane of this.all) lane.queue.endIfDrained();
-    this.#ending = false;
+  }
+
+  /** Throws when what is kept is not what a look at all of them gives. */
+  assertInvariants(): void {
+    this.#lookAgain();
+    for (const lane of this.all) assertKnown(lane);
+    const { all } = this;
+    const sum = (count: (lane: Lane<T>) => number): number =>
+      all.reduce((total, lane) => total + count(lane), 0);
+    expect(this.length === sum((lane) => lane.length), "how many are stored");
+    expect(
+      this.waitingPuts === sum((lane) => lane.known.waitingPuts),
+      "how many puts wait",
+    );
+    const isWaited = all.some(({ queue }) => queue.isWaiting());
+    expect(isWaited === (this.longestWaiting() !== undefined), "who waits");
+    for (const lane of all) {
+      const { index, known } = lane;
+      expect(this.#loaded.has(index) === lane.load > 0, "which have items");
+      expect(this.#alive.has(index) === mayHaveItems(lane), "which may have");
+      const isUnfinished = this.#unfinished.has(index);
+      expect(isUnfinished === known.unfinished > 0, "which are unfinished");
+    }
+    const longest = tournament(all, longness).first;
+    expect((this.#longest?.first ?? longest) === longest, "the longest");
+    const emptiest = tournament(all, emptiness).first;
+    expect((this.#emptiest?.first ?? emptiest) === emptiest, "the emptiest");
   }
 
   #victim(): Lane<T> {
-    const victims = this.all.filter((lane) => lane.load > 0);
-    if (this.#stealing.victim === "random") {
-      return victims[Math.floor(this.#stealing.random() * victims.length)]!;
+    this.#lookAgain();
+    const { victim, random } = this.#stealing;
+    if (victim === "random") {
+      const place = Math.floor(random() * this.#loaded.size);
+      return this.all[this.#loaded.at(place)!]!;
     }
-    return victims.reduce((longest, lane) =>
-      lane.load > longest.load ? lane : longest
-    );
+    this.#longest ??= tournament(this.all, longness);
+    return this.all[this.#longest.first]!;
+  }
+
+  #lookAgain(): void {
+    const changed = this.#changed;
+    for (const lane of changed) {
+      lane.hasChanged = false;
+      this.#lookAt(lane);
+    }
+    changed.length = 0;
+  }
+
+  #lookAt(lane: Lane<T>): void {
+    const { index, known } = lane;
+    lane.queue.tell(known);
+    this.#loaded.set(index, lane.load > 0);
+    this.#alive.set(index, mayHaveItems(lane));
+    this.#unfinished.set(index, known.unfinished > 0);
+    this.#longest?.set(index, longness(lane));
+    this.#emptiest?.set(index, emptiness(lane));
+  }
+}
+
+function mayHaveItems<T>({ known, load }: Lane<T>): boolean {
+  return known.open || load > 0 || known.lent > 0;
+}
+
+/** Smaller where more is to be had. */
+function longness<T>({ load }: Lane<T>): number {
+  return -load;
+}
+
+/** Smaller where an item should rather go: where there is room, and then where there are fewer. */
+function emptiness<T>({ known, load }: Lane<T>): number {
+  if (!known.open) return Infinity;
+  return known.room > 0 ? load : FULL + load;
+}
+
+function tournament<T>(
+  lanes: readonly Lane<T>[],
+  keyOf: (lane: Lane<T>) => number,
+): Tournament {
+  return new Tournament(Float64Array.from(lanes, keyOf));
+}
+
+function assertKnown<T>({ known, queue }: Lane<T>): void {
+  const now = { ...known };
+  queue.tell(now);
+  for (const fact of Object.keys(now) as (keyof Standing)[]) {
+    expect(now[fact] === known[fact], `of each: ${fact}`);
+  }
+}
+
+function expect(holds: boolean, fact: string): void {
+  if (!holds) throw new Error(`Invariant broken: the lanes know ${fact}`);
+}
+
+/** Of a get that waits, in the line of its lane and in that of all. */
+class Place<T> implements Link<Place<T>> {
+  previous: Place<T> | undefined = undefined;
+  next: Place<T> | undefined = undefined;
+  readonly lane: Lane<T>;
+  readonly #line: Pick<WaitingLine<Waiter>, "remove">;
+  readonly #all: Chain<Place<T>>;
+
+  constructor(
+    lane: Lane<T>,
+    line: Pick<WaitingLine<Waiter>, "remove">,
+    all: Chain<Place<T>>,
+  ) {
+    this.lane = lane;
+    this.#line = line;
+    this.#all = all;
+  }
+
+  remove(getter: Waiter): void {
+    this.#line.remove(getter);
+    this.#all.remove(this);
+  }
+}
+
+/** Puts that wait in a lane. */
+class PutLine<T, P> extends Line<Putter<P>> {
+  readonly #lanes: Lanes<T>;
+  readonly #lane: Lane<T>;
+
+  constructor(lanes: Lanes<T>, lane: Lane<T>) {
+    super();
+    this.#lanes = lanes;
+    this.#lane = lane;
+  }
+
+  override push(putter: Putter<P>): void {
+    super.push(putter);
+    this.#grown(1);
+  }
+
+  override remove(putter: Putter<P>): void {
+    super.remove(putter);
+    this.#grown(-1);
+  }
+
+  #grown(by: number): void {
+    this.#lanes.waitingPuts += by;
+    this.#lanes.changed(this.#lane);
   }
 }
 
 /** One of the rings: its own queue takes the oldest item, the others take the newest. */
 export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
+  /** Which of all it is. */
+  readonly index: number;
   /** The queue that stores its items here. */
   queue!: Neighbour<T>;
   /** Items that others took from here. */
   stolenFrom = 0;
   /** Items that came here from others. */
   stolenBy = 0;
+  /** How the queue stood when it was looked at. */
+  readonly known: Standing = {
+    open: true,
+    waitingPuts: 0,
+    room: 0,
+    unfinished: 0,
+    lent: 0,
+  };
+  /** Whether it has changed since it was looked at. */
+  hasChanged = false;
   readonly #lanes: Lanes<T>;
 
-  constructor(lanes: Lanes<T>) {
+  constructor(lanes: Lanes<T>, index: number) {
     super();
     this.#lanes = lanes;
+    this.index = index;
   }
 
-  /** Items, stored or waiting to be. */
+  /** Items that are stored, and that waited to be when it was looked at. */
   get load(): number {
-    return this.length + this.queue.waitingPuts;
+    return this.length + this.known.waitingPuts;
   }
 
-  isEmptierThan(other: Lane<T>): boolean {
-    const hasRoom = this.queue.room > 0;
-    if (hasRoom !== other.queue.room > 0) return hasRoom;
-    return this.load < other.load;
+  line<P>(): WaitingLine<Putter<P>> {
+    return new PutLine(this.#lanes, this);
   }
 
+  override push(
+    item: T,
+    weight: number,
+    rank?: unknown,
+    note?: unknown,
+  ): void {
+    super.push(item, weight, rank, note);
+    this.#grown(1);
+  }
+
+  override shift(): T {
+    this.#grown(-1);
+    return super.shift();
+  }
+
+  override evict(): T {
+    this.#grown(-1);
+    return super.evict();
+  }
+
+  override clear(): T[] {
+    this.#grown(-this.length);
+    return super.clear();
+  }
+
+  override moveNewest(to: Ring<T>, most: number, room: number): number {
+    const count = super.moveNewest(to, most, room);
+    this.#grown(-count);
+    return count;
+  }
+
+  #grown(by: number): void {
+    this.#lanes.length += by;
+    this.#lanes.changed(this);
+  }
+
+  /** The lane has yet to be looked at. */
   join(queue: Neighbour<T>): Neighbourhood<T> {
     this.queue = queue;
+    this.#lanes.changed(this);
     return this;
   }
 
@@ -162,6 +400,10 @@ export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
     this.#lanes.stealFor(this);
   }
 
+  waits(getter: Waiter): void {
+    this.#lanes.waits(this, getter);
+  }
+
   isWaiting(): boolean {
     return this.#lanes.longestWaiting() !== undefined;
   }
@@ -170,7 +412,15 @@ export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
     this.#lanes.deliver(this, item, particulars);
   }
 
+  changed(): void {
+    this.#lanes.changed(this);
+  }
+
   ended(): void {
     this.#lanes.endIfDrained();
+  }
+
+  assertInvariants(): void {
+    this.#lanes.assertInvariants();
   }
 }
