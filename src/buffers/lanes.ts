@@ -56,24 +56,21 @@ export class Lanes<T> {
   readonly #waiting: Chain<Place<T>> = new Chain();
   /** Lanes that have changed since they were looked at. */
   readonly #changed: Lane<T>[] = [];
-  /** Lanes that have items. */
-  readonly #loaded: IndexSet;
-  /** Lanes that have items, or may still come to have some. */
-  readonly #alive: IndexSet;
-  /** Lanes with items that nobody has marked as done. */
-  readonly #unfinished: IndexSet;
-  /** The longest lane first. Kept from when the first victim is sought. */
+  // What is kept of them, each from when it is first asked for.
+  /** Those that have items. */
+  #loaded: IndexSet | undefined = undefined;
+  /** Those that have items, or may still come to have some. */
+  #alive: IndexSet | undefined = undefined;
+  /** Those with items that nobody has marked as done. */
+  #unfinished: IndexSet | undefined = undefined;
+  /** The longest first. */
   #longest: Tournament | undefined = undefined;
-  /** The emptiest lane first. Kept from when the first put leaves the choice. */
+  /** The emptiest first. */
   #emptiest: Tournament | undefined = undefined;
 
   constructor(count: number, stealing: Stealing) {
     this.#stealing = stealing;
-    this.#loaded = new IndexSet(count);
-    this.#alive = new IndexSet(count);
-    this.#unfinished = new IndexSet(count);
     this.all = Array.from({ length: count }, (_, index) => {
-      this.#alive.set(index, true);
       return new Lane(this, index);
     });
   }
@@ -84,12 +81,14 @@ export class Lanes<T> {
 
   mayHaveItems(): boolean {
     this.#lookAgain();
+    this.#alive ??= indexSet(this.all, mayHaveItems);
     return this.#alive.size > 0;
   }
 
   /** A lane with items that nobody has marked as done. */
   unfinished(): Lane<T> | undefined {
     this.#lookAgain();
+    this.#unfinished ??= indexSet(this.all, isUnfinished);
     return this.all[this.#unfinished.at(0) ?? -1];
   }
 
@@ -112,10 +111,10 @@ export class Lanes<T> {
   emptiest(): Lane<T> | undefined {
     const waiting = this.longestWaiting();
     this.#lookAgain();
-    if (waiting?.known.open === true) return waiting;
+    if (waiting?.open === true) return waiting;
     this.#emptiest ??= tournament(this.all, emptiness);
     const found = this.all[this.#emptiest.first]!;
-    return found.known.open ? found : undefined;
+    return found.open ? found : undefined;
   }
 
   /** Brings items into the thief, which has none. Only called when another has. */
@@ -126,7 +125,7 @@ export class Lanes<T> {
     const most = this.#stealing.amount === "one"
       ? 1
       : Math.ceil(victim.length / 2);
-    const count = victim.moveNewest(thief, most, thief.known.room);
+    const count = victim.moveNewest(thief, most, thief.room);
     this.#note(victim, thief, count);
     thief.queue.received(count, victim.queue.gave(count));
   }
@@ -174,17 +173,15 @@ export class Lanes<T> {
       all.reduce((total, lane) => total + count(lane), 0);
     expect(this.length === sum((lane) => lane.length), "how many are stored");
     expect(
-      this.waitingPuts === sum((lane) => lane.known.waitingPuts),
+      this.waitingPuts === sum((lane) => lane.waitingPuts),
       "how many puts wait",
     );
     const isWaited = all.some(({ queue }) => queue.isWaiting());
     expect(isWaited === (this.longestWaiting() !== undefined), "who waits");
     for (const lane of all) {
-      const { index, known } = lane;
-      expect(this.#loaded.has(index) === lane.load > 0, "which have items");
-      expect(this.#alive.has(index) === mayHaveItems(lane), "which may have");
-      const isUnfinished = this.#unfinished.has(index);
-      expect(isUnfinished === known.unfinished > 0, "which are unfinished");
+      expect(agrees(this.#loaded, lane, hasItems), "which have items");
+      expect(agrees(this.#alive, lane, mayHaveItems), "which may have items");
+      expect(agrees(this.#unfinished, lane, isUnfinished), "which are done");
     }
     const longest = tournament(all, longness).first;
     expect((this.#longest?.first ?? longest) === longest, "the longest");
@@ -196,6 +193,7 @@ export class Lanes<T> {
     this.#lookAgain();
     const { victim, random } = this.#stealing;
     if (victim === "random") {
+      this.#loaded ??= indexSet(this.all, hasItems);
       const place = Math.floor(random() * this.#loaded.size);
       return this.all[this.#loaded.at(place)!]!;
     }
@@ -213,18 +211,26 @@ export class Lanes<T> {
   }
 
   #lookAt(lane: Lane<T>): void {
-    const { index, known } = lane;
-    lane.queue.tell(known);
-    this.#loaded.set(index, lane.load > 0);
-    this.#alive.set(index, mayHaveItems(lane));
-    this.#unfinished.set(index, known.unfinished > 0);
+    const { index } = lane;
+    lane.queue.tell(lane);
+    this.#loaded?.set(index, hasItems(lane));
+    this.#alive?.set(index, mayHaveItems(lane));
+    this.#unfinished?.set(index, isUnfinished(lane));
     this.#longest?.set(index, longness(lane));
     this.#emptiest?.set(index, emptiness(lane));
   }
 }
 
-function mayHaveItems<T>({ known, load }: Lane<T>): boolean {
-  return known.open || load > 0 || known.lent > 0;
+function hasItems<T>({ load }: Lane<T>): boolean {
+  return load > 0;
+}
+
+function isUnfinished<T>({ unfinished }: Lane<T>): boolean {
+  return unfinished > 0;
+}
+
+function mayHaveItems<T>(lane: Lane<T>): boolean {
+  return lane.open || lane.load > 0 || lane.lent > 0;
 }
 
 /** Smaller where more is to be had. */
@@ -233,23 +239,41 @@ function longness<T>({ load }: Lane<T>): number {
 }
 
 /** Smaller where an item should rather go: where there is room, and then where there are fewer. */
-function emptiness<T>({ known, load }: Lane<T>): number {
-  if (!known.open) return Infinity;
-  return known.room > 0 ? load : FULL + load;
+function emptiness<T>(lane: Lane<T>): number {
+  if (!lane.open) return Infinity;
+  return lane.room > 0 ? lane.load : FULL + lane.load;
+}
+
+function indexSet<T>(
+  lanes: readonly Lane<T>[],
+  isMember: (lane: Lane<T>) => boolean,
+): IndexSet {
+  const indices = new IndexSet(lanes.length);
+  for (const lane of lanes) indices.set(lane.index, isMember(lane));
+  return indices;
+}
+
+function agrees<T>(
+  indices: IndexSet | undefined,
+  lane: Lane<T>,
+  isMember: (lane: Lane<T>) => boolean,
+): boolean {
+  return indices === undefined || indices.has(lane.index) === isMember(lane);
 }
 
 function tournament<T>(
   lanes: readonly Lane<T>[],
   keyOf: (lane: Lane<T>) => number,
 ): Tournament {
-  return new Tournament(Float64Array.from(lanes, keyOf));
+  return new Tournament(lanes.map(keyOf));
 }
 
-function assertKnown<T>({ known, queue }: Lane<T>): void {
-  const now = { ...known };
-  queue.tell(now);
+function assertKnown<T>(lane: Lane<T>): void {
+  const { open, waitingPuts, room, unfinished, lent } = lane;
+  const now = { open, waitingPuts, room, unfinished, lent };
+  lane.queue.tell(now);
   for (const fact of Object.keys(now) as (keyof Standing)[]) {
-    expect(now[fact] === known[fact], `of each: ${fact}`);
+    expect(now[fact] === lane[fact], `of each: ${fact}`);
   }
 }
 
@@ -309,7 +333,8 @@ class PutLine<T, P> extends Line<Putter<P>> {
 }
 
 /** One of the rings: its own queue takes the oldest item, the others take the newest. */
-export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
+export class Lane<T> extends Ring<T>
+  implements Buffer<T>, Neighbourhood<T>, Standing {
   /** Which of all it is. */
   readonly index: number;
   /** The queue that stores its items here. */
@@ -318,14 +343,13 @@ export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
   stolenFrom = 0;
   /** Items that came here from others. */
   stolenBy = 0;
-  /** How the queue stood when it was looked at. */
-  readonly known: Standing = {
-    open: true,
-    waitingPuts: 0,
-    room: 0,
-    unfinished: 0,
-    lent: 0,
-  };
+  // How the queue stood when it was looked at. Not in an object of its own: what
+  // lies together comes into the cache together.
+  open = true;
+  waitingPuts = 0;
+  room = 0;
+  unfinished = 0;
+  lent = 0;
   /** Whether it has changed since it was looked at. */
   hasChanged = false;
   readonly #lanes: Lanes<T>;
@@ -338,7 +362,7 @@ export class Lane<T> extends Ring<T> implements Buffer<T>, Neighbourhood<T> {
 
   /** Items that are stored, and that waited to be when it was looked at. */
   get load(): number {
-    return this.length + this.known.waitingPuts;
+    return this.length + this.waitingPuts;
   }
 
   line<P>(): WaitingLine<Putter<P>> {

@@ -9,55 +9,48 @@
 
 /**
  * Players by number, each with a key. The smallest key wins, among equals the
- * smallest number. To ask for the winner is O(1), to change a key O(log players)
- * at most: it ends at the first match whose outcome is as before.
+ * smallest number. O(log players) at most; a change of key goes up only as far
+ * as it makes a difference.
  */
 export class Tournament {
+  readonly #count: number;
+  /** Of match m the smaller key of the matches, or players, 2m and 2m + 1; the players are the second half. */
   readonly #keys: Float64Array;
-  /** Of match m, which is between the winners of 2m and 2m + 1; player p stands at count + p. */
-  readonly #winners: Int32Array;
 
-  constructor(keys: Float64Array) {
-    this.#keys = keys;
-    this.#winners = new Int32Array(keys.length);
-    for (let match = keys.length - 1; match >= 1; match--) {
-      this.#winners[match] = this.#outcome(match);
+  constructor(keys: readonly number[]) {
+    this.#count = 2 ** Math.ceil(Math.log2(keys.length));
+    this.#keys = new Float64Array(2 * this.#count).fill(Infinity);
+    this.#keys.set(keys, this.#count);
+    for (let match = this.#count - 1; match >= 1; match--) {
+      this.#keys[match] = this.#smaller(match);
     }
   }
 
   /** The player with the smallest key. */
   get first(): number {
-    return this.#at(1);
-  }
-
-  /** The key of a player. */
-  key(player: number): number {
-    return this.#keys[player]!;
+    const keys = this.#keys;
+    let match = 1;
+    while (match < this.#count) {
+      match *= 2;
+      if (keys[match] !== keys[match >> 1]) match++;
+    }
+    return match - this.#count;
   }
 
   set(player: number, key: number): void {
     const keys = this.#keys;
-    if (keys[player] === key) return;
-    keys[player] = key;
-    let match = (keys.length + player) >> 1;
-    for (; match >= 1; match >>= 1) {
-      const winner = this.#outcome(match);
-      if (winner !== player && winner === this.#winners[match]) return;
-      this.#winners[match] = winner;
+    let match = this.#count + player;
+    while (keys[match] !== key) {
+      keys[match] = key;
+      match >>= 1;
+      if (match === 0) return;
+      key = this.#smaller(match);
     }
   }
 
-  #outcome(match: number): number {
-    const one = this.#at(2 * match);
-    const other = this.#at(2 * match + 1);
-    const oneKey = this.#keys[one]!;
-    const otherKey = this.#keys[other]!;
-    if (oneKey === otherKey) return Math.min(one, other);
-    return oneKey < otherKey ? one : other;
-  }
-
-  #at(match: number): number {
-    const count = this.#keys.length;
-    return match >= count ? match - count : this.#winners[match]!;
+  #smaller(match: number): number {
+    const one = this.#keys[2 * match]!;
+    const other = this.#keys[2 * match + 1]!;
+    return one <= other ? one : other;
   }
 }
