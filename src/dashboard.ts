@@ -22,6 +22,7 @@
  * @module
  */
 
+import { printFailure } from "./callbacks.ts";
 import { systemClock } from "./clock.ts";
 import { metricsOf } from "./dashboard/metrics.ts";
 import { pageOf } from "./dashboard/page.ts";
@@ -149,7 +150,7 @@ async function allows(
   try {
     return await authorize(request) === true;
   } catch (error) {
-    console.error("authorize of a dashboard threw", error);
+    printFailure("a dashboard", "authorize", error);
     return false;
   }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { callOut } from "./callbacks.ts";
 import { checkFunction } from "./arguments.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -86,7 +87,7 @@ export interface MonitorOptions {
   low?: number | undefined;
   /** For how many milliseconds something must be wrong before it is an alert; five intervals unless told. */
   sustained?: number | undefined;
-  /** Learns of each alert, once. What it throws is printed and goes no further. */
+  /** Learns of each alert, once. What it throws or rejects with is printed and goes no further. */
   onAlert?: ((alert: Alert) => void) | undefined;
   /** Ends the stream. */
   signal?: AbortSignal | undefined;
@@ -296,11 +297,8 @@ class Watch {
   }
 
   #tell(alert: Alert): void {
-    try {
-      this.#settings.onAlert?.(alert);
-    } catch (error) {
-      console.error("onAlert of a monitor threw", error);
-    }
+    const { onAlert } = this.#settings;
+    if (onAlert !== undefined) callOut("a monitor", "onAlert", onAlert, alert);
   }
 }
 

@@ -50,6 +50,7 @@ import type {
   TraceAPI,
   Tracer,
 } from "@opentelemetry/api";
+import { isThenable } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -598,9 +599,4 @@ function typeOf(error: unknown): string {
 function canBeKey(item: unknown): item is WeakKey {
   return (typeof item === "object" && item !== null) ||
     typeof item === "function";
-}
-
-function isThenable(result: unknown): result is PromiseLike<unknown> {
-  return typeof (result as PromiseLike<unknown> | null | undefined)?.then ===
-    "function";
 }

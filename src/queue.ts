@@ -15,15 +15,11 @@ import type {
 } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
+import { callOut, ignore } from "./callbacks.ts";
 import { QueueClosedError, QueueFullError, received } from "./errors.ts";
 import { checkMilliseconds, Leases, NEW, Receiver } from "./leases.ts";
 import type { LendingEnd, Note } from "./leases.ts";
-import {
-  checkHighWaterMark,
-  checkWeight,
-  readStrategy,
-  report,
-} from "./strategy.ts";
+import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
 import type {
   Overflow,
   QueueOptions,
@@ -1275,8 +1271,9 @@ export class Queue<T>
   #report(items: T[], reason: UndeliveredReason): void {
     const { onUndelivered } = this.#strategy;
     if (onUndelivered === undefined) return;
+    const owner = this.#called();
     for (const item of items) {
-      report(onUndelivered, item, reason, this.#called());
+      callOut(owner, "onUndelivered", onUndelivered, item, reason);
     }
   }
 
@@ -1439,7 +1436,7 @@ export class Queue<T>
       putter !== undefined;
       putter = this.#putters.first
     ) {
-      await putter.promise.catch(() => {});
+      await putter.promise.catch(ignore);
     }
     return this.#failure === undefined ? undefined : this.ready;
   }

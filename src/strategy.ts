@@ -41,7 +41,7 @@ export interface QueueOptions<T> extends QueuingStrategy<T> {
   overflow?: Overflow;
   /**
    * Receives each accepted item that will reach no consumer, once, after the
-   * queue is consistent again. What it throws is printed and goes no further.
+   * queue is consistent again. What it throws or rejects with is printed and goes no further.
    */
   onUndelivered?: (item: T, reason: UndeliveredReason) => void;
   /** A name for messages and `stats()`. */
@@ -118,20 +118,6 @@ export function readStrategy<T>(
     timestamps,
     clock,
   };
-}
-
-/** Tells of an item that reaches no consumer. What the callback throws is printed and goes no further. */
-export function report<T>(
-  onUndelivered: (item: T, reason: UndeliveredReason) => void,
-  item: T,
-  reason: UndeliveredReason,
-  owner: string,
-): void {
-  try {
-    onUndelivered(item, reason);
-  } catch (error) {
-    console.error(`onUndelivered of ${owner} threw`, error);
-  }
 }
 
 /** Any number from 0 to Infinity. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore } from "./callbacks.ts";
 import { received } from "./errors.ts";
 
 /** The one fulfilled promise that every operation without a wait hands out. */
@@ -31,8 +32,6 @@ export function deferred<T>(): Deferred<T> {
 export function markHandled(promise: Promise<unknown>): void {
   promise.then(undefined, ignore);
 }
-
-function ignore(): void {}
 
 /**
  * A place in a line, and perhaps in a group. Both lists run through the waiter

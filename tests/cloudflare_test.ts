@@ -998,8 +998,8 @@ test("queueHandler: what its callbacks throw is their own affair", async () => {
   }
   assertEquals(message.said, ["retry"]);
   assertEquals(printed, [
-    "onError of a queue handler threw",
-    "onReport of a queue handler threw",
+    "onError of a queue handler failed",
+    "onReport of a queue handler failed",
     "A dead letter could not be sent",
   ]);
 });

@@ -5,7 +5,13 @@ import { test } from "./support/harness.ts";
 /** From the ground up: a file imports only from the lines above its own, or files of its own line that do not import it back. */
 const LAYERS: readonly string[][] = [
   ["src/errors.ts"],
-  ["src/arguments.ts", "src/chain.ts", "src/clock.ts", "src/delivery.ts"],
+  [
+    "src/arguments.ts",
+    "src/callbacks.ts",
+    "src/chain.ts",
+    "src/clock.ts",
+    "src/delivery.ts",
+  ],
   ["src/strategy.ts", "src/waiters.ts"],
   ["src/takers.ts", "src/buffers/buffer.ts"],
   ["src/leases.ts"],

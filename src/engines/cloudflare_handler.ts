@@ -4,6 +4,7 @@
  * @module
  */
 
+import { callOut } from "../callbacks.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 import { checkClock, type Clock, systemClock } from "../clock.ts";
 import { consume, failuresIn } from "../flow/consume.ts";
@@ -178,6 +179,7 @@ export function queueHandler<T, Environment = unknown>(
 }
 
 const ACTION = "handle a queue of Cloudflare";
+const OWNER = "a queue handler";
 
 /** A minute less than Cloudflare gives: what is given back late is worth nothing. */
 const MAX_DURATION = 840_000;
@@ -188,7 +190,7 @@ async function work<T>(
   options: QueueHandlerOptions<T>,
 ): Promise<void> {
   const { clock = systemClock, retry = {}, onReport } = options;
-  const { onError = printFailure } = options;
+  const { onError = printUnsent } = options;
   const { codec, deadLetter } = options;
   const { attempts = 5 } = retry;
   const source = new BatchSource(batch, {
@@ -196,7 +198,7 @@ async function work<T>(
     codec,
     attempts,
     deadLetter,
-    onError: (error) => callOut("onError", () => onError(error)),
+    onError: (error) => callOut(OWNER, "onError", onError, error),
   });
   const stop = new Stop(options, clock);
   try {
@@ -206,7 +208,7 @@ async function work<T>(
       signal: stop.signal,
     });
     if (onReport !== undefined) {
-      callOut("onReport", () => onReport(report, batch));
+      callOut(OWNER, "onReport", onReport, report, batch);
     }
   } finally {
     stop.release();
@@ -287,7 +289,7 @@ function consumeOptions<T>(
     keyOf: keyOf &&
       ((parcel) => parcel.fault === undefined ? keyOf(parcel.item) : parcel),
     onOverrun: onOverrun && ((parcel, attempt) => {
-      if (parcel.fault === undefined) onOverrun(parcel.item, attempt);
+      if (parcel.fault === undefined) return onOverrun(parcel.item, attempt);
     }),
   };
 }
@@ -349,15 +351,6 @@ function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
   if (onReport !== undefined) checkFunction(ACTION, "onReport", onReport);
 }
 
-/** What a callback throws is its own affair. */
-function callOut(name: string, call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    console.error(`${name} of a queue handler threw`, error);
-  }
-}
-
-function printFailure(error: unknown): void {
+function printUnsent(error: unknown): void {
   console.error("A dead letter could not be sent", error);
 }

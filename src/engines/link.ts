@@ -4,6 +4,7 @@
  * @module
  */
 
+import { callOut } from "../callbacks.ts";
 import type { Clock } from "../clock.ts";
 import { Retry } from "../flow/retry.ts";
 import { deferred } from "../waiters.ts";
@@ -102,10 +103,8 @@ export class Link<D extends { open(): Promise<void> }> {
       this.#failures++;
       this.#countsFrom = now + this.#backoff.delayAfter(this.#failures);
     }
-    try {
-      this.#onError?.(error);
-    } catch (thrown) {
-      console.error("onError of a queue on an engine threw", thrown);
-    }
+    const onError = this.#onError;
+    if (onError === undefined) return;
+    callOut("a queue on an engine", "onError", onError, error);
   }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore } from "../callbacks.ts";
 import type { Clock } from "../clock.ts";
 import type {
   Answer,
@@ -228,7 +229,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     const found = await this.#pull(WORK, max, 0, visibility);
     if (found.length > 0 || signal.aborted) return found;
     const waiting = this.#waitForOne(WORK, visibility);
-    this.#wait = { signal, over: waiting.catch(() => {}) };
+    this.#wait = { signal, over: waiting.catch(ignore) };
     return await waiting;
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { type Deferred, deferred, FULFILLED } from "../waiters.ts";
 
@@ -341,5 +342,3 @@ function toBuffer(argument: RedisArgument): RedisArgument {
   const { buffer, byteOffset, byteLength } = argument;
   return bufferClass().from(buffer, byteOffset, byteLength);
 }
-
-function ignore(): void {}

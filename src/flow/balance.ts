@@ -5,11 +5,8 @@
  */
 
 import { isAwaited, Queue } from "../queue.ts";
-import {
-  checkHighWaterMark,
-  report,
-  type UndeliveredReason,
-} from "../strategy.ts";
+import { callOut } from "../callbacks.ts";
+import { checkHighWaterMark, type UndeliveredReason } from "../strategy.ts";
 import { FULFILLED } from "../waiters.ts";
 import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
 import { readableOnDemand } from "./demand.ts";
@@ -25,7 +22,7 @@ export interface BalanceOptions<T> {
   highWaterMark?: number | undefined;
   /**
    * Receives, once, each item that was pulled and that no branch is left for,
-   * with the reason `"abort"`. What it throws is printed and goes no further.
+   * with the reason `"abort"`. What it throws or rejects with is printed and goes no further.
    */
   onUndelivered?: ((item: T, reason: UndeliveredReason) => void) | undefined;
 }
@@ -120,7 +117,7 @@ class Balance<T> implements Destination<T> {
     if (accepted === FULFILLED) return accepted;
     return accepted.catch(() => {
       if (this.#onUndelivered === undefined) return;
-      report(this.#onUndelivered, item, "abort", "balance");
+      callOut("balance", "onUndelivered", this.#onUndelivered, item, "abort");
     });
   }
 

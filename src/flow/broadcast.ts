@@ -42,7 +42,7 @@ export interface SubscribeOptions {
   replay?: number | undefined;
   /**
    * Under `"drop-oldest"`: learns, when the subscriber reads on, how many items
-   * it has skipped since it read last. What it throws is printed and goes no
+   * it has skipped since it read last. What it throws or rejects with is printed and goes no
    * further.
    */
   onLag?: ((missed: number) => void) | undefined;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore, isThenable } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
@@ -396,9 +397,3 @@ class Call<R> {
     this.failed = (reason) => failed(this, reason);
   }
 }
-
-function isThenable<R>(result: R | Promise<R>): result is Promise<R> {
-  return typeof (result as Promise<R> | null | undefined)?.then === "function";
-}
-
-function ignore(): void {}

@@ -6,6 +6,7 @@
  */
 
 import { Ring } from "../buffers/ring.ts";
+import { callOut, ignore, isThenable } from "../callbacks.ts";
 import { Chain } from "../chain.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource } from "../delivery.ts";
@@ -578,7 +579,7 @@ class Run<T> implements IntakeOwner<T> {
     const { onOverrun } = this.#options;
     if (onOverrun === undefined) return;
     for (const { item, attempt } of slot.call!.jobs) {
-      callOut("onOverrun", () => onOverrun(item, attempt));
+      callOut("consume", "onOverrun", onOverrun, item, attempt);
     }
   }
 
@@ -764,7 +765,7 @@ class Run<T> implements IntakeOwner<T> {
   #report(item: T, reason: UnconsumedReason, error: unknown): void {
     const { onUndelivered } = this.#options;
     if (onUndelivered === undefined) return;
-    callOut("onUndelivered", () => onUndelivered(item, reason, error));
+    callOut("consume", "onUndelivered", onUndelivered, item, reason, error);
   }
 
   // -- The list of jobs -------------------------------------------------------
@@ -925,19 +926,3 @@ function extend<T>(
     // Lost, or about to be: the signal of the delivery tells.
   }
 }
-
-/** What a callback throws is its own affair. */
-function callOut(name: string, call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    console.error(`${name} of consume threw`, error);
-  }
-}
-
-function isThenable(result: unknown): result is PromiseLike<unknown> {
-  return typeof (result as PromiseLike<unknown> | null | undefined)?.then ===
-    "function";
-}
-
-function ignore(): void {}

@@ -58,7 +58,7 @@ export interface ConsumeOptions<T> {
   visibility?: number | undefined;
   /** Gets what failed for good. A full target is waited for. */
   deadLetter?: DeadLetterTarget<T> | undefined;
-  /** Gets each item that ended in no other way, once, and what went wrong. What it throws is printed and goes no further. */
+  /** Gets each item that ended in no other way, once, and what went wrong. What it throws or rejects with is printed and goes no further. */
   onUndelivered?:
     | ((item: T, reason: UnconsumedReason, error: unknown) => void)
     | undefined;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import type { PutOptions, Queue } from "../queue.ts";
 import { markHandled } from "../waiters.ts";
@@ -85,5 +86,3 @@ function writingTo<T>(stream: WritableStream<DeadLetter<T>>): Mailbox<T> {
     },
   };
 }
-
-function ignore(): void {}

@@ -6,6 +6,7 @@
  */
 
 import { Ring } from "../buffers/ring.ts";
+import { callOut } from "../callbacks.ts";
 import { LaggedError, received } from "../errors.ts";
 import { NextGetter } from "../takers.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
@@ -520,11 +521,7 @@ export class Cursor<T> implements TakingEnd<T> {
   #tellLag(missed: number): void {
     const { onLag } = this.#pace;
     if (onLag === undefined) return;
-    try {
-      onLag(missed);
-    } catch (error) {
-      console.error(`onLag of ${this.#fan.name} threw`, error);
-    }
+    callOut(this.#fan.name, "onLag", onLag, missed);
   }
 }
 

@@ -4,12 +4,12 @@
  * @module
  */
 
+import { callOut } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import {
   checkHighWaterMark,
   type QueueOptions,
-  report,
   type UndeliveredReason,
 } from "../strategy.ts";
 import { FULFILLED, markHandled } from "../waiters.ts";
@@ -31,7 +31,7 @@ export interface PartitionOptions<T> {
   /**
    * Receives, once, each item that was pulled and reaches no reader: dropped by
    * the policy, or, with the reason `"abort"`, because its branch was cancelled
-   * or it has no key. What it throws is printed and goes no further.
+   * or it has no key. What it throws or rejects with is printed and goes no further.
    */
   onUndelivered?: ((item: T, reason: UndeliveredReason) => void) | undefined;
 }
@@ -212,7 +212,7 @@ class Partition<T> implements Destination<T> {
 
   #report(item: T): void {
     if (this.#onUndelivered === undefined) return;
-    report(this.#onUndelivered, item, "abort", "partition");
+    callOut("partition", "onUndelivered", this.#onUndelivered, item, "abort");
   }
 }
 

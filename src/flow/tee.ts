@@ -21,7 +21,7 @@ export interface TeeOptions {
   overflow?: LagPolicy | undefined;
   /**
    * Under `"drop-oldest"`: learns, when a slow branch reads on, how many items
-   * that branch has skipped since it read last. What it throws is printed and
+   * that branch has skipped since it read last. What it throws or rejects with is printed and
    * goes no further.
    */
   onLag?: ((missed: number, branch: number) => void) | undefined;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ignore } from "../callbacks.ts";
 import { canShare, Claims } from "./claims.ts";
 import { Endpoint, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
@@ -309,7 +310,7 @@ export class Member<T, R> {
   #terminate(): void {
     try {
       this.#terminated = Promise.resolve(this.#worker?.terminate());
-      this.#terminated.catch(() => {});
+      this.#terminated.catch(ignore);
     } catch {
       // It has ended by itself.
     }

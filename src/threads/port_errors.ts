@@ -4,6 +4,8 @@
  * @module
  */
 
+import { callOut } from "../callbacks.ts";
+
 /**
  * The other side of a port is gone: the port was closed, the thread has ended, or
  * nothing was heard of it for too long.
@@ -60,9 +62,5 @@ export function reportUndelivered<T>(
   if (onUndelivered === undefined) {
     return console.error("An item on a port reaches nobody", item, reason);
   }
-  try {
-    onUndelivered(item, reason);
-  } catch (thrown) {
-    console.error("onUndelivered of a queue on a port threw", thrown);
-  }
+  callOut("a queue on a port", "onUndelivered", onUndelivered, item, reason);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { callOut } from "../callbacks.ts";
 import {
   checkCount,
   checkFunction,
@@ -1560,8 +1561,12 @@ export class SharedQueue<T>
   }
 
   #report(items: T[]): void {
-    if (this.#onUndelivered === undefined) return;
-    for (const item of items) callOut(this.#onUndelivered, item, "abort");
+    const onUndelivered = this.#onUndelivered;
+    if (onUndelivered === undefined) return;
+    const owner = this.#called();
+    for (const item of items) {
+      callOut(owner, "onUndelivered", onUndelivered, item, "abort");
+    }
   }
 
   #leavingWritables(): QueueWritable<T>[] {
@@ -1589,7 +1594,9 @@ export class SharedQueue<T>
 
   #foundDead(id: number): void {
     this.reap(id);
-    if (this.#onAbandoned !== undefined) callOut(this.#onAbandoned, id);
+    const onAbandoned = this.#onAbandoned;
+    if (onAbandoned === undefined) return;
+    callOut(this.#called(), "onAbandoned", onAbandoned, id);
   }
 
   #reason(): unknown {
@@ -1827,16 +1834,4 @@ function closedAndEmpty(): QueueClosedError {
     "Cannot get: the queue must be open or hold items, " +
       "received one that is closed and empty",
   );
-}
-
-/** What a callback throws is reported, and breaks nothing here. */
-function callOut<A extends unknown[]>(
-  callback: (...args: A) => void,
-  ...args: A
-): void {
-  try {
-    callback(...args);
-  } catch (error) {
-    console.error("A callback of a shared queue threw:", error);
-  }
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isThenable } from "../callbacks.ts";
 import { checkFunction } from "../arguments.ts";
 import { received } from "../errors.ts";
 import { Claims } from "./claims.ts";
@@ -264,9 +265,4 @@ class Call implements WorkContext {
 
 function isAbort(message: ToWorker): message is Abort {
   return !Array.isArray(message);
-}
-
-function isThenable(result: unknown): boolean {
-  return typeof (result as PromiseLike<unknown> | null | undefined)?.then ===
-    "function";
 }

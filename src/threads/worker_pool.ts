@@ -4,6 +4,7 @@
  * @module
  */
 
+import { callOut, ignore } from "../callbacks.ts";
 import {
   checkCount,
   checkFunction,
@@ -51,7 +52,7 @@ export interface WorkerPoolOptions<T> {
   /**
    * Receives each accepted task that no worker has finished, once, and what its
    * promise rejects with: cancelled before its worker was done, given up, or
-   * thrown out by `abort()`. What it throws is printed and goes no further.
+   * thrown out by `abort()`. What it throws or rejects with is printed and goes no further.
    */
   onUndelivered?: ((task: T, reason: unknown) => void) | undefined;
   /** A name for messages, `stats()`, and the threads. */
@@ -579,10 +580,18 @@ export class WorkerPool<T, R = ResultOf<T>>
     this.#undelivered++;
     this.#settle(job);
     job.reject(reason);
-    if (this.#onUndelivered === undefined) return;
-    const tell = (): void => this.#report(job.task, reason);
+    const onUndelivered = this.#onUndelivered;
+    if (onUndelivered === undefined) return;
+    const tell = (): void =>
+      callOut(
+        this.#called(),
+        "onUndelivered",
+        onUndelivered,
+        job.task,
+        reason,
+      );
     if (job.accepted === undefined) tell();
-    else job.accepted.then(tell, () => {});
+    else job.accepted.then(tell, ignore);
   }
 
   #settle(job: Job<TaskOf<T>, R>): void {
@@ -610,14 +619,6 @@ export class WorkerPool<T, R = ResultOf<T>>
       member.isAskedToEnd = true;
       member.end(reason);
     });
-  }
-
-  #report(task: TaskOf<T>, reason: unknown): void {
-    try {
-      this.#onUndelivered!(task, reason);
-    } catch (error) {
-      console.error(`onUndelivered of ${this.#called()} threw`, error);
-    }
   }
 
   // -- Workers ----------------------------------------------------------------

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { ignore } from "../callbacks.ts";
 import { FULFILLED, markHandled, Taker } from "../waiters.ts";
 
 /** A reader that can be asked what is there without a promise. */
@@ -198,5 +199,3 @@ class PipeTaker<T> extends Taker<T> {
   end(): void {}
   reject(): void {}
 }
-
-function ignore(): undefined {}

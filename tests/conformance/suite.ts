@@ -18,6 +18,7 @@ import {
   fail,
 } from "@std/assert";
 import { QueueClosedError, QueueFullError } from "../../mod.ts";
+import { printedBy } from "../support/printed.ts";
 import type { Queue, QueueOptions, UndeliveredReason } from "../../mod.ts";
 
 /** A kind of queue under test. */
@@ -2117,21 +2118,6 @@ promise("a thenable is stored, not followed", async (kind) => {
 
 group = "P9 user code";
 
-/** Collects what `run` prints by console.error. */
-async function printedBy(
-  run: () => Promise<void> | void,
-): Promise<unknown[][]> {
-  const printed: unknown[][] = [];
-  const print = console.error;
-  console.error = (...values: unknown[]): void => void printed.push(values);
-  try {
-    await run();
-  } finally {
-    console.error = print;
-  }
-  return printed;
-}
-
 promise(
   "what onUndelivered throws is printed and stops nothing",
   async (kind) => {
@@ -2148,6 +2134,23 @@ promise(
     assertEquals(printed.length, 3);
     assert(printed.every((values) => values.includes(boom)));
     assertEquals([queue.stats().state, await closed], ["errored", "reason"]);
+  },
+);
+
+promise(
+  "what onUndelivered rejects with is printed, and no unhandled rejection",
+  async (kind) => {
+    const queue = full(kind, [1, 2], {
+      onUndelivered: () => Promise.reject(boom),
+    });
+    const closed = reasonOf(queue.closed);
+    const printed = await printedBy(async () => {
+      queue.abort("reason");
+      await turns();
+    });
+    assertEquals(printed.length, 2);
+    assert(printed.every((values) => values.includes(boom)));
+    assertEquals(await closed, "reason");
   },
 );
 

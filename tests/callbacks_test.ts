@@ -1,0 +1,194 @@
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  balance,
+  Broadcast,
+  consume,
+  type DeadLetter,
+  LifoQueue,
+  monitor,
+  partition,
+  PriorityQueue,
+  Queue,
+  replay,
+  tee,
+  WorkStealingQueue,
+} from "../mod.ts";
+import { queueHandler } from "../src/cloudflare.ts";
+import { Link } from "../src/engines/link.ts";
+import { connect, json, serve, SharedQueue } from "../src/threads.ts";
+import { deferred } from "../src/waiters.ts";
+import { FakeMessage } from "./support/cloudflare.ts";
+import { fakeChannel } from "./support/fake_ports.ts";
+import { test } from "./support/harness.ts";
+import { printedBy } from "./support/printed.ts";
+import { SteppedClock } from "./support/stepped_clock.ts";
+
+const boom = new Error("boom");
+
+/** How a callback fails. An unhandled rejection would end this process. */
+const ways: Record<string, () => unknown> = {
+  throws() {
+    throw boom;
+  },
+  "rejects with"() {
+    return Promise.reject(boom);
+  },
+};
+
+/** Whose callback it is, and what has it called once. */
+type Provocation = [
+  name: string,
+  owner: string,
+  provoke: (failing: () => never) => unknown,
+];
+
+const provocations: Provocation[] = [
+  ["onUndelivered", "Queue", (onUndelivered) => {
+    const queue = new Queue<number>({ name: "jobs", onUndelivered });
+    queue.tryPut(1);
+    queue.abort();
+  }],
+  ["onUndelivered", "LifoQueue, on a put", (onUndelivered) => {
+    const overflow = "drop-oldest";
+    const options = { highWaterMark: 1, overflow, onUndelivered } as const;
+    return new LifoQueue<number>(options).putMany([1, 2]);
+  }],
+  ["onUndelivered", "PriorityQueue, on a put", (onUndelivered) => {
+    const overflow = "drop-newest";
+    const options = { highWaterMark: 1, overflow, onUndelivered } as const;
+    return new PriorityQueue<number>(options).putMany([1, 2]);
+  }],
+  ["onUndelivered", "WorkStealingQueue", async (onUndelivered) => {
+    const queue = new WorkStealingQueue<number>({ lanes: 2, onUndelivered });
+    await queue.put(1);
+    queue.abort();
+  }],
+  ["onUndelivered", "balance", async (onUndelivered) => {
+    const options = { highWaterMark: 1, onUndelivered };
+    const reader = balance([1, 2, 3], 1, options)[0]!.getReader();
+    await reader.read();
+    await turns();
+    await reader.cancel();
+  }],
+  ["onUndelivered", "partition", async (onUndelivered) => {
+    const keyOf = (): never => {
+      throw new Error("no key");
+    };
+    const [branch] = partition([1], 1, keyOf, { onUndelivered });
+    await assertRejects(() => branch!.getReader().read(), Error, "no key");
+  }],
+  ["onUndelivered", "consume", (onUndelivered) => {
+    const handler = (): never => {
+      throw new Error("failed");
+    };
+    return consume([1], handler, { onUndelivered });
+  }],
+  ["onOverrun", "consume", async (onOverrun) => {
+    const clock = new SteppedClock();
+    const { promise, resolve } = deferred<void>();
+    const options = { timeout: 10, grace: 10, clock, onOverrun };
+    const running = consume([1], () => promise, {
+      ...options,
+      onUndelivered() {},
+    });
+    await turns();
+    clock.advance(10);
+    clock.advance(10);
+    resolve();
+    await running;
+  }],
+  ["onUndelivered", "replay", async (onUndelivered) => {
+    const letter = { item: 1 } as DeadLetter<number>;
+    const full = { put: () => Promise.reject(new Error("full")) };
+    const replaying = replay([letter], full, { onUndelivered });
+    await assertRejects(() => replaying, Error, "full");
+  }],
+  ["onLag", "Broadcast", async (onLag) => {
+    const news = new Broadcast<number>();
+    const overflow = "drop-oldest";
+    const options = { overflow, highWaterMark: 1, onLag } as const;
+    const reader = news.subscribe(options).getReader();
+    for (const item of [1, 2, 3]) await news.put(item);
+    assertEquals((await reader.read()).value, 3);
+  }],
+  ["onLag", "tee", async (onLag) => {
+    const overflow = "drop-oldest";
+    const options = { overflow, highWaterMark: 1, onLag } as const;
+    const [fast, slow] = tee([1, 2, 3], 2, options);
+    const reader = fast!.getReader();
+    while (!(await reader.read()).done);
+    assertEquals((await slow!.getReader().read()).value, 3);
+  }],
+  ["onAlert", "monitor", async (onAlert) => {
+    const queue = new Queue<number>({ highWaterMark: 1 });
+    queue.tryPut(1);
+    const options = { interval: 1, sustained: 0, onAlert };
+    const reader = monitor(queue, options).getReader();
+    assertEquals((await reader.read()).value?.fill, 1);
+    await reader.cancel();
+  }],
+  ["onError", "an engine", async (onError) => {
+    const clock = new SteppedClock();
+    const driver = { open: () => Promise.reject(new Error("away")) };
+    const link = new Link(driver, { clock, onError });
+    const attempt = (): Promise<void> => link.attempt(() => Promise.resolve());
+    await assertRejects(attempt, Error, "away");
+  }],
+  ["onError", "queueHandler", (onError) => {
+    const deadLetter = (): never => {
+      throw new Error("no room");
+    };
+    const retry = { attempts: 1 };
+    return push(failing, { onError, deadLetter, retry });
+  }],
+  ["onReport", "queueHandler", (onReport) => push(() => {}, { onReport })],
+  ["onUndelivered", "a port", async (onUndelivered) => {
+    const [left, right] = fakeChannel();
+    const queue = new Queue<number>();
+    serve(queue, left);
+    const there = connect<number>(right, { onUndelivered });
+    await turns();
+    there.tryPut(1); // on its way
+    queue.abort();
+    await turns();
+    left.close();
+    await turns();
+  }],
+  ["onUndelivered", "SharedQueue", async (onUndelivered) => {
+    const queue = new SharedQueue<number>({ codec: json(), onUndelivered });
+    await queue.put(1);
+    queue.abort();
+    await turns();
+  }],
+];
+
+function failing(): never {
+  throw new Error("failed");
+}
+
+function push(
+  handler: () => void,
+  options: Parameters<typeof queueHandler<unknown>>[1],
+): Promise<void> {
+  const batch = { queue: "pages", messages: [new FakeMessage("a", 1)] };
+  return queueHandler(handler, options as never)(batch, undefined);
+}
+
+for (const [way, failing] of Object.entries(ways)) {
+  for (const [name, owner, provoke] of provocations) {
+    test(`callbacks: what ${name} of ${owner} ${way} is printed and goes no further`, async () => {
+      const printed = await printedBy(async () => {
+        await provoke(failing as () => never);
+        await turns();
+      });
+      assertEquals(printed.length, 1);
+      const [text, error] = printed[0]!;
+      assertEquals(String(text).split(" of ")[0], name);
+      assertStrictEquals(error, boom);
+    });
+  }
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await undefined;
+}
