@@ -238,7 +238,15 @@ function answerOf(
 }
 
 function readOptions(options: DashboardOptions): DashboardOptions {
-  checkOptions(ACTION, options);
+  checkOptions(ACTION, options, {
+    authorize: true,
+    title: true,
+    interval: true,
+    high: true,
+    low: true,
+    sustained: true,
+    clock: true,
+  });
   const { authorize, title, interval, high, low, sustained, clock } = options;
   if (authorize !== undefined) checkFunction(ACTION, "authorize", authorize);
   if (title !== undefined && typeof title !== "string") {

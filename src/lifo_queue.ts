@@ -7,6 +7,7 @@
 import { storedIn } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { Queue } from "./queue.ts";
+import { readStrategy } from "./strategy.ts";
 import type { QueueOptions } from "./strategy.ts";
 
 /**
@@ -30,6 +31,6 @@ import type { QueueOptions } from "./strategy.ts";
 export class LifoQueue<T> extends Queue<T> {
   /** Takes the options of a {@linkcode Queue}. */
   constructor(options?: QueueOptions<T>) {
-    super(storedIn(new Ring<T>({ newestFirst: true }), options));
+    super(storedIn(new Ring<T>({ newestFirst: true }), readStrategy(options)));
   }
 }

@@ -6,7 +6,7 @@
  */
 
 import { callOut } from "./callbacks.ts";
-import { checkFunction } from "./arguments.ts";
+import { checkFunction, checkOptions } from "./arguments.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -363,7 +363,16 @@ export function listed(
 }
 
 function readOptions(options: MonitorOptions): Settings {
-  const signal = options?.signal?.aborted === true
+  checkOptions("monitor", options, {
+    interval: true,
+    high: true,
+    low: true,
+    sustained: true,
+    onAlert: true,
+    signal: true,
+    clock: true,
+  });
+  const signal = options.signal?.aborted === true
     ? options.signal
     : signalOf("monitor", options);
   const { interval = 1000, high = 0.8, low = 0.5, onAlert } = options;

@@ -54,7 +54,7 @@ import { isThenable } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkFunction, checkObject, checkOptions } from "./arguments.ts";
 import type {
   BatchHandler,
   ConsumeContext,
@@ -152,7 +152,7 @@ export function instrument(
     "meter.addBatchObservableCallback",
     meter?.addBatchObservableCallback,
   );
-  checkOptions("instrument", options);
+  checkOptions("instrument", options, { attributes: true, clock: true });
   const { attributes, clock = systemClock } = options;
   checkClock("instrument", clock);
   const measured = list.map((queue) => withAttributes(queue, attributes));
@@ -386,7 +386,13 @@ export function tracing<T = unknown>(
 ): Tracing<T> {
   checkFunction("trace", "api.context.with", api?.context?.with);
   checkFunction("trace", "api.trace.setSpan", api.trace?.setSpan);
-  checkOptions("trace", options);
+  checkOptions("trace", options, {
+    tracer: true,
+    meter: true,
+    name: true,
+    contextOf: true,
+    clock: true,
+  });
   const { tracer, meter, name, contextOf, clock = systemClock } = options;
   if (tracer !== undefined) {
     checkFunction("trace", "tracer.startSpan", tracer?.startSpan);
@@ -451,7 +457,7 @@ class Traces<T> implements Tracing<T> {
   }
 
   captureAtPut<Options extends QueueOptions<never>>(options: Options): Options {
-    checkOptions("trace", options);
+    checkObject("trace", "options", options);
     // Read by name: those of a strategy of the platform are getters.
     const { highWaterMark, name } = options;
     const size = options.size as ((item: unknown) => number) | undefined;

@@ -10,7 +10,8 @@ import type { Rank } from "./buffers/heap.ts";
 import { received } from "./errors.ts";
 import { Queue, takeBack } from "./queue.ts";
 import type { PutOptions } from "./queue.ts";
-import type { QueueOptions } from "./strategy.ts";
+import { readStrategy } from "./strategy.ts";
+import type { OwnNames, QueueOptions } from "./strategy.ts";
 
 /** Options of a {@linkcode PriorityQueue}. */
 export interface PriorityQueueOptions<T> extends QueueOptions<T> {
@@ -24,6 +25,12 @@ export interface PriorityQueueOptions<T> extends QueueOptions<T> {
   /** The clock for `aging`, in milliseconds; `performance.now` unless told. */
   now?: (() => number) | undefined;
 }
+
+const OWN_OPTIONS: OwnNames<PriorityQueueOptions<never>> = {
+  priority: true,
+  aging: true,
+  now: true,
+};
 
 /** Options of {@linkcode PriorityQueue.put}. */
 export interface PriorityPutOptions extends PutOptions {
@@ -80,8 +87,9 @@ export class PriorityQueue<T> extends Queue<T> {
 
   /** Throws a `TypeError` or `RangeError` that names the option it cannot use. */
   constructor(options?: PriorityQueueOptions<T>) {
+    const strategy = readStrategy(options, OWN_OPTIONS);
     const heap = new Heap<T>(ranking(options));
-    super(storedIn(heap, options));
+    super(storedIn(heap, strategy));
     this.#heap = heap;
   }
 

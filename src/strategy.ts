@@ -5,6 +5,7 @@
  */
 
 import { checkFunction, checkLimit, checkOptions } from "./arguments.ts";
+import type { Names } from "./arguments.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -26,32 +27,32 @@ export type UndeliveredReason = "drop-oldest" | "drop-newest" | "abort";
  * How a queue is bounded and what it reports. Any `QueuingStrategy` fits:
  * `new Queue(new ByteLengthQueuingStrategy({ highWaterMark: 65536 }))`.
  */
-export interface QueueOptions<T> extends QueuingStrategy<T> {
+export interface QueueOptions<T> {
   /**
    * How much the queue holds before a put waits, in the unit of `size`;
    * 16 unless told. 0 is a rendezvous, `Infinity` is unbounded.
    */
-  highWaterMark?: number;
+  highWaterMark?: number | undefined;
   /**
    * The weight of one item, a finite number of at least 0; 1 for every item
    * unless told. Called once per put, before anything has changed.
    */
-  size?: (item: T) => number;
+  size?: ((item: T) => number) | undefined;
   /** What a full queue does; `"wait"` unless told. */
-  overflow?: Overflow;
+  overflow?: Overflow | undefined;
   /**
    * Receives each accepted item that will reach no consumer, once, after the
    * queue is consistent again. What it throws or rejects with is printed and goes no further.
    */
-  onUndelivered?: (item: T, reason: UndeliveredReason) => void;
+  onUndelivered?: ((item: T, reason: UndeliveredReason) => void) | undefined;
   /** A name for messages and `stats()`. */
-  name?: string;
+  name?: string | undefined;
   /** How many items may be lent at a time, see `receive()`; any number unless told. */
-  maxInFlight?: number;
+  maxInFlight?: number | undefined;
   /** Notes when each item was put, for deliveries and monitors; costs a look at the clock an item. False unless told. */
-  timestamps?: boolean;
+  timestamps?: boolean | undefined;
   /** Where time comes from, for leases and timestamps; `performance.now` and `setTimeout` unless told. */
-  clock?: Clock;
+  clock?: Clock | undefined;
 }
 
 /** {@linkcode QueueOptions} after the check, defaults filled in. */
@@ -69,12 +70,28 @@ export interface Strategy<T> {
   readonly clock: Clock;
 }
 
-/** Reads each option once, through its getter where it has one. */
+/** The names of the options that a kind of queue has beside those of all kinds. */
+export type OwnNames<Options> = Names<Omit<Options, keyof QueueOptions<never>>>;
+
+/**
+ * Reads each option once, through its getter where it has one. `own` are names of
+ * options that a kind of queue reads itself.
+ */
 export function readStrategy<T>(
-  options: QueueOptions<T> | undefined,
+  options: QueueOptions<T> = {},
+  own: OwnNames<object> = {},
 ): Strategy<T> {
-  if (options === undefined) options = {};
-  checkOptions("make a queue", options);
+  checkOptions("make a queue", options, {
+    highWaterMark: true,
+    size: true,
+    overflow: true,
+    onUndelivered: true,
+    name: true,
+    maxInFlight: true,
+    timestamps: true,
+    clock: true,
+    ...own,
+  });
   const { highWaterMark = 16, size, overflow = "wait", onUndelivered } =
     options;
   const name = options.name ?? "";

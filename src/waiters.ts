@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkObject } from "./arguments.ts";
 import { ignore } from "./callbacks.ts";
 import { received } from "./errors.ts";
 
@@ -265,13 +266,7 @@ export function checkSignal(
   options: { signal?: AbortSignal | undefined } | undefined,
 ): AbortSignal | undefined {
   if (options === undefined) return undefined;
-  if (options === null || typeof options !== "object") {
-    throw new TypeError(
-      `Cannot ${action}: options must be an object, received ${
-        received(options)
-      }`,
-    );
-  }
+  checkObject(action, "options", options);
   const signal = options.signal;
   if (signal === undefined) return undefined;
   if (

@@ -4,14 +4,15 @@
  * @module
  */
 
-import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
+import { checkCount, checkFunction, checkObject } from "./arguments.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Lanes } from "./buffers/lanes.ts";
 import type { Stealing } from "./buffers/lanes.ts";
 import { received } from "./errors.ts";
 import { Queue } from "./queue.ts";
 import type { PutOptions, QueueStats } from "./queue.ts";
-import type { QueueOptions } from "./strategy.ts";
+import { readStrategy } from "./strategy.ts";
+import type { OwnNames, QueueOptions } from "./strategy.ts";
 import { deferred, FULFILLED, markHandled } from "./waiters.ts";
 import type { Deferred } from "./waiters.ts";
 
@@ -26,6 +27,13 @@ export interface WorkStealingQueueOptions<T> extends QueueOptions<T> {
   /** Chooses a random victim: a number from 0 to 1, 1 excluded. `Math.random` unless told. */
   random?: (() => number) | undefined;
 }
+
+const OWN_OPTIONS: OwnNames<WorkStealingQueueOptions<never>> = {
+  lanes: true,
+  steal: true,
+  victim: true,
+  random: true,
+};
 
 /** Options of {@linkcode WorkStealingQueue.put}. */
 export interface WorkStealingPutOptions extends PutOptions {
@@ -116,9 +124,12 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
 
   /** Throws a `TypeError` or `RangeError` that names the option it cannot use. */
   constructor(options: WorkStealingQueueOptions<T>) {
-    this.#buffers = new Lanes<T>(laneCount(options), stealing(options));
+    checkObject("make a queue", "options", options);
+    const strategy = readStrategy(options, OWN_OPTIONS);
+    checkCount("make a queue", "lanes", options.lanes, 1);
+    this.#buffers = new Lanes<T>(options.lanes, stealing(options));
     this.#lanes = this.#buffers.all.map((buffer) =>
-      new Queue<T>(storedIn(buffer, options))
+      new Queue<T>(storedIn(buffer, strategy))
     );
   }
 
@@ -294,12 +305,6 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
       ? new RangeError(message)
       : new TypeError(message);
   }
-}
-
-function laneCount(options: { lanes: number }): number {
-  checkOptions("make a queue", options);
-  checkCount("make a queue", "lanes", options.lanes, 1);
-  return options.lanes;
 }
 
 function stealing(

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { QueueOptions } from "../strategy.ts";
+import type { QueueOptions, Strategy } from "../strategy.ts";
 import type { Putter, Waiter, WaitingLine } from "../waiters.ts";
 
 /** Items in some order. Nothing here calls user code except {@linkcode Buffer.rank}. */
@@ -111,29 +111,12 @@ interface OrderedOptions<T> extends QueueOptions<T> {
   [BUFFER]?: Buffer<T>;
 }
 
-/** The options of a queue whose items are kept in `buffer`. Read one by one, because a strategy's getters live on its prototype. */
+/** The options of a queue whose items are kept in `buffer`. */
 export function storedIn<T>(
   buffer: Buffer<T>,
-  options: QueueOptions<T> | undefined,
+  strategy: Strategy<T>,
 ): QueueOptions<T> {
-  const ordered: OrderedOptions<T> = { [BUFFER]: buffer };
-  if (options?.highWaterMark !== undefined) {
-    ordered.highWaterMark = options.highWaterMark;
-  }
-  if (options?.size !== undefined) ordered.size = options.size;
-  if (options?.overflow !== undefined) ordered.overflow = options.overflow;
-  if (options?.onUndelivered !== undefined) {
-    ordered.onUndelivered = options.onUndelivered;
-  }
-  if (options?.name !== undefined) ordered.name = options.name;
-  if (options?.maxInFlight !== undefined) {
-    ordered.maxInFlight = options.maxInFlight;
-  }
-  if (options?.timestamps !== undefined) {
-    ordered.timestamps = options.timestamps;
-  }
-  if (options?.clock !== undefined) ordered.clock = options.clock;
-  return ordered;
+  return { ...strategy, [BUFFER]: buffer } as OrderedOptions<T>;
 }
 
 /** The buffer that {@linkcode storedIn} put into the options, if it did. */

@@ -335,7 +335,24 @@ class Stop {
 }
 
 function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
-  checkOptions(ACTION, options);
+  checkOptions(ACTION, options, {
+    concurrency: true,
+    retry: true,
+    timeout: true,
+    grace: true,
+    maxDuration: true,
+    deadLetter: true,
+    codec: true,
+    keyOf: true,
+    readAhead: true,
+    batch: true,
+    onOverrun: true,
+    onError: true,
+    onReport: true,
+    signal: true,
+    clock: true,
+    random: true,
+  });
   const { deadLetter, onError, ...shared } = options;
   checkConsumeOptions(shared);
   const { random = Math.random, maxDuration, clock, onReport } = options;

@@ -83,7 +83,14 @@ export class CloudflareQueue<T> implements AsyncDisposable {
   /** Sends nothing yet. A `TypeError` or `RangeError` names what cannot be used. */
   constructor(binding: QueueBinding, options: CloudflareQueueOptions<T> = {}) {
     const action = "open a queue of Cloudflare";
-    checkOptions(action, options);
+    checkOptions(action, options, {
+      codec: true,
+      highWaterMark: true,
+      overflow: true,
+      offline: true,
+      onError: true,
+      clock: true,
+    });
     checkPuttingOptions(action, options);
     checkBinding(action, "binding", binding);
     const {

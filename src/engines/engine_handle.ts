@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkCount, checkLimit } from "../arguments.ts";
+import { checkCount, checkLimit, type Names } from "../arguments.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, ReceiveOptions } from "../delivery.ts";
 import { received } from "../errors.ts";
@@ -48,6 +48,20 @@ export interface EngineHandleOptions<T> {
   /** Where the time of this process comes from; the machine unless told. */
   clock?: Clock | undefined;
 }
+
+/** The names of all of them. */
+export const ENGINE_OPTIONS: Names<EngineHandleOptions<never>> = {
+  codec: true,
+  keyOf: true,
+  highWaterMark: true,
+  prefetch: true,
+  visibility: true,
+  attempts: true,
+  overflow: true,
+  offline: true,
+  onError: true,
+  clock: true,
+};
 
 /** Options of {@linkcode EngineHandle.close}. */
 export interface CloseOptions {

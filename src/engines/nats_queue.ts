@@ -13,7 +13,11 @@ import {
 import { systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { checkMilliseconds } from "../leases.ts";
-import { EngineHandle, type EngineHandleOptions } from "./engine_handle.ts";
+import {
+  ENGINE_OPTIONS,
+  EngineHandle,
+  type EngineHandleOptions,
+} from "./engine_handle.ts";
 import type { NatsClient } from "./nats_client.ts";
 import { NatsDriver, type NatsMessage } from "./nats_driver.ts";
 
@@ -167,7 +171,19 @@ function checkName(name: unknown): void {
 }
 
 function checkNatsOptions<T>(options: NatsQueueOptions<T>): void {
-  checkOptions(ACTION, options);
+  checkOptions(ACTION, options, {
+    ...ENGINE_OPTIONS,
+    capacity: true,
+    maxBytes: true,
+    maxDeadLetters: true,
+    dedupe: true,
+    replicas: true,
+    storage: true,
+    partitions: true,
+    timeout: true,
+    apiPrefix: true,
+    inboxPrefix: true,
+  });
   for (const word of ["capacity", "maxBytes", "maxDeadLetters"] as const) {
     if (options[word] !== undefined) checkLimit(ACTION, word, options[word], 1);
   }

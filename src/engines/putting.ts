@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkFunction, checkLimit, checkOptions } from "../arguments.ts";
+import { checkFunction, checkLimit } from "../arguments.ts";
 import { checkClock, type Clock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
@@ -214,7 +214,6 @@ export function checkPuttingOptions<T>(
     clock?: Clock | undefined;
   },
 ): void {
-  checkOptions(action, options);
   const { highWaterMark, codec, clock } = options;
   if (highWaterMark !== undefined) {
     checkLimit(action, "highWaterMark", highWaterMark, 1);

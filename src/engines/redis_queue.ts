@@ -6,7 +6,11 @@
 
 import { checkCount, checkLimit, checkOptions } from "../arguments.ts";
 import { received } from "../errors.ts";
-import { EngineHandle, type EngineHandleOptions } from "./engine_handle.ts";
+import {
+  ENGINE_OPTIONS,
+  EngineHandle,
+  type EngineHandleOptions,
+} from "./engine_handle.ts";
 import { connectionOf, type RedisClient } from "./redis_client.ts";
 import { NOBODY, RedisDriver, type RedisMessage } from "./redis_driver.ts";
 
@@ -76,7 +80,15 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     options: RedisQueueOptions<T> = {},
   ) {
     const connection = connectionOf(ACTION, client);
-    checkOptions(ACTION, options);
+    checkOptions(ACTION, options, {
+      ...ENGINE_OPTIONS,
+      capacity: true,
+      maxDeadLetters: true,
+      maxPayload: true,
+      prefix: true,
+      group: true,
+      consumer: true,
+    });
     const {
       capacity = 100_000,
       maxDeadLetters = Infinity,

@@ -65,7 +65,10 @@ export function balance<T>(
   options: BalanceOptions<T> = {},
 ): ReadableStream<T>[] {
   checkCount("balance", "count", count, 1);
-  checkOptions("balance", options);
+  checkOptions("balance", options, {
+    highWaterMark: true,
+    onUndelivered: true,
+  });
   const { highWaterMark = 0, onUndelivered } = options;
   checkHighWaterMark("balance", highWaterMark);
   if (onUndelivered !== undefined) {

@@ -155,7 +155,11 @@ export class Broadcast<T> {
   /** Makes a broadcast without subscribers. Throws a `TypeError` or `RangeError` that names the option it cannot use. */
   constructor(options: BroadcastOptions = {}) {
     const action = "make a broadcast";
-    checkOptions(action, options);
+    checkOptions(action, options, {
+      highWaterMark: true,
+      replay: true,
+      name: true,
+    });
     const { highWaterMark = 16, replay = 0, name = "" } = options;
     checkLimit(action, "highWaterMark", highWaterMark, 1);
     checkLimit(action, "replay", replay, 0);
@@ -203,7 +207,12 @@ export class Broadcast<T> {
    * ```
    */
   subscribe(options: SubscribeOptions = {}): ReadableStream<T> {
-    checkOptions("subscribe", options);
+    checkOptions("subscribe", options, {
+      overflow: true,
+      highWaterMark: true,
+      replay: true,
+      onLag: true,
+    });
     const pace = readPace("subscribe", options, this.#highWaterMark);
     const { replay = this.#replay } = options;
     checkLimit("subscribe", "replay", replay, 0);

@@ -93,7 +93,11 @@ export function mapInPair<T, R>(
   options: ConcurrentMapOptions,
 ): ReadableWritablePair<R, T> & { readonly finished: Promise<void> } {
   checkFunction("map", "fn", fn);
-  checkOptions("map", options);
+  checkOptions("map", options, {
+    concurrency: true,
+    ordered: true,
+    highWaterMark: true,
+  });
   const { concurrency = 16, ordered = true, highWaterMark = 16 } = options;
   checkLimit("map", "concurrency", concurrency, 1);
   checkHighWaterMark("map", highWaterMark);

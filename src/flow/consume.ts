@@ -11,7 +11,7 @@ import { Chain } from "../chain.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
-import { checkFunction, checkOptions } from "../arguments.ts";
+import { checkFunction } from "../arguments.ts";
 import { Batch, type Call, Job, Slot } from "./calls.ts";
 import {
   type BatchHandler,
@@ -145,7 +145,6 @@ export async function consume<T>(
 ): Promise<ConsumeReport> {
   if (!lends(source)) checkSource("consume", "source", source);
   checkFunction("consume", "handler", handler);
-  checkOptions("consume", options);
   checkConsumeOptions(options);
   return await new Run<T>(source, handler, options).outcome;
 }

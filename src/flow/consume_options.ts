@@ -127,6 +127,24 @@ export type BatchHandler<T> = (items: T[], context: ConsumeContext) => unknown;
 /** Throws unless they can be used. What is checked where it is used is left out: retry, rate and deadLetter. */
 export function checkConsumeOptions<T>(options: ConsumeOptions<T>): void {
   const action = "consume";
+  checkOptions(action, options, {
+    concurrency: true,
+    retry: true,
+    timeout: true,
+    grace: true,
+    visibility: true,
+    deadLetter: true,
+    onUndelivered: true,
+    onOverrun: true,
+    onError: true,
+    keyOf: true,
+    readAhead: true,
+    rate: true,
+    batch: true,
+    signal: true,
+    clock: true,
+    random: true,
+  });
   const { concurrency = 1, timeout, grace, visibility, readAhead } = options;
   if (typeof concurrency !== "function") checkConcurrency(concurrency);
   if (timeout !== undefined) {
@@ -154,9 +172,11 @@ export function checkConsumeOptions<T>(options: ConsumeOptions<T>): void {
       }`,
     );
   }
-  if (rate !== undefined) checkOptions(action, rate);
+  if (rate !== undefined) {
+    checkOptions(action, rate, { limit: true, interval: true }, "rate");
+  }
   if (batch !== undefined) {
-    checkOptions(action, batch);
+    checkOptions(action, batch, { max: true, linger: true }, "batch");
     checkBatch(batch);
     if (keyOf !== undefined) {
       throw new TypeError(

@@ -6,6 +6,7 @@
 
 import { isAwaited, Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
+import { checkOptions } from "../arguments.ts";
 import { checkSignal, Line, markHandled, Waiter } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
 import {
@@ -101,6 +102,13 @@ export function merge<T>(
   sources: Iterable<Source<T>> | AsyncIterable<Source<T>>,
   options?: MergeOptions,
 ): ReadableStream<T> {
+  if (options !== undefined) {
+    checkOptions("merge", options, {
+      onError: true,
+      highWaterMark: true,
+      signal: true,
+    });
+  }
   const signal = checkSignal("merge", options);
   const { onError = "collect", highWaterMark = 16 } = options ?? {};
   checkSourceErrorPolicy("merge", onError);

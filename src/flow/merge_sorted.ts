@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFunction } from "../arguments.ts";
+import { checkFunction, checkOptions } from "../arguments.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import { checkSignal, markHandled } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
@@ -84,6 +84,9 @@ export function mergeSorted<T>(
   options?: MergeSortedOptions,
 ): ReadableStream<T> {
   checkFunction("merge sorted", "compare", compare);
+  if (options !== undefined) {
+    checkOptions("merge sorted", options, { onError: true, signal: true });
+  }
   const signal = checkSignal("merge sorted", options);
   const onError = options?.onError ?? "collect";
   checkSourceErrorPolicy("merge sorted", onError);

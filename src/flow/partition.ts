@@ -90,7 +90,11 @@ export function partition<T>(
 ): ReadableStream<T>[] {
   checkCount("partition", "count", count, 1);
   checkFunction("partition", "keyOf", keyOf);
-  checkOptions("partition", options);
+  checkOptions("partition", options, {
+    highWaterMark: true,
+    overflow: true,
+    onUndelivered: true,
+  });
   const { highWaterMark = 16, overflow = "wait", onUndelivered } = options;
   checkHighWaterMark("partition", highWaterMark);
   if (

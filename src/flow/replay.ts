@@ -67,7 +67,11 @@ export async function replay<T>(
   queue: PutTarget<T>,
   options: ReplayOptions<T> = {},
 ): Promise<number> {
-  checkOptions("replay", options);
+  checkOptions("replay", options, {
+    max: true,
+    signal: true,
+    onUndelivered: true,
+  });
   const { max = Infinity, signal, onUndelivered } = options;
   if (!lends(source)) checkSource("replay", "source", source);
   if (typeof (queue as Partial<PutTarget<T>> | null)?.put !== "function") {

@@ -45,7 +45,16 @@ export class Retry {
     options: RetryOptions | undefined,
     random: () => number,
   ) {
-    if (options !== undefined) checkOptions(action, options);
+    if (options !== undefined) {
+      checkOptions(action, options, {
+        attempts: true,
+        delay: true,
+        factor: true,
+        maxDelay: true,
+        jitter: true,
+        when: true,
+      }, "retry");
+    }
     const {
       attempts = 5,
       delay = 1000,

@@ -101,7 +101,11 @@ export function tee<T>(
 ): ReadableStream<T>[] {
   checkSource("tee", "source", source);
   checkCount("tee", "count", count, 1);
-  checkOptions("tee", options);
+  checkOptions("tee", options, {
+    highWaterMark: true,
+    overflow: true,
+    onLag: true,
+  });
   const { overflow, highWaterMark, onLag } = options;
   const paceOf = (branch: number): Pace =>
     readPace("tee", {

@@ -244,7 +244,7 @@ export interface BytesOptions {
  * ```
  */
 export function bytes(options: BytesOptions = {}): Codec<Uint8Array> {
-  checkOptions("make the codec", options);
+  checkOptions("make the codec", options, { pooled: true });
   const { pooled = false } = options;
   if (typeof pooled !== "boolean") {
     throw new TypeError(

@@ -48,7 +48,14 @@ export function checkPortOptions<T>(
   leastHighWaterMark: number,
 ): CheckedPortOptions<T> {
   checkPort(action, "port", port);
-  checkOptions(action, options);
+  checkOptions(action, options, {
+    channel: true,
+    highWaterMark: true,
+    transfer: true,
+    onUndelivered: true,
+    heartbeat: true,
+    clock: true,
+  });
   const {
     channel = "",
     highWaterMark = 16,

@@ -253,7 +253,14 @@ export class SharedQueue<T>
    */
   constructor(options: SharedQueueOptions<T> = {}) {
     const action = "make a shared queue";
-    checkOptions(action, options);
+    checkOptions(action, options, {
+      codec: true,
+      onUndelivered: true,
+      onAbandoned: true,
+      bytes: true,
+      highWaterMark: true,
+      name: true,
+    });
     const { codec = json<T>(), onUndelivered, onAbandoned } = options;
     this.#codec = checkCodec<T>(action, codec);
     this.#runs = readsRuns(codec) ? codec : undefined;
@@ -297,10 +304,15 @@ export class SharedQueue<T>
     handle: SharedQueueHandle,
     options: AttachOptions<T> = {},
   ): SharedQueue<T> {
-    checkOptions("attach", options);
+    checkOptions("attach", options, {
+      codec: true,
+      onUndelivered: true,
+      onAbandoned: true,
+    });
     const memory = openMemory(handle);
     const name = typeof handle.name === "string" ? handle.name : "";
-    const own = { ...options };
+    const { codec, onUndelivered, onAbandoned } = options;
+    const own = { codec, onUndelivered, onAbandoned };
     attached.set(own, { memory, name });
     return new SharedQueue<T>(own);
   }
@@ -1800,7 +1812,7 @@ function newMemory(
 
 function deadlineOf(action: string, options: SyncOptions | undefined): number {
   if (options === undefined) return Infinity;
-  checkOptions(action, options);
+  checkOptions(action, options, { timeout: true });
   const { timeout = Infinity } = options;
   if (timeout !== Infinity) checkMilliseconds(action, "timeout", timeout);
   return performance.now() + timeout;

@@ -227,7 +227,20 @@ export class WorkerPool<T, R = ResultOf<T>>
     options: WorkerPoolOptions<TaskOf<T>> = {},
   ) {
     checkWorkerSource("make a pool", source);
-    checkOptions("make a pool", options);
+    checkOptions("make a pool", options, {
+      size: true,
+      highWaterMark: true,
+      steal: true,
+      concurrency: true,
+      inFlight: true,
+      attempts: true,
+      grace: true,
+      startTimeout: true,
+      transfer: true,
+      ordered: true,
+      onUndelivered: true,
+      name: true,
+    });
     const {
       size = cores(),
       concurrency = 1,
