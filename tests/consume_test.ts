@@ -1285,7 +1285,7 @@ test("consume: an argument that cannot be used is named, and the source is left 
     ...([
       [{ concurrency: 0 }, "concurrency must be a whole number of 1"],
       [{ concurrency: "2" }, "concurrency must be a number or a function"],
-      [{ retry: 3 }, "options must be an object, received 3"],
+      [{ retry: 3 }, "retry must be an object, received 3"],
       [{ retry: { attempts: 0 } }, "retry.attempts must be a whole number"],
       [{ retry: { delay: -1 } }, "retry.delay must be a finite number of 0"],
       [{ retry: { delay: "1" } }, "retry.delay must be a number"],
@@ -1303,7 +1303,7 @@ test("consume: an argument that cannot be used is named, and the source is left 
       [{ keyOf: 1 }, "keyOf must be a function, received 1"],
       [{ random: 1 }, "random must be a function, received 1"],
       [{ onError: "stop" }, 'onError must be "continue" or "abort"'],
-      [{ rate: 1 }, "options must be an object, received 1"],
+      [{ rate: 1 }, "rate must be an object, received 1"],
       [{ rate: { limit: 0, interval: 1 } }, "rate.limit must be a whole"],
       [{ rate: { limit: 1, interval: 0 } }, "rate.interval must be a number"],
       [{ batch: { max: 0 } }, "batch.max must be a whole number of 1 or more"],

@@ -28,12 +28,12 @@ import { parameters } from "./support/properties.ts";
 async function between<T>(
   options: SharedQueueOptions<T>,
   run: (here: SharedQueue<T>, there: SharedQueue<T>) => unknown,
-  thereOptions: AttachOptions<T> = options,
+  { codec, onUndelivered, onAbandoned }: AttachOptions<T> = options,
 ): Promise<void> {
   const here = new SharedQueue<T>(options);
   const there = SharedQueue.attach<T>(
     structuredClone(here.handle),
-    thereOptions,
+    { codec, onUndelivered, onAbandoned },
   );
   try {
     await run(here, there);
