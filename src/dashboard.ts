@@ -24,14 +24,22 @@
 
 import { printFailure } from "./callbacks.ts";
 import { systemClock } from "./clock.ts";
+import {
+  type Authorization,
+  BASIC,
+  credentials,
+  type CredentialsOptions,
+} from "./dashboard/credentials.ts";
 import { metricsOf } from "./dashboard/metrics.ts";
 import { pageOf } from "./dashboard/page.ts";
 import { received } from "./errors.ts";
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
 import { listed, monitor } from "./monitor.ts";
 import type { Monitored, MonitorOptions, MonitorSample } from "./monitor.ts";
 import type { QueueStats } from "./queue.ts";
 
+export { credentials };
+export type { Authorization, CredentialsOptions };
 export type { Monitored, MonitorOptions, MonitorSample, QueueStats };
 
 const ACTION = "make a dashboard";
@@ -45,10 +53,17 @@ export interface DashboardOptions extends
   /**
    * Whether a request is answered, asked before anything else of each one, the
    * events and metrics included. Only `true` lets it pass; else, and when it
-   * throws, which is printed, the answer is an empty 401. Without it everybody
-   * is answered.
+   * throws, which is printed, the answer is an empty 401 that asks for what its
+   * `challenge` says, by default for a name and a password. See
+   * {@linkcode credentials}. Without it everybody is answered.
    */
-  authorize?: ((request: Request) => boolean | Promise<boolean>) | undefined;
+  authorize?: Authorization | undefined;
+  /**
+   * How many streams of events may be open; one more ends the oldest, with an
+   * event `replaced`. Each of them looks at all queues at each interval.
+   * Default: 100.
+   */
+  maxStreams?: number | undefined;
   /** The title of the page; "Queues" unless told. */
   title?: string | undefined;
 }
@@ -65,7 +80,8 @@ export interface DashboardOptions extends
  * - `…/events` is a stream of server-sent events, a sample each in JSON, made
  *   from `monitor` and only as fast as it is read: without a reader there is no
  *   timer, and a reader that is slow misses samples instead of piling them up.
- *   It ends, with an event `end`, when all queues have ended;
+ *   It ends, with an event `end`, when all queues have ended, and with an event
+ *   `replaced`, when more than `maxStreams` are open and it is the oldest;
  * - `…/metrics` is the text format of Prometheus, with the labels `queue` (the
  *   name) and `index` (from 0, for queues that share a name).
  *
@@ -78,19 +94,19 @@ export interface DashboardOptions extends
  * @example Only for those who may
  * ```ts
  * import { Queue } from "@highwater/queue";
- * import { dashboard } from "@highwater/queue/dashboard";
+ * import { credentials, dashboard } from "@highwater/queue/dashboard";
  * import { assertEquals } from "@std/assert";
  *
  * const jobs = new Queue<string>({ name: "jobs" });
  * const mails = new Queue<string>({ name: "mails" });
  * const handler = dashboard([jobs, mails], {
  *   title: "My service",
- *   authorize: (request) => request.headers.get("x-token") === "secret",
+ *   authorize: credentials({ basic: { ada: "enchantress" } }),
  * });
  *
  * const address = "http://localhost/admin/queues/";
  * assertEquals((await handler(new Request(address))).status, 401);
- * const headers = { "x-token": "secret" };
+ * const headers = { authorization: `Basic ${btoa("ada:enchantress")}` };
  * assertEquals((await handler(new Request(address, { headers }))).status, 200);
  * ```
  */
@@ -99,7 +115,9 @@ export function dashboard(
   options: DashboardOptions = {},
 ): (request: Request) => Response | Promise<Response> {
   const watched = listed("make a dashboard", queues);
-  const { authorize, title = "Queues", ...watching } = readOptions(options);
+  const { authorize, title = "Queues", maxStreams = 100, ...watching } =
+    readOptions(options);
+  const open = new OpenStreams(maxStreams);
   // Says what is wrong with the others now, not to the first browser.
   monitor(watched, watching);
 
@@ -124,7 +142,8 @@ export function dashboard(
     ["/", () => page(title, statsOfAll().map(({ name }) => name))],
     ["/events", () => {
       const samples = monitor(watched, watching);
-      return answerOf(200, "text/event-stream", eventsOf(samples, watched), {
+      const events = open.add(new EventStream(samples, watched));
+      return answerOf(200, "text/event-stream", events, {
         // A proxy must not hold samples back.
         "x-accel-buffering": "no",
       });
@@ -140,11 +159,13 @@ export function dashboard(
   return async (request) =>
     await allows(authorize, request)
       ? answer(request)
-      : answerOf(401, undefined, null);
+      : answerOf(401, undefined, null, {
+        "www-authenticate": authorize.challenge ?? BASIC,
+      });
 }
 
 async function allows(
-  authorize: (request: Request) => boolean | Promise<boolean>,
+  authorize: Authorization,
   request: Request,
 ): Promise<boolean> {
   try {
@@ -176,29 +197,72 @@ function page(title: string, names: string[]): Response {
   );
 }
 
-/** Pulled as it is read: whoever stops reading stops the monitor. */
-function eventsOf(
-  samples: ReadableStream<MonitorSample>,
-  watched: Monitored[],
-): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  const reader = samples.getReader();
-  return new ReadableStream<Uint8Array>({
-    async pull(controller): Promise<void> {
-      const { done, value } = await reader.read();
-      if (!done) {
-        const stats = watched[value.index]!.stats();
-        controller.enqueue(encoder.encode(`data: ${json(value, stats)}\n\n`));
-        return;
-      }
-      // Without a word a browser would ask again, for ever.
-      controller.enqueue(encoder.encode("event: end\ndata:\n\n"));
-      controller.close();
-    },
-    cancel(reason): Promise<void> {
-      return reader.cancel(reason);
-    },
-  }, { highWaterMark: 0 });
+/** Server-sent events, pulled as they are read: whoever stops reading stops the monitor. */
+class EventStream {
+  readonly body: ReadableStream<Uint8Array>;
+  readonly #samples: ReadableStreamDefaultReader<MonitorSample>;
+  /** Without a last word a browser would ask again, for ever. */
+  #lastWord = "end";
+  #ended: () => void = ignore;
+
+  constructor(
+    samples: ReadableStream<MonitorSample>,
+    watched: Monitored[],
+  ) {
+    const encoder = new TextEncoder();
+    this.#samples = samples.getReader();
+    this.body = new ReadableStream<Uint8Array>({
+      pull: async (controller): Promise<void> => {
+        const { done, value } = await this.#samples.read();
+        if (!done) {
+          const text = json(value, watched[value.index]!.stats());
+          controller.enqueue(encoder.encode(`data: ${text}\n\n`));
+          return;
+        }
+        this.#ended();
+        controller.enqueue(
+          encoder.encode(`event: ${this.#lastWord}\ndata:\n\n`),
+        );
+        controller.close();
+      },
+      cancel: (reason): Promise<void> => {
+        this.#ended();
+        return this.#samples.cancel(reason);
+      },
+    }, { highWaterMark: 0 });
+  }
+
+  /** Calls back once nobody needs it any more. */
+  onEnd(ended: () => void): void {
+    this.#ended = ended;
+  }
+
+  /** Ends it with an event of that name. */
+  end(lastWord: string): void {
+    this.#lastWord = lastWord;
+    void this.#samples.cancel();
+  }
+}
+
+/** The streams of events that are open, the oldest first. */
+class OpenStreams {
+  readonly #max: number;
+  readonly #streams: Set<EventStream> = new Set();
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  add(stream: EventStream): ReadableStream<Uint8Array> {
+    stream.onEnd(() => void this.#streams.delete(stream));
+    this.#streams.add(stream);
+    if (this.#streams.size > this.#max) {
+      const [oldest] = this.#streams;
+      this.#streams.delete(oldest!);
+      oldest!.end("replaced");
+    }
+    return stream.body;
+  }
 }
 
 /** Infinity is null in JSON. Safe in a script and in HTML too, should somebody put it there. */
@@ -241,18 +305,40 @@ function readOptions(options: DashboardOptions): DashboardOptions {
   checkOptions(ACTION, options, {
     authorize: true,
     title: true,
+    maxStreams: true,
     interval: true,
     high: true,
     low: true,
     sustained: true,
     clock: true,
   });
-  const { authorize, title, interval, high, low, sustained, clock } = options;
+  const {
+    authorize,
+    title,
+    maxStreams,
+    interval,
+    high,
+    low,
+    sustained,
+    clock,
+  } = options;
   if (authorize !== undefined) checkFunction(ACTION, "authorize", authorize);
   if (title !== undefined && typeof title !== "string") {
     throw new TypeError(
       `Cannot ${ACTION}: title must be a string, received ${received(title)}`,
     );
   }
-  return { authorize, title, interval, high, low, sustained, clock };
+  if (maxStreams !== undefined) checkCount(ACTION, "maxStreams", maxStreams, 1);
+  return {
+    authorize,
+    title,
+    maxStreams,
+    interval,
+    high,
+    low,
+    sustained,
+    clock,
+  };
 }
+
+function ignore(): void {}

@@ -8,7 +8,12 @@ import {
 } from "@std/assert";
 import { PriorityQueue, Queue } from "../mod.ts";
 import type { Monitored } from "../mod.ts";
-import { dashboard, type DashboardOptions } from "../src/dashboard.ts";
+import {
+  credentials,
+  type CredentialsOptions,
+  dashboard,
+  type DashboardOptions,
+} from "../src/dashboard.ts";
 import { dashboardCases } from "./conformance/flow_dashboard.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
 import { canCollectGarbage, collectGarbage, test } from "./support/harness.ts";
@@ -177,6 +182,131 @@ test("dashboard: authorize comes first, and without it nothing but an empty 401"
   assertEquals(allowed.status, 200);
   assertStringIncludes(await allowed.text(), "secret name");
   assertEquals(seen, ["http://localhost/"]);
+});
+
+test("dashboard: a refusal says what to send, so that a browser asks for it", async () => {
+  const challengeOf = async (
+    authorize: DashboardOptions["authorize"],
+  ): Promise<string | null> => {
+    const response = await ask(new Queue(), "/", { authorize });
+    assertEquals(response.status, 401);
+    return response.headers.get("www-authenticate");
+  };
+  const basic = 'Basic realm="queues", charset="UTF-8"';
+  assertEquals(await challengeOf(() => false), basic);
+  const other = Object.assign(() => false, { challenge: "DPoP" });
+  assertEquals(await challengeOf(other), "DPoP");
+  const users = { ada: "enchantress" };
+  assertEquals(await challengeOf(credentials({ basic: users })), basic);
+  const bearer = 'Bearer realm="queues"';
+  const tokens = ["token"];
+  assertEquals(await challengeOf(credentials({ bearer: tokens })), bearer);
+  assertEquals(
+    await challengeOf(credentials({ basic: users, bearer: tokens })),
+    `${basic}, ${bearer}`,
+  );
+});
+
+test("dashboard: credentials let names and tokens pass, and nothing near them", async () => {
+  const authorize = credentials({
+    basic: { ada: "enchantress", "": "nobody", zoë: "ü: b" },
+    bearer: ["token", "other=="],
+  });
+  const status = async (authorization?: string): Promise<number> => {
+    const headers = authorization === undefined
+      ? []
+      : [["authorization", authorization]];
+    const request = new Request(
+      "http://localhost/",
+      { headers } as RequestInit,
+    );
+    return (await dashboard(new Queue(), { authorize })(request)).status;
+  };
+  const basic = (text: string): string =>
+    btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+  for (
+    const good of [
+      `Basic ${basic("ada:enchantress")}`,
+      `basic   ${basic("ada:enchantress")} `,
+      `Basic ${basic(":nobody")}`,
+      `Basic ${basic("zoë:ü: b")}`,
+      "Bearer token",
+      "bearer other==",
+    ]
+  ) assertEquals(await status(good), 200, good);
+  for (
+    const bad of [
+      undefined,
+      "",
+      "Basic",
+      "Basic ",
+      `Basic ${basic("ada:enchantres")}`,
+      `Basic ${basic("ada:enchantress ")}`,
+      `Basic ${basic("ada:")}`,
+      `Basic ${basic("eve:enchantress")}`,
+      `Bearer ${basic("ada:enchantress")}`,
+      "Bearer Token",
+      "Bearer token other==",
+      "Bearer",
+      "Basic token",
+      "token",
+    ]
+  ) assertEquals(await status(bad), 401, bad);
+});
+
+test("dashboard: credentials that cannot be used say so, without the secret", () => {
+  const table: [unknown, RegExp][] = [
+    [undefined, /options must be an object/],
+    [{}, /basic or bearer must have one entry or more, received none$/],
+    [{ basic: {} }, /one entry or more/],
+    [{ basic: "hush" }, /basic must be an object of passwords/],
+    [
+      { basic: { ada: 7 } },
+      /the password of "ada" must be a string, received a number$/,
+    ],
+    [{ basic: { ada: "" } }, /the password of "ada" must not be empty/],
+    [{ basic: { "a:b": "hush" } }, /no colon, received "a:b"$/],
+    [{ bearer: "hush" }, /bearer must be an array of tokens/],
+    [{ bearer: ["ok", ""] }, /bearer\[1\] must not be empty/],
+    [{ bearer: ["two hush"] }, /bearer\[0\] must have no white space/],
+  ];
+  for (const [options, message] of table) {
+    const error = assertThrows(() =>
+      credentials(options as CredentialsOptions)
+    );
+    assertMatch((error as Error).message, message);
+    if ((options as CredentialsOptions)?.bearer?.[0] === "two hush") {
+      assert(!(error as Error).message.includes("hush"));
+    }
+  }
+});
+
+test("dashboard: one stream of events too many ends the oldest, which is told", async () => {
+  const clock = new SteppedClock();
+  const queue = counted(new Queue());
+  const handler = dashboard(queue, { maxStreams: 2, interval: 10, clock });
+  const open = async (): Promise<Events> =>
+    new Events(await handler(new Request("http://localhost/events")));
+  const first = await open();
+  await first.next();
+  const waiting = first.text(); // for the next sample
+  const second = await open();
+  const third = await open();
+  assertEquals(await waiting, "event: replaced\ndata:\n\n");
+  await second.next();
+  await second.cancel(); // makes room by itself
+  const fourth = await open();
+  await third.next();
+  await fourth.next();
+  const fifth = await open();
+  // Who was not reading is told when it does.
+  assertEquals(await third.text(), "event: replaced\ndata:\n\n");
+  const looks = queue.looks;
+  await fifth.next();
+  assert(queue.looks > looks);
+  await fourth.cancel();
+  await fifth.cancel();
+  assertEquals(clock.nextAt, undefined, "no timer is left");
 });
 
 test("dashboard: an authorize that throws lets nobody in, and is printed", async () => {
@@ -402,6 +532,11 @@ test("dashboard: says which argument it cannot use", () => {
   const cases: [unknown, unknown, RegExp][] = [
     [queue, null, /dashboard: options must be an object, received null/],
     [queue, { authorize: 1 }, /dashboard: authorize must be a func.* 1$/],
+    [
+      queue,
+      { maxStreams: 0 },
+      /dashboard: maxStreams must be .* 1 or more.* 0$/,
+    ],
     [queue, { title: 1 }, /dashboard: title must be a string, received 1$/],
     [queue, { interval: 0 }, /interval must be 1 or more, received 0$/],
     [queue, { low: 2 }, /low must be at most high, received 2 and 0.8$/],

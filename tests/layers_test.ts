@@ -46,6 +46,7 @@ const LAYERS: readonly string[][] = [
   ],
   ["src/monitor.ts"],
   [
+    "src/dashboard/credentials.ts",
     "src/dashboard/metrics.ts",
     "src/dashboard/script.ts",
     "src/dashboard/style.ts",

@@ -181,11 +181,13 @@ export const SCRIPT: string = String.raw`"use strict";
       const sample = JSON.parse(data);
       panels[sample.index]?.add(sample);
     };
-    source.addEventListener("end", () => {
+    const over = (event, text) => source.addEventListener(event, () => {
       source.close();
       pause.disabled = true;
-      say(status, "All queues have ended");
+      say(status, text);
     });
+    over("end", "All queues have ended");
+    over("replaced", "Too many pages are open: reload to see more");
     source.onerror = () => say(status, source.readyState === 2
       ? "The server refuses: reload the page" : "Connection lost, trying again");
   }
