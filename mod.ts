@@ -105,6 +105,7 @@ export { monitor } from "./src/monitor.ts";
 export type {
   Alert,
   AlertKind,
+  EngineCounters,
   Monitored,
   MonitorOptions,
   MonitorSample,

@@ -34,13 +34,21 @@ import { metricsOf } from "./dashboard/metrics.ts";
 import { pageOf } from "./dashboard/page.ts";
 import { received } from "./errors.ts";
 import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
-import { listed, monitor } from "./monitor.ts";
-import type { Monitored, MonitorOptions, MonitorSample } from "./monitor.ts";
+import { ask, Inquiry, listed, nameOf } from "./counters.ts";
+import type { EngineCounters, Monitored } from "./counters.ts";
+import { monitor } from "./monitor.ts";
+import type { MonitorOptions, MonitorSample } from "./monitor.ts";
 import type { QueueStats } from "./queue.ts";
 
 export { credentials };
 export type { Authorization, CredentialsOptions };
-export type { Monitored, MonitorOptions, MonitorSample, QueueStats };
+export type {
+  EngineCounters,
+  Monitored,
+  MonitorOptions,
+  MonitorSample,
+  QueueStats,
+};
 
 const ACTION = "make a dashboard";
 
@@ -121,7 +129,7 @@ export function dashboard(
   // Says what is wrong with the others now, not to the first browser.
   monitor(watched, watching);
 
-  function answer(request: Request): Response {
+  async function answer(request: Request): Promise<Response> {
     if (request.method !== "GET" && request.method !== "HEAD") {
       return plain(405, "Method not allowed\n", { allow: "GET, HEAD" });
     }
@@ -130,28 +138,29 @@ export function dashboard(
     if (answering === undefined) {
       return plain(404, "Not found. The page is where a path ends with /\n");
     }
-    const response = answering();
+    const response = await answering();
     if (request.method === "GET") return response;
     // Nothing was read of it: no sample was made, and no timer is set.
+    await response.body?.cancel();
     return new Response(null, response);
   }
 
-  const statsOfAll = (): QueueStats[] => watched.map((queue) => queue.stats());
-
-  const answers = new Map<string, () => Response>([
-    ["/", () => page(title, statsOfAll().map(({ name }) => name))],
+  const answers = new Map<string, () => Response | Promise<Response>>([
+    ["/", () => page(title, watched.map(nameOf))],
     ["/events", () => {
       const samples = monitor(watched, watching);
-      const events = open.add(new EventStream(samples, watched));
+      const events = open.add(new EventStream(samples));
       return answerOf(200, "text/event-stream", events, {
         // A proxy must not hold samples back.
         "x-accel-buffering": "no",
       });
     }],
-    ["/metrics", () => {
-      const now = (watching.clock ?? systemClock).now();
+    ["/metrics", async () => {
+      const { clock = systemClock, interval = 1000 } = watching;
+      const inquiries = watched.map((queue) => new Inquiry(queue));
+      const all = await ask(inquiries, clock, interval);
       const type = "text/plain; version=0.0.4; charset=utf-8";
-      return answerOf(200, type, metricsOf(statsOfAll(), now));
+      return answerOf(200, type, metricsOf(all));
     }],
   ]);
 
@@ -205,18 +214,14 @@ class EventStream {
   #lastWord = "end";
   #ended: () => void = ignore;
 
-  constructor(
-    samples: ReadableStream<MonitorSample>,
-    watched: Monitored[],
-  ) {
+  constructor(samples: ReadableStream<MonitorSample>) {
     const encoder = new TextEncoder();
     this.#samples = samples.getReader();
     this.body = new ReadableStream<Uint8Array>({
       pull: async (controller): Promise<void> => {
         const { done, value } = await this.#samples.read();
         if (!done) {
-          const text = json(value, watched[value.index]!.stats());
-          controller.enqueue(encoder.encode(`data: ${text}\n\n`));
+          controller.enqueue(encoder.encode(`data: ${json(value)}\n\n`));
           return;
         }
         this.#ended();
@@ -266,9 +271,9 @@ class OpenStreams {
 }
 
 /** Infinity is null in JSON. Safe in a script and in HTML too, should somebody put it there. */
-function json(sample: MonitorSample, stats: QueueStats): string {
-  const { size, highWaterMark, state } = stats;
-  return JSON.stringify({ ...sample, size, highWaterMark, state }).replace(
+function json({ failure, ...sample }: MonitorSample): string {
+  const why = failure === undefined ? {} : { failure: String(failure) };
+  return JSON.stringify({ ...sample, ...why }).replace(
     /[<>&\u2028\u2029]/g,
     (character) =>
       `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,

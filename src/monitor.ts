@@ -9,15 +9,19 @@ import { callOut } from "./callbacks.ts";
 import { checkFunction, checkOptions } from "./arguments.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
+import {
+  ask,
+  type Counters,
+  type EngineCounters,
+  Inquiry,
+  listed,
+  type Monitored,
+} from "./counters.ts";
 import { received } from "./errors.ts";
-import type { QueueStats } from "./queue.ts";
+import type { QueueState } from "./queue.ts";
 import { signalOf } from "./waiters.ts";
 
-/** What can be watched: a `Queue`, a lane, anything with such counters. */
-export interface Monitored {
-  /** The counters of the moment. */
-  stats(): QueueStats;
-}
+export type { EngineCounters, Monitored };
 
 /**
  * What an alert says:
@@ -25,9 +29,16 @@ export interface Monitored {
  * - `"backlog"`: the queue is as full as `high`;
  * - `"stalled"`: there are items and nobody takes any;
  * - `"starved"`: somebody waits for an item and nobody puts any;
+ * - `"unreachable"`: the engine that keeps the queue does not answer, or with an
+ *   error; it is raised at once;
  * - `"recovered"`: one of these is over.
  */
-export type AlertKind = "backlog" | "stalled" | "starved" | "recovered";
+export type AlertKind =
+  | "backlog"
+  | "stalled"
+  | "starved"
+  | "unreachable"
+  | "recovered";
 
 /** Something that somebody should know. */
 export interface Alert {
@@ -51,13 +62,19 @@ export interface MonitorSample {
   readonly name: string;
   /** Which of the queues, from 0. */
   readonly index: number;
-  /** Items stored. */
+  /** Where the queue stands; a queue on an engine is always open. */
+  readonly state: QueueState;
+  /** Items stored; on an engine those that wait. */
   readonly length: number;
+  /** Their weight, in the unit of `size`; on an engine their number, those that are lent included. */
+  readonly size: number;
+  /** The bound, in the unit of `size`. */
+  readonly highWaterMark: number;
   /** The share of the bound that is in use, puts that wait included: above 1 while puts wait. 0 for an unbounded queue. */
   readonly fill: number;
-  /** Items put, per second. */
+  /** Items put, per second; on an engine by this handle. */
   readonly inRate: number;
-  /** Items taken, per second. */
+  /** Items taken, per second; on an engine by this handle. */
   readonly outRate: number;
   /** How fast it fills, in items per second; below 0 while it empties. */
   readonly growth: number;
@@ -65,7 +82,7 @@ export interface MonitorSample {
   readonly timeToFull: number;
   /** Seconds until it is empty if it goes on like this; Infinity when it does not empty. */
   readonly timeToEmpty: number;
-  /** For how many milliseconds the item whose turn it is has been stored; undefined without `timestamps`. */
+  /** For how many milliseconds the item whose turn it is has been stored; undefined without `timestamps`. On an engine that of the oldest item that is not done. */
   readonly oldestAge: number | undefined;
   /** Puts that wait for room. */
   readonly waitingPuts: number;
@@ -73,6 +90,10 @@ export interface MonitorSample {
   readonly waitingGets: number;
   /** Items that are lent. */
   readonly inFlight: number;
+  /** Items among the dead letters of an engine; undefined where there are none, or it does not tell. */
+  readonly deadLetters: number | undefined;
+  /** Why an engine could not be asked, the numbers being those of before; undefined while all is well. */
+  readonly failure: unknown;
   /** What is wrong at the moment. */
   readonly alerts: readonly Exclude<AlertKind, "recovered">[];
 }
@@ -104,6 +125,9 @@ export interface MonitorOptions {
  * no alert. An alert is raised once what is wrong has lasted for `sustained`
  * milliseconds, and is over when it is not wrong any more: for a backlog when the
  * fill is at `low`, for the others with the next item taken or put.
+ *
+ * A queue on an engine is asked once a sample. One that has not answered within an
+ * interval, or answers with an error, shows as `failure`, and the others go on.
  *
  * The stream ends when all queues have ended, with `signal`, and by cancelling.
  * Throws a `TypeError` or `RangeError` that names the option it cannot use.
@@ -141,15 +165,16 @@ class Monitor {
   readonly #settings: Settings;
   /** Samples of this moment that were not read yet. */
   #ready: MonitorSample[] = [];
+  readonly #inquiries: Inquiry[];
+  readonly #over: AbortController = new AbortController();
   #last = -Infinity;
   #timer: unknown = undefined;
   #wake: () => void = () => {};
 
   constructor(queues: Monitored[], settings: Settings) {
     this.#settings = settings;
-    this.#watches = queues.map((queue, index) =>
-      new Watch(queue, index, settings)
-    );
+    this.#inquiries = queues.map((queue) => new Inquiry(queue));
+    this.#watches = queues.map((_queue, index) => new Watch(index, settings));
     this.stream = new ReadableStream<MonitorSample>({
       pull: (controller) => this.#pull(controller),
       cancel: () => this.#stop(),
@@ -165,7 +190,15 @@ class Monitor {
       const left = this.#last + interval - clock.now();
       if (left > 0) await this.#sleep(left);
       this.#last = clock.now();
-      this.#ready = this.#watches.map((watch) => watch.sample(this.#last));
+      const all = await ask(
+        this.#inquiries,
+        clock,
+        interval,
+        this.#over.signal,
+      );
+      this.#ready = this.#watches.map((watch, index) =>
+        watch.sample(all[index]!, this.#last)
+      );
     }
     if (signal?.aborted === true) return this.#end(controller);
     controller.enqueue(this.#ready.shift()!);
@@ -182,6 +215,7 @@ class Monitor {
 
   readonly #aborted: () => void = () => {
     this.#settings.clock.clearTimer(this.#timer);
+    this.#over.abort();
     this.#wake();
   };
 
@@ -193,6 +227,7 @@ class Monitor {
   #stop(): void {
     this.#settings.signal?.removeEventListener("abort", this.#aborted);
     this.#settings.clock.clearTimer(this.#timer);
+    this.#over.abort();
   }
 }
 
@@ -202,29 +237,28 @@ type Trouble = Exclude<AlertKind, "recovered">;
 class Watch {
   /** The queue has ended: nothing will change any more. */
   over = false;
-  readonly #queue: Monitored;
   readonly #index: number;
   readonly #settings: Settings;
-  #before: { at: number; put: number; taken: number } | undefined = undefined;
+  #before: (Counters & { at: number }) | undefined = undefined;
   /** Since when each thing has been wrong. */
   readonly #since: Map<Trouble, number> = new Map();
   readonly #raised: Set<Trouble> = new Set();
 
-  constructor(queue: Monitored, index: number, settings: Settings) {
-    this.#queue = queue;
+  constructor(index: number, settings: Settings) {
     this.#index = index;
     this.#settings = settings;
   }
 
-  sample(at: number): MonitorSample {
-    const stats = this.#queue.stats();
-    const before = this.#before ?? { at, put: stats.put, taken: stats.taken };
-    const put = stats.put - before.put;
-    const taken = stats.taken - before.taken;
-    const first = this.#before === undefined;
-    this.#before = { at, put: stats.put, taken: stats.taken };
-    this.over = stats.state === "closed" || stats.state === "errored";
-    const fill = fillOf(stats);
+  sample(counters: Counters, at: number): MonitorSample {
+    const isFirst = this.#before === undefined;
+    const before = this.#before ?? { ...counters, at };
+    this.#before = { ...counters, at };
+    const { state, length, fill, room, failure, own } = counters;
+    const put = counters.put - before.put;
+    const taken = counters.taken - before.taken;
+    // Others put into an engine, too, and take.
+    const grown = own === undefined ? counters.size - before.size : put - taken;
+    this.over = state === "closed" || state === "errored";
     const changes: Alert[] = [];
     const note = (of: Trouble, isWrong: boolean, isOver: boolean): void => {
       const change = this.#note(of, at, isWrong, isOver);
@@ -234,37 +268,44 @@ class Watch {
         kind: raised ? of : "recovered",
         of: raised ? undefined : of,
         at,
-        name: stats.name,
+        name: counters.name,
         get sample(): MonitorSample {
           return sample;
         },
       });
     };
-    const { high, low } = this.#settings;
-    note("backlog", fill >= high, fill <= low);
-    const waits = stats.length > 0 || stats.waitingPuts > 0;
-    note("stalled", !first && waits && taken === 0, !waits || taken > 0);
-    const hungry = stats.waitingGets > 0;
-    note("starved", !first && hungry && put === 0, !hungry || put > 0);
+    note("unreachable", failure !== undefined, failure === undefined);
+    if (failure === undefined) {
+      const { high, low } = this.#settings;
+      note("backlog", fill >= high, fill <= low);
+      const isStuck = counters.hasUntaken && taken === 0 && grown >= 0;
+      note("stalled", !isFirst && isStuck, !isStuck);
+      const isHungry = counters.waitingGets > 0 && put === 0;
+      note("starved", !isFirst && isHungry, !isHungry);
+    }
     const seconds = (at - before.at) / 1000;
     const rate = (count: number): number => seconds > 0 ? count / seconds : 0;
-    const growth = rate(put - taken);
-    const room = stats.desiredSize ?? 0;
+    const growth = rate(grown);
     const sample: MonitorSample = Object.freeze({
       at,
-      name: stats.name,
+      name: counters.name,
       index: this.#index,
-      length: stats.length,
+      state,
+      length,
+      size: counters.size,
+      highWaterMark: counters.highWaterMark,
       fill,
       inRate: rate(put),
       outRate: rate(taken),
       growth,
-      timeToFull: growth > 0 ? Math.max(room, 0) / growth : Infinity,
-      timeToEmpty: growth < 0 ? stats.length / -growth : Infinity,
-      oldestAge: stats.oldest === undefined ? undefined : at - stats.oldest,
-      waitingPuts: stats.waitingPuts,
-      waitingGets: stats.waitingGets,
-      inFlight: stats.inFlight,
+      timeToFull: growth > 0 ? room / growth : Infinity,
+      timeToEmpty: growth < 0 ? length / -growth : Infinity,
+      oldestAge: counters.oldestAge,
+      waitingPuts: counters.waitingPuts,
+      waitingGets: counters.waitingGets,
+      inFlight: counters.inFlight,
+      deadLetters: counters.deadLetters,
+      failure,
       alerts: Object.freeze([...this.#raised]),
     });
     for (const alert of changes) this.#tell(alert);
@@ -289,9 +330,9 @@ class Watch {
     }
     const since = this.#since.get(of) ?? at;
     this.#since.set(of, since);
-    if (this.#raised.has(of) || at - since < this.#settings.sustained) {
-      return undefined;
-    }
+    // An engine that cannot be reached is not one that is slow.
+    const sustained = of === "unreachable" ? 0 : this.#settings.sustained;
+    if (this.#raised.has(of) || at - since < sustained) return undefined;
     this.#raised.add(of);
     return "raised";
   }
@@ -302,20 +343,6 @@ class Watch {
   }
 }
 
-/** The share of the bound that is in use, puts that wait included. */
-export function fillOf(
-  { highWaterMark, size, desiredSize, waitingPuts }: QueueStats,
-): number {
-  if (highWaterMark === Infinity) return 0;
-  // A rendezvous is full as soon as somebody waits.
-  if (highWaterMark === 0) return waitingPuts > 0 ? 1 : 0;
-  const room = desiredSize === null || desiredSize === 0
-    ? undefined
-    : desiredSize;
-  // Once closed there is no room to speak of, and only what is stored counts.
-  return (room === undefined ? size : highWaterMark - room) / highWaterMark;
-}
-
 interface Settings {
   interval: number;
   high: number;
@@ -324,42 +351,6 @@ interface Settings {
   onAlert: ((alert: Alert) => void) | undefined;
   signal: AbortSignal | undefined;
   clock: Clock;
-}
-
-/** One queue or several, as a list; throws unless all of them have counters. */
-export function listed(
-  action: string,
-  queues: Monitored | Iterable<Monitored>,
-): Monitored[] {
-  const single = typeof (queues as Monitored | null)?.stats === "function";
-  if (
-    !single &&
-    typeof (queues as Iterable<Monitored> | null)?.[Symbol.iterator] !==
-      "function"
-  ) {
-    throw new TypeError(
-      `Cannot ${action}: queues must be a queue or iterable, received ${
-        received(queues)
-      }`,
-    );
-  }
-  const list = single
-    ? [queues as Monitored]
-    : [...queues as Iterable<Monitored>];
-  if (list.length === 0) {
-    throw new RangeError(
-      `Cannot ${action}: queues must have one queue or more, received none`,
-    );
-  }
-  for (const [index, queue] of list.entries()) {
-    if (typeof queue?.stats === "function") continue;
-    throw new TypeError(
-      `Cannot ${action}: queues[${index}] must have stats(), received ${
-        received(queue)
-      }`,
-    );
-  }
-  return list;
 }
 
 function readOptions(options: MonitorOptions): Settings {

@@ -60,8 +60,8 @@ import type {
   ConsumeContext,
   Handler,
 } from "./flow/consume_options.ts";
-import { fillOf, listed } from "./monitor.ts";
-import type { Monitored } from "./monitor.ts";
+import { ask, type Counters, Inquiry, listed, nameOf } from "./counters.ts";
+import type { Monitored } from "./counters.ts";
 import type { QueueOptions } from "./strategy.ts";
 
 const SYSTEM = "messaging.system";
@@ -69,6 +69,9 @@ const DESTINATION = "messaging.destination.name";
 const OPERATION = "messaging.operation.name";
 
 // -- Metrics ------------------------------------------------------------------
+
+/** For how many milliseconds a collection waits for an engine. */
+const PATIENCE = 5_000;
 
 /** Options of {@linkcode instrument}. */
 export interface InstrumentOptions {
@@ -84,9 +87,8 @@ export interface Instrumentation extends Disposable {
   stop(): void;
 }
 
-/** A queue, and the attributes of its values: of all, of those of puts and of gets. */
+/** The attributes of the values of a queue: of all, of those of puts and of gets. */
 interface Measured {
-  readonly queue: Monitored;
   readonly all: Attributes;
   readonly put: Attributes;
   readonly get: Attributes;
@@ -116,10 +118,14 @@ interface Measured {
  * | `highwater.queue.oldest.age` | gauge, `s` | age of the item whose turn it is; needs `timestamps`, nothing while there is none |
  * | `highwater.queue.in_flight` | up-down counter, `{message}` | items that are lent |
  * | `highwater.queue.delayed` | up-down counter, `{message}` | items that a `nack` with a delay keeps back |
+ * | `highwater.queue.dead_letters` | up-down counter, `{message}` | items among the dead letters of an engine that tells |
  * | `highwater.queue.waiting` | up-down counter, `{operation}` | puts that wait (`messaging.operation.name` is `"put"`), and gets (`"get"`) |
  *
  * The first two are those of the semantic conventions for messaging, which have no
  * names for the others.
+ *
+ * A queue on an engine is asked at each collection, and has no values in one in
+ * which it fails or does not answer within five seconds.
  *
  * Throws a `TypeError` for what is no queue or no meter, a `RangeError` for no
  * queue at all and for two queues of one name: their values could not be told
@@ -157,21 +163,38 @@ export function instrument(
   checkClock("instrument", clock);
   const measured = list.map((queue) => withAttributes(queue, attributes));
   checkNames(measured);
+  const inquiries = list.map((queue) => new Inquiry(queue));
   const instruments = makeInstruments(meter);
-  const measure = (result: BatchObservableResult): void => {
-    for (const one of measured) instruments.measure(one, clock.now(), result);
+  const observe = (result: BatchObservableResult, all: Counters[]): void => {
+    for (const [index, one] of measured.entries()) {
+      const counters = all[index]!;
+      // Numbers of before are none.
+      if (counters.failure === undefined) {
+        instruments.measure(one, counters, result);
+      }
+    }
+  };
+  const measure = (result: BatchObservableResult): void | Promise<void> => {
+    const all = ask(inquiries, clock, PATIENCE);
+    if (!("then" in all)) return observe(result, all);
+    return all.then((answers) => observe(result, answers));
   };
   meter.addBatchObservableCallback(measure, instruments.all);
   const stop = (): void => {
     meter.removeBatchObservableCallback(measure, instruments.all);
     measured.length = 0;
+    inquiries.length = 0;
   };
   return { stop, [Symbol.dispose]: stop };
 }
 
 interface Instruments {
   readonly all: Observable[];
-  measure(one: Measured, now: number, result: BatchObservableResult): void;
+  measure(
+    one: Measured,
+    counters: Counters,
+    result: BatchObservableResult,
+  ): void;
 }
 
 function makeInstruments(meter: Meter): Instruments {
@@ -228,6 +251,10 @@ function makeInstruments(meter: Meter): Instruments {
     "highwater.queue.delayed",
     "Items kept back by a nack with a delay.",
   );
+  const deadLetters = level(
+    "highwater.queue.dead_letters",
+    "Items among the dead letters of the engine.",
+  );
   const waiting = level(
     "highwater.queue.waiting",
     "Puts that wait for room, and gets that wait for an item.",
@@ -235,31 +262,37 @@ function makeInstruments(meter: Meter): Instruments {
   );
   return {
     all,
-    measure({ queue, all, put, get }, now, result): void {
-      const stats = queue.stats();
-      const { highWaterMark, oldest } = stats;
-      result.observe(sent, stats.put, put);
-      result.observe(consumed, stats.taken, get);
-      result.observe(dropped, stats.dropped, all);
-      result.observe(undelivered, stats.undelivered, all);
-      result.observe(returned, stats.returned, all);
-      result.observe(length, stats.length, all);
-      result.observe(size, stats.size, all);
-      if (highWaterMark !== Infinity) result.observe(limit, highWaterMark, all);
-      result.observe(utilization, fillOf(stats), all);
-      if (oldest !== undefined) result.observe(age, (now - oldest) / 1000, all);
-      result.observe(inFlight, stats.inFlight, all);
-      result.observe(delayed, stats.delayed, all);
-      result.observe(waiting, stats.waitingPuts, put);
-      result.observe(waiting, stats.waitingGets, get);
+    measure({ all, put, get }, counters, result): void {
+      const { highWaterMark, oldestAge, own } = counters;
+      const observe = (
+        observable: Observable,
+        value: number | undefined,
+        attributes: Attributes,
+      ): void => {
+        if (value !== undefined) result.observe(observable, value, attributes);
+      };
+      observe(sent, counters.put, put);
+      observe(consumed, counters.taken, get);
+      observe(dropped, own?.dropped, all);
+      observe(undelivered, own?.undelivered, all);
+      observe(returned, own?.returned, all);
+      observe(length, counters.length, all);
+      observe(size, counters.size, all);
+      if (highWaterMark !== Infinity) observe(limit, highWaterMark, all);
+      observe(utilization, counters.fill, all);
+      observe(age, oldestAge === undefined ? undefined : oldestAge / 1000, all);
+      observe(inFlight, counters.inFlight, all);
+      observe(delayed, counters.delayed, all);
+      observe(deadLetters, counters.deadLetters, all);
+      observe(waiting, counters.waitingPuts, put);
+      observe(waiting, own?.waitingGets, get);
     },
   };
 }
 
 function withAttributes(queue: Monitored, more?: Attributes): Measured {
-  const all = { ...more, ...attributesOf(queue.stats().name) };
+  const all = { ...more, ...attributesOf(nameOf(queue)) };
   return {
-    queue,
     all,
     put: { ...all, [OPERATION]: "put" },
     get: { ...all, [OPERATION]: "get" },

@@ -225,9 +225,13 @@ test("engines: stats() tells what the engine says, what waits here, and what wen
   assertEquals(await queue.stats(), {
     name: "jobs",
     backlog: 1,
+    delayed: 0,
+    capacity: 0,
     inFlight: 1,
     oldestAge: undefined,
     deadLetters: 0,
+    put: 2,
+    taken: 1,
     waitingPuts: 1,
     held: 1,
     failure: undefined,

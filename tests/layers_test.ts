@@ -44,6 +44,7 @@ const LAYERS: readonly string[][] = [
     "src/flow/tee.ts",
     "src/flow/zip.ts",
   ],
+  ["src/counters.ts"],
   ["src/monitor.ts"],
   [
     "src/dashboard/credentials.ts",

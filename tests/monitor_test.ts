@@ -149,7 +149,10 @@ test("monitor: a sample tells rates, waiting, what is lent and the age of the ol
     at: 1000,
     name: "jobs",
     index: 0,
+    state: "open",
     length: 4,
+    size: 4,
+    highWaterMark: 4,
     fill: 1.25,
     inRate: 2,
     outRate: 1,
@@ -160,6 +163,8 @@ test("monitor: a sample tells rates, waiting, what is lent and the age of the ol
     waitingPuts: 1,
     waitingGets: 0,
     inFlight: 1,
+    deadLetters: undefined,
+    failure: undefined,
     alerts: [],
   });
   assert(Object.isFrozen(second));

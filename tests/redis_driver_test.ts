@@ -470,6 +470,8 @@ testOnRedis(
     const driver = await open();
     assertEquals(await driver.measure(), {
       backlog: 0,
+      delayed: 0,
+      capacity: Infinity,
       inFlight: 0,
       oldestAge: undefined,
       deadLetters: 0,
@@ -478,8 +480,8 @@ testOnRedis(
     const [first, second] = await driver.fetch(3, 30_000, never);
     await driver.nack(first!, 10_000);
     await driver.ack(second!);
-    const { backlog, inFlight, oldestAge } = await driver.measure();
-    assertEquals([backlog, inFlight], [2, 1]);
+    const { backlog, delayed, inFlight, oldestAge } = await driver.measure();
+    assertEquals([backlog, delayed, inFlight], [2, 1, 1]);
     assert(oldestAge! >= 0);
   },
 );

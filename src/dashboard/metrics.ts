@@ -4,13 +4,14 @@
  * @module
  */
 
-import type { QueueStats } from "../queue.ts";
+import type { Counters } from "../counters.ts";
 
 interface Metric {
   name: string;
   type: "counter" | "gauge";
   help: string;
-  valueOf(stats: QueueStats, now: number): number | undefined;
+  /** Undefined where a queue does not count that. */
+  valueOf(counters: Counters): number | undefined;
 }
 
 const METRICS: readonly Metric[] = [
@@ -24,7 +25,7 @@ const METRICS: readonly Metric[] = [
   gauge(
     "peak_length",
     "The most items ever stored at once.",
-    ({ peakLength }) => peakLength,
+    ({ own }) => own?.peakLength,
   ),
   gauge(
     "waiting_puts",
@@ -45,13 +46,24 @@ const METRICS: readonly Metric[] = [
   gauge(
     "unfinished",
     "Accepted items that nobody has marked as done.",
-    ({ unfinished }) => unfinished,
+    ({ own }) => own?.unfinished,
   ),
   gauge(
     "oldest_age_seconds",
     "How long the item whose turn it is has been stored.",
-    ({ oldest }, now) =>
-      oldest === undefined ? undefined : Math.max(now - oldest, 0) / 1000,
+    ({ oldestAge }) =>
+      oldestAge === undefined ? undefined : Math.max(oldestAge, 0) / 1000,
+  ),
+  gauge(
+    "dead_letters",
+    "Items among the dead letters of the engine.",
+    ({ deadLetters }) => deadLetters,
+  ),
+  gauge(
+    "up",
+    "1 while the engine that keeps the queue answers, else 0.",
+    ({ own, failure }) =>
+      own === undefined ? Number(failure === undefined) : undefined,
   ),
   gauge(
     "open",
@@ -63,30 +75,32 @@ const METRICS: readonly Metric[] = [
   counter(
     "dropped",
     "Items dropped by the overflow policy.",
-    ({ dropped }) => dropped,
+    ({ own }) => own?.dropped,
   ),
   counter(
     "undelivered",
     "Accepted items that reached no consumer.",
-    ({ undelivered }) => undelivered,
+    ({ own }) => own?.undelivered,
   ),
   counter(
     "returned",
     "Times a lent item came back.",
-    ({ returned }) => returned,
+    ({ own }) => own?.returned,
   ),
 ];
 
 /** One metric after the other, each with a line for every queue. */
-export function metricsOf(all: QueueStats[], now: number): string {
+export function metricsOf(all: readonly Counters[]): string {
   const lines: string[] = [];
   for (const { name, type, help, valueOf } of METRICS) {
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-    for (const [index, stats] of all.entries()) {
-      const value = valueOf(stats, now);
+    for (const [index, counters] of all.entries()) {
+      // Numbers of before are none: an engine that fails has nothing but "up".
+      const isKnown = counters.failure === undefined || name.endsWith("_up");
+      const value = isKnown ? valueOf(counters) : undefined;
       if (value === undefined) continue;
       // The index, for queues that share a name.
-      const labels = `queue="${escaped(stats.name)}",index="${index}"`;
+      const labels = `queue="${escaped(counters.name)}",index="${index}"`;
       lines.push(`${name}{${labels}} ${written(value)}`);
     }
   }

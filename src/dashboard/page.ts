@@ -14,6 +14,7 @@ const NUMBERS: readonly (readonly [value: string, label: string])[] = [
   ["waitingPuts", "Waiting puts"],
   ["waitingGets", "Waiting gets"],
   ["inFlight", "Lent"],
+  ["deadLetters", "Dead letters"],
   ["oldestAge", "Oldest"],
   ["fullIn", "Full in"],
   ["emptyIn", "Empty in"],

@@ -15,6 +15,7 @@ export const SCRIPT: string = String.raw`"use strict";
     backlog: "Backlog: nearly full",
     stalled: "Stalled: nobody takes",
     starved: "Starved: nobody puts",
+    unreachable: "Unreachable: the engine does not answer",
   };
 
   const say = (element, text) => {
@@ -137,6 +138,7 @@ export const SCRIPT: string = String.raw`"use strict";
         waitingPuts: number.format(sample.waitingPuts),
         waitingGets: number.format(sample.waitingGets),
         inFlight: number.format(sample.inFlight),
+        deadLetters: sample.deadLetters == null ? "–" : number.format(sample.deadLetters),
         oldestAge: duration(sample.oldestAge == null ? null : sample.oldestAge / 1000),
         fullIn: duration(sample.timeToFull),
         emptyIn: duration(sample.timeToEmpty),
@@ -147,9 +149,11 @@ export const SCRIPT: string = String.raw`"use strict";
       for (const kind of this.alerts) if (!sample.alerts.includes(kind)) note(this.name, "Recovered from " + kind, "recovered");
       this.alerts = sample.alerts;
       this.section.classList.toggle("troubled", this.alerts.length > 0);
-      if (this.list.dataset.kinds === this.alerts.join()) return;
-      this.list.dataset.kinds = this.alerts.join();
-      this.list.replaceChildren(...this.alerts.map((kind) => entry(kind, MEANING[kind])));
+      const said = this.alerts.map((kind) => MEANING[kind] +
+        (kind === "unreachable" && sample.failure ? " (" + sample.failure + ")" : ""));
+      if (this.list.dataset.said === said.join()) return;
+      this.list.dataset.said = said.join();
+      this.list.replaceChildren(...said.map((text, index) => entry(this.alerts[index], text)));
     }
   }
 

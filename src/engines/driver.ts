@@ -91,6 +91,10 @@ export interface Driver<M extends Message> extends PuttingDriver {
 export interface Measures {
   /** Messages that wait, delayed ones included. */
   readonly backlog: number;
+  /** Messages that wait for the end of a delay; undefined where the engine does not tell. */
+  readonly delayed: number | undefined;
+  /** The most messages there may be, those that are lent included; Infinity without a bound. */
+  readonly capacity: number;
   /** Messages that are lent, to whomever. */
   readonly inFlight: number;
   /** For how many milliseconds the oldest has existed. */

@@ -239,10 +239,9 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     const measures = await this.#link.attempt((driver) => driver.measure());
     return Object.freeze({
       name: this.name,
-      backlog: measures.backlog,
-      inFlight: measures.inFlight,
-      oldestAge: measures.oldestAge,
-      deadLetters: measures.deadLetters,
+      ...measures,
+      put: this.#putting.accepted,
+      taken: this.#inbox.lentCount,
       waitingPuts: this.#putting.length,
       held: this.#inbox.held,
       failure: this.#link.failure?.error,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { EngineCounters } from "../counters.ts";
 import type { Delivery, DeliverySource, ReceiveOptions } from "../delivery.ts";
 
 /** Options of {@linkcode EngineQueue.put}. */
@@ -22,23 +23,9 @@ export interface ReceiveManyOptions extends ReceiveOptions {
 }
 
 /** What an engine says of its queue. */
-export interface EngineStats {
-  /** The name of the queue. */
-  readonly name: string;
-  /** Items that wait to be delivered, those that wait for the end of a delay included. */
-  readonly backlog: number;
-  /** Items that are lent to consumers, of this process and others. */
-  readonly inFlight: number;
-  /** For how many milliseconds the oldest item that is not done has existed; undefined when there is none, or the engine does not tell. */
-  readonly oldestAge: number | undefined;
-  /** Items that ended among the dead letters and are still there; undefined where the engine does not tell. */
-  readonly deadLetters: number | undefined;
-  /** Puts of this handle that have not been answered yet. */
-  readonly waitingPuts: number;
+export interface EngineStats extends EngineCounters {
   /** Deliveries this handle holds: those in use, and those fetched early. */
   readonly held: number;
-  /** Whether the last word with the engine failed, and with what; undefined while all is well. */
-  readonly failure: unknown;
 }
 
 /**

@@ -62,6 +62,7 @@ export class Inbox<T, M extends Message>
   /** How many were taken since when, and what that makes in a millisecond. */
   #taken = 0;
   #countedSince = 0;
+  #lentCount = 0;
   #rate = 0;
 
   constructor(link: Link<Driver<M>>, options: InboxOptions<T>) {
@@ -73,6 +74,11 @@ export class Inbox<T, M extends Message>
   /** Deliveries that nobody has settled, those fetched early included. */
   get held(): number {
     return this.#held.size;
+  }
+
+  /** Deliveries that were taken so far. */
+  get lentCount(): number {
+    return this.#lentCount;
   }
 
   /** Gives the next delivery to whoever asks, now or later. */
@@ -202,6 +208,7 @@ export class Inbox<T, M extends Message>
   /** It is taken; what is left of its time may be less than was asked for. */
   #lendFor(lent: Lent<T, M>, visibility: number | undefined): void {
     this.#taken++;
+    this.#lentCount++;
     this.#wake();
     const asked = visibility ?? this.#options.visibility;
     const left = lent.deadline - this.link.clock.now();

@@ -308,6 +308,8 @@ export class NatsDriver implements Driver<NatsMessage> {
     ]);
     return {
       backlog,
+      delayed: undefined,
+      capacity: this.#options.capacity,
       inFlight,
       oldestAge: backlog + inFlight === 0
         ? undefined

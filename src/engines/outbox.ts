@@ -88,12 +88,18 @@ export class Outbox<T> {
   #batch: PendingPut<T>[] = [];
   #running = false;
   #closed = false;
+  #accepted = 0;
   #ready: Deferred<void> | undefined = undefined;
   #drained: Deferred<void> | undefined = undefined;
 
   constructor(link: Link<PuttingDriver>, options: OutboxOptions) {
     this.#link = link;
     this.#options = options;
+  }
+
+  /** Items that the engine has accepted. */
+  get accepted(): number {
+    return this.#accepted;
   }
 
   /** Items without an answer. */
@@ -262,6 +268,7 @@ export class Outbox<T> {
       const answer = answers[index] ?? "full";
       if (answer === "accepted") {
         put.leave();
+        this.#accepted++;
         put.accepted();
       } else if (answer !== "full") this.#refuse(put, answer.error);
       else if (this.#options.overflow === "reject") {

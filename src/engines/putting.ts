@@ -45,6 +45,11 @@ export class Putting<T> {
     return this.#outbox.length;
   }
 
+  /** Items that the engine has accepted. */
+  get accepted(): number {
+    return this.#outbox.accepted;
+  }
+
   put(item: T, options: EnginePutOptions | undefined): Promise<void> {
     try {
       return this.#put(item, signalOf("put", options));

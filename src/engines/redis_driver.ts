@@ -241,11 +241,13 @@ export class RedisDriver implements Driver<RedisMessage> {
   async measure(): Promise<Measures> {
     const { stream, due, dead } = this.keys;
     const { group } = this.#options;
-    const [length, lent, age, deadLetters] = await this.#insisting(() =>
-      this.run(MEASURE_SCRIPT, [stream, due, dead], [group, NOBODY])
-    ) as [number, number, number, number];
+    const [length, lent, age, deadLetters, delayed] = await this.#insisting(
+      () => this.run(MEASURE_SCRIPT, [stream, due, dead], [group, NOBODY]),
+    ) as [number, number, number, number, number];
     return {
       backlog: length - lent,
+      delayed,
+      capacity: this.#options.capacity,
       inFlight: lent,
       oldestAge: age < 0 ? undefined : age,
       deadLetters,

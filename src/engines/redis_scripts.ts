@@ -268,14 +268,17 @@ return 1
  * Returns entries, lent ones, the age of the oldest or -1, dead letters.
  */
 export const MEASURE_SCRIPT: string = `${NOW}
-local stream, dead, group, nobody = KEYS[1], KEYS[3], ARGV[1], ARGV[2]
+local stream, due, dead, group, nobody = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 local pending = redis.call('XPENDING', stream, group)
-local lent = pending[1]
+local lent, delayed = pending[1], 0
 for _, consumer in ipairs(pending[4] or {}) do
-  if consumer[1] == nobody then lent = lent - consumer[2] end
+  if consumer[1] == nobody then
+    lent = lent - consumer[2]
+    delayed = math.max(0, consumer[2] - redis.call('ZCOUNT', due, '-inf', now))
+  end
 end
 local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
 local age = -1
 if first then age = math.max(0, now - tonumber(string.match(first[1], '^%d+'))) end
-return { redis.call('XLEN', stream), lent, age, redis.call('XLEN', dead) }
+return { redis.call('XLEN', stream), lent, age, redis.call('XLEN', dead), delayed }
 `;

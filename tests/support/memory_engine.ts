@@ -219,9 +219,14 @@ class MemoryDriver implements Driver<Kept> {
 
   measure(): Promise<Measures> {
     return this.#engine.word(() => {
-      const inFlight = this.#engine.kept.filter((kept) => kept.isLent).length;
+      const { kept, bound, clock } = this.#engine;
+      const waiting = kept.filter(({ isLent }) => !isLent);
+      const inFlight = kept.length - waiting.length;
+      const now = clock.now();
       return {
-        backlog: this.#engine.kept.length - inFlight,
+        backlog: waiting.length,
+        delayed: waiting.filter(({ visibleAt }) => visibleAt > now).length,
+        capacity: bound,
         inFlight,
         oldestAge: undefined,
         deadLetters: this.#engine.buried.length,

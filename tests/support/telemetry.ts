@@ -89,21 +89,34 @@ export class FakeMeter {
     if (at !== -1) this.#callbacks.splice(at, 1);
   }
 
-  /** What all callbacks tell, by the name of the instrument. */
+  /** What all callbacks tell at once, by the name of the instrument. */
   collect(): Record<string, Measurement[]> {
     const found: Record<string, Measurement[]> = {};
-    for (const [callback, observables] of this.#callbacks) {
-      callback({
-        observe: (observable, value, attributes = {}) => {
-          const name = this.#names.get(observable as Observable)!;
-          if (!observables.includes(observable as Observable)) {
-            throw new Error(`${name} was not announced`);
-          }
-          (found[name] ??= []).push({ value, attributes });
-        },
-      });
-    }
+    void this.#collect(found);
     return found;
+  }
+
+  /** The same, once all of them have told. */
+  async collectAll(): Promise<Record<string, Measurement[]>> {
+    const found: Record<string, Measurement[]> = {};
+    await this.#collect(found);
+    return found;
+  }
+
+  #collect(found: Record<string, Measurement[]>): Promise<unknown> {
+    return Promise.all(
+      this.#callbacks.map(([callback, observables]) =>
+        callback({
+          observe: (observable, value, attributes = {}) => {
+            const name = this.#names.get(observable as Observable)!;
+            if (!observables.includes(observable as Observable)) {
+              throw new Error(`${name} was not announced`);
+            }
+            (found[name] ??= []).push({ value, attributes });
+          },
+        })
+      ),
+    );
   }
 
   #observable(name: string, kind: string, options: Attributes): Observable {
