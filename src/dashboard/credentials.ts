@@ -78,7 +78,7 @@ export const BASIC = 'Basic realm="queues", charset="UTF-8"';
 
 /** The values of the header `Authorization` that pass, with the scheme in lower case. */
 function acceptedBy(options: CredentialsOptions): string[] {
-  checkOptions(ACTION, options);
+  checkOptions(ACTION, options, { basic: true, bearer: true });
   const { basic, bearer } = options;
   if (basic !== undefined) checkBasic(basic);
   if (bearer !== undefined) checkBearer(bearer);
