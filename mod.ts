@@ -51,8 +51,18 @@ export type { MergeSortedOptions } from "./src/flow/merge_sorted.ts";
 export { partition } from "./src/flow/partition.ts";
 export type { PartitionOptions } from "./src/flow/partition.ts";
 export { select } from "./src/flow/select.ts";
-export type { Selected, SelectOptions } from "./src/flow/select.ts";
-export type { Source, SourceErrorPolicy } from "./src/flow/source.ts";
+export type {
+  Selectable,
+  Selected,
+  SelectedOf,
+  SelectOptions,
+} from "./src/flow/select.ts";
+export type {
+  Branches,
+  ItemOf,
+  Source,
+  SourceErrorPolicy,
+} from "./src/flow/source.ts";
 export { tee } from "./src/flow/tee.ts";
 export type { TeeOptions } from "./src/flow/tee.ts";
 export { zip } from "./src/flow/zip.ts";
@@ -65,6 +75,7 @@ export type {
   ConsumeReport,
   Handler,
   UnconsumedReason,
+  Work,
 } from "./src/flow/consume_options.ts";
 export type { DeadLetter, DeadLetterTarget } from "./src/flow/dead_letter.ts";
 export type { Quantiles } from "./src/flow/histogram.ts";

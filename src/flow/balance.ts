@@ -11,7 +11,7 @@ import { FULFILLED } from "../waiters.ts";
 import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
-import type { Source } from "./source.ts";
+import type { Branches, Source } from "./source.ts";
 
 /** Options of {@linkcode balance}. */
 export interface BalanceOptions<T> {
@@ -59,11 +59,11 @@ export interface BalanceOptions<T> {
  * assertEquals(done.sort(), [1, 2, 3, 4, 5]);
  * ```
  */
-export function balance<T>(
+export function balance<T, const Count extends number = number>(
   source: Source<T>,
-  count: number,
+  count: Count,
   options: BalanceOptions<T> = {},
-): ReadableStream<T>[] {
+): Branches<T, Count> {
   checkCount("balance", "count", count, 1);
   checkOptions("balance", options, {
     highWaterMark: true,
@@ -74,7 +74,8 @@ export function balance<T>(
   if (onUndelivered !== undefined) {
     checkFunction("balance", "onUndelivered", onUndelivered);
   }
-  return new Balance(source, count, highWaterMark, onUndelivered).branches;
+  return new Balance(source, count, highWaterMark, onUndelivered)
+    .branches as Branches<T, Count>;
 }
 
 class Balance<T> implements Destination<T> {

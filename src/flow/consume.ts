@@ -14,15 +14,14 @@ import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction } from "../arguments.ts";
 import { Batch, type Call, Job, Slot } from "./calls.ts";
 import {
-  type BatchHandler,
   type BatchOptions,
   checkConcurrency,
   checkConsumeOptions,
-  type ConsumeContext,
   type ConsumeOptions,
   type ConsumeReport,
   type Handler,
   type UnconsumedReason,
+  type Work,
 } from "./consume_options.ts";
 import { type DeadLetter, type Mailbox, mailboxTo } from "./dead_letter.ts";
 import { Histogram, Sampling } from "./histogram.ts";
@@ -127,26 +126,22 @@ import { checkSource, type Source } from "./source.ts";
  * assertEquals([report.processed, failed], [2, [""]]);
  * ```
  */
-export function consume<T>(
+export async function consume<
+  T,
+  Batch extends BatchOptions | undefined = undefined,
+>(
   source: Source<T> | DeliverySource<T>,
-  handler: BatchHandler<T>,
-  options: ConsumeOptions<T> & { batch: BatchOptions },
-): Promise<ConsumeReport>;
-/** With the items one by one. */
-export function consume<T>(
-  source: Source<T> | DeliverySource<T>,
-  handler: Handler<T>,
-  options?: ConsumeOptions<T> & { batch?: undefined },
-): Promise<ConsumeReport>;
-export async function consume<T>(
-  source: Source<T> | DeliverySource<T>,
-  handler: Handler<T> | BatchHandler<T>,
-  options: ConsumeOptions<T> = {},
+  handler: Handler<Work<T, Batch>>,
+  options: ConsumeOptions<T, Batch> = {},
 ): Promise<ConsumeReport> {
   if (!lends(source)) checkSource("consume", "source", source);
   checkFunction("consume", "handler", handler);
   checkConsumeOptions(options);
-  return await new Run<T>(source, handler, options).outcome;
+  return await new Run<T>(
+    source,
+    handler as Handler<T & T[]>,
+    options as ConsumeOptions<T>,
+  ).outcome;
 }
 
 /** How many items may wait to be tried again. */
@@ -154,7 +149,7 @@ const MAX_WAITING = 1_000;
 
 class Run<T> implements IntakeOwner<T> {
   readonly #intake: Intake<T>;
-  readonly #handler: (item: T & T[], context: ConsumeContext) => unknown;
+  readonly #handler: Handler<T & T[]>;
   readonly #options: ConsumeOptions<T>;
   readonly #concurrency: number | (() => number);
   readonly #retry: Retry;
@@ -217,7 +212,7 @@ class Run<T> implements IntakeOwner<T> {
 
   constructor(
     source: Source<T> | DeliverySource<T>,
-    handler: Handler<T> | BatchHandler<T>,
+    handler: Handler<T & T[]>,
     options: ConsumeOptions<T>,
   ) {
     const { retry, random = Math.random, rate, deadLetter, signal } = options;

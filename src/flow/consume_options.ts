@@ -40,8 +40,11 @@ export interface BatchOptions {
  */
 export type UnconsumedReason = "failed" | "dead-letter" | "stopped";
 
-/** Options of `consume`. */
-export interface ConsumeOptions<T> {
+/** Options of `consume`. `Batch` tells whether there is `batch` among them. */
+export interface ConsumeOptions<
+  T,
+  Batch extends BatchOptions | undefined = BatchOptions | undefined,
+> {
   /**
    * How many calls of the handler run at a time, from 1 to Infinity; 1 unless
    * told. A function is asked whenever a call may begin or has ended, so that the
@@ -73,7 +76,12 @@ export interface ConsumeOptions<T> {
   /** How often calls of the handler may begin; retries are calls, too. */
   rate?: RateOptions | undefined;
   /** Gives the handler arrays. Not together with `keyOf`. */
-  batch?: BatchOptions | undefined;
+  batch?:
+    & Batch
+    // What is inferred would hide a name that is misspelt.
+    & (Batch extends BatchOptions
+      ? { [Name in Exclude<keyof Batch, keyof BatchOptions>]: never }
+      : unknown);
   /** Stops the run now. */
   signal?: AbortSignal | undefined;
   /** Where time comes from; the machine unless told. */
@@ -117,6 +125,9 @@ export interface ConsumeReport {
   /** How long calls of the handler took: measured for each, or, after 256, for one of sixteen while one is through every 0.05 ms. */
   readonly run: Quantiles;
 }
+
+/** What a handler gets: an item, or with the option `batch` an array of them. */
+export type Work<T, Batch> = Batch extends undefined ? T : T[];
 
 /** Works on an item. What it throws or rejects with is a failed attempt. */
 export type Handler<T> = (item: T, context: ConsumeContext) => unknown;

@@ -13,6 +13,7 @@ import {
   checkSource,
   checkSourceErrorPolicy,
   type Feed,
+  type ItemOf,
   openAll,
   openChecked,
   type Receiver,
@@ -78,30 +79,10 @@ export interface MergeOptions {
  * assertEquals(lines, ["web 1", "database 1", "web 2", "database 2"]);
  * ```
  */
-export function merge<T>(
-  sources: readonly Source<T>[],
+export function merge<T, S extends Source<T> = Source<T>>(
+  sources: Iterable<S> | AsyncIterable<S>,
   options?: MergeOptions,
-): ReadableStream<T>;
-// Overloads, because TypeScript does not find T behind a union of iterables.
-/** Merges sources that are added in time. */
-export function merge<T>(
-  sources: AsyncIterable<Source<T>>,
-  options?: MergeOptions,
-): ReadableStream<T>;
-/** Merges the sources of any iterable. */
-export function merge<T>(
-  sources: Iterable<Source<T>>,
-  options?: MergeOptions,
-): ReadableStream<T>;
-/** Merges whichever. */
-export function merge<T>(
-  sources: Iterable<Source<T>> | AsyncIterable<Source<T>>,
-  options?: MergeOptions,
-): ReadableStream<T>;
-export function merge<T>(
-  sources: Iterable<Source<T>> | AsyncIterable<Source<T>>,
-  options?: MergeOptions,
-): ReadableStream<T> {
+): ReadableStream<ItemOf<S>> {
   if (options !== undefined) {
     checkOptions("merge", options, {
       onError: true,
@@ -114,8 +95,8 @@ export function merge<T>(
   checkSourceErrorPolicy("merge", onError);
   checkHighWaterMark("merge", highWaterMark);
   checkSource("merge", "sources", sources);
-  const merging = new Merging<T>(onError, highWaterMark);
-  merging.start(sources, signal);
+  const merging = new Merging<ItemOf<S>>(onError, highWaterMark);
+  merging.start(sources as Iterable<Source<ItemOf<S>>>, signal);
   return merging.readable;
 }
 

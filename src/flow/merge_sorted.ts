@@ -11,6 +11,7 @@ import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
 import {
   checkSourceErrorPolicy,
   type Feed,
+  type ItemOf,
   openAll,
   type Receiver,
   type Source,
@@ -67,22 +68,11 @@ export interface MergeSortedOptions {
  * assertEquals(texts, ["request", "query", "response", "rows"]);
  * ```
  */
-export function mergeSorted<T>(
-  sources: readonly Source<T>[],
-  compare: (a: T, b: T) => number,
+export function mergeSorted<T, S extends Source<T> = Source<T>>(
+  sources: Iterable<S>,
+  compare: (a: ItemOf<S>, b: ItemOf<S>) => number,
   options?: MergeSortedOptions,
-): ReadableStream<T>;
-/** Merges the sorted sources of any iterable. */
-export function mergeSorted<T>(
-  sources: Iterable<Source<T>>,
-  compare: (a: T, b: T) => number,
-  options?: MergeSortedOptions,
-): ReadableStream<T>;
-export function mergeSorted<T>(
-  sources: Iterable<Source<T>>,
-  compare: (a: T, b: T) => number,
-  options?: MergeSortedOptions,
-): ReadableStream<T> {
+): ReadableStream<ItemOf<S>> {
   checkFunction("merge sorted", "compare", compare);
   if (options !== undefined) {
     checkOptions("merge sorted", options, { onError: true, signal: true });
@@ -90,8 +80,11 @@ export function mergeSorted<T>(
   const signal = checkSignal("merge sorted", options);
   const onError = options?.onError ?? "collect";
   checkSourceErrorPolicy("merge sorted", onError);
-  const feeds = openAll("merge sorted", sources);
-  const merging = new SortedMerging<T>(feeds, compare, onError);
+  const feeds = openAll(
+    "merge sorted",
+    sources as Iterable<Source<ItemOf<S>>>,
+  );
+  const merging = new SortedMerging(feeds, compare, onError);
   merging.start(signal);
   return merging.readable;
 }

@@ -16,7 +16,7 @@ import { FULFILLED, markHandled } from "../waiters.ts";
 import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
-import type { Source } from "./source.ts";
+import type { Branches, Source } from "./source.ts";
 
 /** Options of {@linkcode partition}. */
 export interface PartitionOptions<T> {
@@ -82,12 +82,12 @@ export interface PartitionOptions<T> {
  * assertEquals(amounts, { ada: [5, -2], bob: [7] });
  * ```
  */
-export function partition<T>(
+export function partition<T, const Count extends number = number>(
   source: Source<T>,
-  count: number,
+  count: Count,
   keyOf: (item: T) => string | number,
   options: PartitionOptions<T> = {},
-): ReadableStream<T>[] {
+): Branches<T, Count> {
   checkCount("partition", "count", count, 1);
   checkFunction("partition", "keyOf", keyOf);
   checkOptions("partition", options, {
@@ -111,7 +111,10 @@ export function partition<T>(
     checkFunction("partition", "onUndelivered", onUndelivered);
     branch.onUndelivered = onUndelivered;
   }
-  return new Partition(source, count, keyOf, branch).branches;
+  return new Partition(source, count, keyOf, branch).branches as Branches<
+    T,
+    Count
+  >;
 }
 
 class Partition<T> implements Destination<T> {

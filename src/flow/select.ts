@@ -22,6 +22,12 @@ export interface Selected<T> {
   readonly item: T;
 }
 
+/** What is a {@linkcode Queue} of any items: a type that queues of different items share. */
+export type Selectable<T> = Pick<Queue<T>, "tryGet" | "receive" | "taskDone">;
+
+/** What {@linkcode select} fulfils with for a union of queues: with one of them, and an item of the same. */
+export type SelectedOf<Q> = Q extends Queue<infer T> ? Selected<T> : never;
+
 /**
  * Takes the first item that any of the queues has, and waits while none has one.
  *
@@ -58,9 +64,17 @@ export interface Selected<T> {
  * assertEquals(orders.length, 1); // still there
  * ```
  */
-export function select<T>(
-  queues: readonly Queue<T>[],
+export function select<T, Q extends Selectable<T> = Queue<T>>(
+  queues: readonly Q[],
   options?: SelectOptions,
+): Promise<SelectedOf<Q>> {
+  const some = queues as unknown as readonly Queue<unknown>[];
+  return selectFrom(some, options) as Promise<SelectedOf<Q>>;
+}
+
+function selectFrom<T>(
+  queues: readonly Queue<T>[],
+  options: SelectOptions | undefined,
 ): Promise<Selected<T>> {
   let signal: AbortSignal | undefined;
   try {

@@ -9,10 +9,32 @@ import { received } from "../errors.ts";
 import { markHandled } from "../waiters.ts";
 
 /**
- * Where items come from: a stream, or anything one can iterate over. A queue is
- * one, too.
+ * Where items come from: a stream, or any object one can iterate over. A queue is
+ * one, too; a string is none.
  */
-export type Source<T> = ReadableStream<T> | AsyncIterable<T> | Iterable<T>;
+export type Source<T> =
+  | ReadableStream<T>
+  | AsyncIterable<T>
+  | (Iterable<T> & object);
+
+/** What a source gives; of a union of sources, what any of them gives. Of `any` it is `any`. */
+export type ItemOf<S> = 0 extends 1 & S ? S
+  : S extends
+    ReadableStream<infer T> | AsyncIterable<infer T> | Iterable<infer T> ? T
+  : never;
+
+/**
+ * As many streams as were asked for: a tuple where `Count` is a number that is
+ * known when the program is compiled, up to 64, else an array.
+ */
+export type Branches<
+  T,
+  Count extends number,
+  Begun extends ReadableStream<T>[] = [],
+> = number extends Count ? ReadableStream<T>[]
+  : Begun["length"] extends 64 ? ReadableStream<T>[]
+  : Count extends Begun["length"] ? Begun
+  : Branches<T, Count, [...Begun, ReadableStream<T>]>;
 
 /** A source under way. It is read by one caller, who waits for one `next` before the next. */
 export interface Feed<T> {

@@ -11,7 +11,7 @@ import { checkCount, checkOptions } from "../arguments.ts";
 import { Fan, readPace } from "./fan.ts";
 import type { Cursor, LagPolicy, Pace } from "./fan.ts";
 import { checkSource, open } from "./source.ts";
-import type { Feed, Receiver, Source } from "./source.ts";
+import type { Branches, Feed, Receiver, Source } from "./source.ts";
 
 /** Options of {@linkcode tee}. */
 export interface TeeOptions {
@@ -66,7 +66,7 @@ export interface TeeOptions {
  *
  * async function count(): Promise<number> {
  *   let bytes = 0;
- *   for await (const chunk of counted!) bytes += chunk.length;
+ *   for await (const chunk of counted) bytes += chunk.length;
  *   return bytes;
  * }
  * const [bytes, text] = await Promise.all([count(), new Response(kept).text()]);
@@ -89,16 +89,16 @@ export interface TeeOptions {
  *   for await (const item of branch) items.push(item);
  *   return items;
  * }
- * assertEquals(await readAll(fast!), [1, 2, 3, 4, 5]); // waits for nobody
- * assertEquals(await readAll(slow!), [4, 5]);
+ * assertEquals(await readAll(fast), [1, 2, 3, 4, 5]); // waits for nobody
+ * assertEquals(await readAll(slow), [4, 5]);
  * assertEquals(lags, [[3, 1]]);
  * ```
  */
-export function tee<T>(
+export function tee<T, const Count extends number = number>(
   source: Source<T>,
-  count: number,
+  count: Count,
   options: TeeOptions = {},
-): ReadableStream<T>[] {
+): Branches<T, Count> {
   checkSource("tee", "source", source);
   checkCount("tee", "count", count, 1);
   checkOptions("tee", options, {
@@ -117,7 +117,7 @@ export function tee<T>(
         : onLag,
     }, 16);
   const paces = Array.from({ length: count }, (_, branch) => paceOf(branch));
-  return new Tee<T>(open(source), paces).branches();
+  return new Tee<T>(open(source), paces).branches() as Branches<T, Count>;
 }
 
 class Tee<T> implements Receiver<T> {
