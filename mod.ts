@@ -23,6 +23,7 @@
  * @module
  */
 
+export type { NoPromise } from "./src/callbacks.ts";
 export type { Clock } from "./src/clock.ts";
 export type {
   Delivery,

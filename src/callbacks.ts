@@ -4,6 +4,19 @@
  * @module
  */
 
+import { received } from "./errors.ts";
+
+/** Anything but a promise: the result of a function that nobody waits for. */
+export type NoPromise =
+  | string
+  | number
+  | bigint
+  | boolean
+  | symbol
+  | null
+  | undefined
+  | (object & { then?: undefined });
+
 /**
  * Tells somebody something. It is the last thing an operation does: what is called
  * may call back. It may return a promise, which nobody waits for. What it throws,
@@ -42,6 +55,24 @@ export function isThenable<T>(
 ): value is PromiseLike<T> {
   return typeof (value as PromiseLike<T> | null | undefined)?.then ===
     "function";
+}
+
+/**
+ * Throws a `TypeError` if the result of a call, named as the user knows it, is to be
+ * waited for: nobody would. What the promise rejects with is of no interest then.
+ */
+export function refusePromise(
+  action: string,
+  call: string,
+  result: unknown,
+): void {
+  if (!isThenable(result)) return;
+  Promise.resolve(result).then(undefined, ignore);
+  throw new TypeError(
+    `Cannot ${action}: ${call} must not return a promise, received ${
+      received(result)
+    }`,
+  );
 }
 
 /** For promises whose outcome somebody else looks at, or nobody. */

@@ -50,7 +50,7 @@ import type {
   TraceAPI,
   Tracer,
 } from "@opentelemetry/api";
-import { isThenable } from "./callbacks.ts";
+import { isThenable, refusePromise } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -550,6 +550,7 @@ class Traces<T> implements Tracing<T> {
     const origin = canBeKey(item) ? this.#origins.get(item) : undefined;
     if (origin !== undefined) return origin;
     const context = this.#contextOf?.(item);
+    refusePromise("trace", "contextOf(item)", context);
     return context === undefined ? undefined : { context, name: this.#name };
   }
 

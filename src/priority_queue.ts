@@ -4,6 +4,7 @@
  * @module
  */
 
+import { refusePromise } from "./callbacks.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Heap } from "./buffers/heap.ts";
 import type { Rank } from "./buffers/heap.ts";
@@ -205,6 +206,7 @@ function ranking<T>(
 
 function checkPriority(action: string, name: string, value: unknown): void {
   if (typeof value !== "number") {
+    refusePromise(action, name, value);
     throw new TypeError(
       `Cannot ${action}: ${name} must be a number, received ${received(value)}`,
     );

@@ -6,6 +6,7 @@
 
 import { checkFunction, checkLimit, checkOptions } from "./arguments.ts";
 import type { Names } from "./arguments.ts";
+import { refusePromise } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
@@ -158,6 +159,7 @@ export function checkWeight(weight: unknown): number {
   if (typeof weight === "number" && weight >= 0 && weight < Infinity) {
     return weight;
   }
+  refusePromise("put", "size(item)", weight);
   throw new RangeError(
     `Cannot put: size(item) must be a finite number of 0 or more, received ${
       received(weight)

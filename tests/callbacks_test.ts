@@ -1,10 +1,19 @@
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertNotStrictEquals,
+  assertRejects,
+  assertStrictEquals,
+  assertStringIncludes,
+} from "@std/assert";
 import {
   balance,
   Broadcast,
   consume,
+  type ConsumeOptions,
   type DeadLetter,
   LifoQueue,
+  mergeSorted,
   monitor,
   partition,
   PriorityQueue,
@@ -188,6 +197,74 @@ for (const [way, failing] of Object.entries(ways)) {
     });
   }
 }
+
+/** Functions whose result is needed at once, and the rejection that a promise of theirs leads to. */
+const functions: [name: string, refusal: () => unknown][] = [
+  ["keyOf(item)", () => partition([1], 1, late)[0]!.getReader().read()],
+  ["keyOf(item)", () => consume([1], () => {}, { keyOf: late })],
+  ["concurrency()", () => consume([1], () => {}, { concurrency: late })],
+  ["random()", () => {
+    const retry = { attempts: 2, delay: 1 };
+    return consume([1], failing, { retry, random: late });
+  }],
+  ["size(item)", () => new Queue<number>({ size: late }).put(1)],
+  ["size(item)", () => {
+    return new WorkStealingQueue<number>({ lanes: 1, size: late }).put(1);
+  }],
+  ["priority(item)", () => {
+    return new PriorityQueue<number>({ priority: late }).put(1);
+  }],
+  ["match(item)", async () => {
+    const queue = new PriorityQueue<number>();
+    await queue.put(1);
+    try {
+      queue.remove(late);
+    } finally {
+      assertEquals(queue.length, 1);
+    }
+  }],
+  ["compare(a, b)", () => mergeSorted([[1], [2]], late).getReader().read()],
+  ["codec.encode(item)", () => {
+    const codec = { encode: late, decode: () => 1 };
+    return new SharedQueue<number>({ codec }).put(1);
+  }],
+];
+
+/** Its type says that it cannot be: who writes JavaScript is not told. */
+function late(): never {
+  return Promise.reject(boom) as never;
+}
+
+for (const [index, [name, refusal]] of functions.entries()) {
+  test(`callbacks: a promise of ${name} is a TypeError (${index})`, async () => {
+    const error = await assertRejects(async () => void await refusal());
+    assertInstanceOf(error, TypeError);
+    assertStringIncludes(error.message, name);
+    await turns();
+  });
+}
+
+test("callbacks: a promise of retry.when is a TypeError, and no further attempt", async () => {
+  const errors: unknown[] = [];
+  let attempts = 0;
+  await consume([1], () => {
+    attempts++;
+    throw new Error("failed");
+  }, {
+    retry: { attempts: 3, delay: 1, when: late },
+    onUndelivered: (_item, _reason, error) => errors.push(error),
+  });
+  assertEquals(attempts, 1);
+  assertInstanceOf(errors[0], TypeError);
+});
+
+test("callbacks: the types say that a key is no promise", () => {
+  type KeyOf = NonNullable<ConsumeOptions<{ id: string | object }>["keyOf"]>;
+  const keyOf: KeyOf = ({ id }) => id;
+  // @ts-expect-error: nobody would wait for it.
+  const late: KeyOf = ({ id }) => Promise.resolve(id);
+  assertNotStrictEquals(keyOf, late);
+});
 
 async function turns(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await undefined;

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { refusePromise } from "../callbacks.ts";
 import type { Putter, WaitingLine } from "../waiters.ts";
 import type { Buffer, Particulars } from "./buffer.ts";
 
@@ -258,10 +259,13 @@ export class Heap<T> implements Buffer<T, Rank> {
     // The predicate is user code and may use the queue meanwhile.
     this.#holds++;
     try {
-      return [...this.#order.stored()].filter((number) =>
-        isStored(number) &&
-        (match as (item: T) => boolean)(this.#items.get(number) as T)
-      ).filter(isStored);
+      return [...this.#order.stored()].filter((number) => {
+        if (!isStored(number)) return false;
+        const item = this.#items.get(number) as T;
+        const matches = (match as (item: T) => boolean)(item);
+        refusePromise("match", "match(item)", matches);
+        return matches;
+      }).filter(isStored);
     } finally {
       this.#holds--;
     }

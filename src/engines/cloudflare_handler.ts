@@ -4,7 +4,7 @@
  * @module
  */
 
-import { callOut } from "../callbacks.ts";
+import { callOut, type NoPromise, refusePromise } from "../callbacks.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 import { checkClock, type Clock, systemClock } from "../clock.ts";
 import { consume, failuresIn } from "../flow/consume.ts";
@@ -50,7 +50,7 @@ export interface QueueHandlerOptions<T> {
   /** How bytes become items, for a `CloudflareQueue` with a codec; without one, bodies are the items. */
   codec?: Codec<T> | undefined;
   /** Items of one key are run one after the other, in the order they have in the batch, and tried again right here. */
-  keyOf?: ((item: T) => unknown) | undefined;
+  keyOf?: ((item: T) => NoPromise) | undefined;
   /** With `keyOf`: how many items whose key is busy may wait aside; 64 unless told. */
   readAhead?: number | undefined;
   /** Gives the handler arrays. Not together with `keyOf`. */
@@ -173,6 +173,7 @@ export function queueHandler<T, Environment = unknown>(
   return async function queue(batch, environment): Promise<void> {
     if (typeof options !== "function") return work(batch, handler, options);
     const made = options(environment);
+    refusePromise(ACTION, "the function that makes the options", made);
     checkHandlerOptions(made);
     await work(batch, handler, made);
   };

@@ -6,6 +6,7 @@
  */
 
 import { checkFunction, checkLimit } from "../arguments.ts";
+import { refusePromise } from "../callbacks.ts";
 import { checkClock, type Clock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
@@ -112,7 +113,11 @@ export class Putting<T> {
   /** Throws what is wrong with the item. */
   #put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
     if (this.#outbox.closed) throw closedError(item);
-    const payload = toBytes(this.#codec.encode(item));
+    const encoded = this.#codec.encode(item);
+    if (typeof encoded === "object") {
+      refusePromise("put", "codec.encode(item)", encoded);
+    }
+    const payload = toBytes(encoded);
     const { maxPayload } = this.#driver;
     if (payload.byteLength > maxPayload) {
       throw new RangeError(
@@ -121,6 +126,7 @@ export class Putting<T> {
     }
     const key = this.#keyOf?.(item);
     if (key !== undefined && typeof key !== "string") {
+      refusePromise("put", "keyOf(item)", key);
       throw new TypeError(
         `Cannot put: keyOf must return a string, received ${received(key)}`,
       );

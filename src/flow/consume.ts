@@ -6,7 +6,7 @@
  */
 
 import { Ring } from "../buffers/ring.ts";
-import { callOut, ignore, isThenable } from "../callbacks.ts";
+import { callOut, ignore, isThenable, refusePromise } from "../callbacks.ts";
 import { Chain } from "../chain.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource } from "../delivery.ts";
@@ -290,7 +290,19 @@ class Run<T> implements IntakeOwner<T> {
         .then(() => this.#advance());
       return false;
     }
+    if (typeof job.key === "object" && !this.#isKey(job.key)) return false;
     return this.#keys.enter(job);
+  }
+
+  /** A promise is none: no two would be the same, and the order would be lost without a word. */
+  #isKey(key: unknown): boolean {
+    try {
+      refusePromise("consume", "keyOf(item)", key);
+      return true;
+    } catch (error) {
+      this.#stop(error, true);
+      return false;
+    }
   }
 
   /** Begins what can begin, asks for more if that could begin as well, and ends the run if there is nothing left. */
@@ -591,7 +603,13 @@ class Run<T> implements IntakeOwner<T> {
     this.#noteFailure(job, error);
     const reason = this.#reasonToGiveUp(job, error);
     if (reason !== undefined) return this.#bury(job, reason);
-    const delay = this.#retry.delayAfter(job.attempt);
+    let delay: number;
+    try {
+      delay = this.#retry.delayAfter(job.attempt);
+    } catch (thrown) {
+      this.#stop(thrown, true);
+      return this.#endWork(job);
+    }
     if (job.delivery === undefined || this.#keys !== undefined) {
       return this.#waitForRetry(job, delay);
     }

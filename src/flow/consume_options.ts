@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from "../clock.ts";
+import { type NoPromise, refusePromise } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 import type { DeadLetterTarget } from "./dead_letter.ts";
@@ -69,8 +70,8 @@ export interface ConsumeOptions<
   onOverrun?: ((item: T, attempt: number) => void) | undefined;
   /** What an item that failed for good means for the run: `"continue"` unless told, or `"abort"`. */
   onError?: "continue" | "abort" | undefined;
-  /** Items of one key are run one after the other, in their order. Keys are told apart as in a `Map`. */
-  keyOf?: ((item: T) => unknown) | undefined;
+  /** Items of one key are run one after the other, in their order. Keys are told apart as in a `Map`; a promise is none, and rejects the run with a `TypeError`. */
+  keyOf?: ((item: T) => NoPromise) | undefined;
   /** With `keyOf`: how many items whose key is busy may be taken and wait aside; 64 unless told. */
   readAhead?: number | undefined;
   /** How often calls of the handler may begin; retries are calls, too. */
@@ -221,6 +222,7 @@ function checkBatch({ max, linger = 0 }: BatchOptions): void {
 /** Throws unless so many calls may run at a time. */
 export function checkConcurrency(concurrency: unknown): void {
   if (typeof concurrency !== "number") {
+    refusePromise("consume", "concurrency()", concurrency);
     throw new TypeError(
       `Cannot consume: concurrency must be a number or a function that gives ` +
         `one, received ${received(concurrency)}`,

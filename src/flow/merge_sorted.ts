@@ -5,6 +5,7 @@
  */
 
 import { checkFunction, checkOptions } from "../arguments.ts";
+import { refusePromise } from "../callbacks.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import { checkSignal, markHandled } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
@@ -313,6 +314,11 @@ class Heads<T> {
 
   #precedes(run: Run<T>, other: Run<T>): boolean {
     const order = this.#compare(run.item as T, other.item as T);
-    return order < 0 || (!(order > 0) && run.index < other.index);
+    if (order < 0) return true;
+    if (order > 0) return false;
+    if (typeof order === "object") {
+      refusePromise("merge sorted", "compare(a, b)", order);
+    }
+    return run.index < other.index;
   }
 }

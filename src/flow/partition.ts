@@ -4,7 +4,7 @@
  * @module
  */
 
-import { callOut } from "../callbacks.ts";
+import { callOut, refusePromise } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import {
@@ -182,8 +182,11 @@ class Partition<T> implements Destination<T> {
   }
 
   #placeOf(item: T): number {
-    const { length } = this.#queues;
-    return hashOf((0, this.#keyOf)(item)) % length;
+    const key = (0, this.#keyOf)(item);
+    if (typeof key === "object") {
+      refusePromise("partition", "keyOf(item)", key);
+    }
+    return hashOf(key) % this.#queues.length;
   }
 
   #asked(queue: Queue<T>): void {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { refusePromise } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 
@@ -88,17 +89,27 @@ export class Retry {
     if (isUnrecoverable(error)) return "unrecoverable";
     if (attempt >= this.#attempts) return "attempts";
     const when = this.#when;
-    return when === undefined || when(error) ? undefined : "when";
+    if (when === undefined) return undefined;
+    const isTriedAgain = when(error);
+    refusePromise("retry", "retry.when(error)", isTriedAgain);
+    return isTriedAgain ? undefined : "when";
   }
 
-  /** How many milliseconds to wait after that attempt. */
+  /** How many milliseconds to wait after that attempt. What `random` throws is thrown. */
   delayAfter(attempt: number): number {
     const full = Math.min(
       this.#delay * this.#factor ** (attempt - 1),
       this.#maxDelay,
     );
     if (this.#jitter === 0) return full;
-    return full * (1 - this.#jitter * this.#random());
+    const chance = this.#random();
+    if (chance >= 0 && chance <= 1) return full * (1 - this.#jitter * chance);
+    refusePromise("retry", "random()", chance);
+    throw new RangeError(
+      `Cannot retry: random() must be from 0 to 1, received ${
+        received(chance)
+      }`,
+    );
   }
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { refusePromise } from "../callbacks.ts";
 import type { Clock } from "../clock.ts";
 import { Endpoint, type PortLike } from "./endpoint.ts";
 import type { PackedReason } from "./failure.ts";
@@ -284,7 +285,9 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     const transfer: Transferable[] = [];
     for (const frame of frames) {
       for (const item of itemsOf(frame)) {
-        transfer.push(...this.#listener.transferOf(item));
+        const moved = this.#listener.transferOf(item);
+        refusePromise("send", "transfer(item)", moved);
+        transfer.push(...moved);
       }
     }
     const envelope: Envelope = {

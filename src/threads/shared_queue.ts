@@ -4,7 +4,7 @@
  * @module
  */
 
-import { callOut } from "../callbacks.ts";
+import { callOut, refusePromise } from "../callbacks.ts";
 import {
   checkCount,
   checkFunction,
@@ -562,6 +562,7 @@ export class SharedQueue<T>
   #checkFits(length: number, tried = Infinity): void {
     const most = this.#memory.capacity - RECORD_HEADER;
     if (length <= most || tried < most) return;
+    refusePromise("put", "codec.encode(item)", length);
     throw new RangeError(
       `Cannot put: a record must fit into the ${most} bytes that ` +
         `${this.#called()} has for one, received one of ${length} bytes`,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { callOut, ignore } from "../callbacks.ts";
+import { callOut, ignore, refusePromise } from "../callbacks.ts";
 import {
   checkCount,
   checkFunction,
@@ -461,6 +461,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     const transfer = options?.transfer ?? this.#transfer?.(task);
     if (transfer === undefined) return NOTHING;
     if (Array.isArray(transfer)) return transfer;
+    refusePromise("run", "transfer(task)", transfer);
     throw new TypeError(
       `Cannot run: transfer must be an array, received ${received(transfer)}`,
     );

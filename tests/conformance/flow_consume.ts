@@ -41,6 +41,20 @@ export const consumeCases: FlowCase[] = [
     },
   },
   {
+    name: "consume: a key that is a promise rejects the run, nothing is lost",
+    async run() {
+      const queue = new Queue<number>();
+      await queue.putMany([1, 2]);
+      queue.close();
+      const begun: number[] = [];
+      const keyOf = (item: number): never => Promise.reject(item) as never;
+      const run = consume(queue, (item) => begun.push(item), { keyOf });
+      const error = await assertRejects(() => run, TypeError);
+      assert((error as Error).message.includes("keyOf(item)"));
+      assertEquals([begun, queue.clear()], [[], [1, 2]]);
+    },
+  },
+  {
     name: "consume: a timeout aborts the signal of its attempt",
     async run() {
       const reasons: string[] = [];
