@@ -354,16 +354,17 @@ function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
     clock: true,
     random: true,
   });
-  const { deadLetter, onError, ...shared } = options;
+  const { deadLetter, onError, maxDuration, codec, onReport, ...shared } =
+    options;
   checkConsumeOptions(shared);
-  const { random = Math.random, maxDuration, clock, onReport } = options;
+  const { random = Math.random, clock } = options;
   // Checks what it is made of.
   new Retry(ACTION, options.retry, random);
   if (maxDuration !== undefined) {
     checkRange(ACTION, "maxDuration", maxDuration, 1, Infinity);
   }
   if (clock !== undefined) checkClock(ACTION, clock);
-  if (options.codec !== undefined) checkCodec(ACTION, options.codec);
+  if (codec !== undefined) checkCodec(ACTION, codec);
   if (deadLetter !== undefined) checkTarget(ACTION, deadLetter);
   if (onError !== undefined) checkFunction(ACTION, "onError", onError);
   if (onReport !== undefined) checkFunction(ACTION, "onReport", onReport);
