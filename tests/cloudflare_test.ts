@@ -952,7 +952,7 @@ test("queueHandler: what cannot be used is named before any message comes", () =
     [{ timeout: -1 }, "timeout"],
     [{ grace: NaN }, "grace"],
     [{ retry: { attempts: 0 } }, "retry.attempts"],
-    [{ retry: 3 }, "options"],
+    [{ retry: 3 }, "retry"],
     [{ maxDuration: 0 }, "maxDuration"],
     [{ maxDuration: Infinity }, "maxDuration"],
     [{ deadLetter: {} }, "deadLetter"],
