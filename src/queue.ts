@@ -725,7 +725,6 @@ export class Queue<T>
     this.#state = "errored";
     this.#aborted = true;
     this.#failure = { reason };
-    this.#neighbours?.changed();
     const items = this.#buffer.clear();
     const delayed = this.#leases?.abort(reason) ?? [];
     this.#returnedCount += delayed.length;
@@ -1138,7 +1137,6 @@ export class Queue<T>
     if (this.#neighbours?.isWaiting() === true) {
       this.#putCount++;
       this.#movedCount--;
-      this.#neighbours.changed();
       const note = this.#noteNow();
       this.#neighbours.deliver(item, { weight, rank, note });
       return true;

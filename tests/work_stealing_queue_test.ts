@@ -344,12 +344,32 @@ test("stealing: close() ends the gets that sleep in every lane", async () => {
   await queue.closed;
 });
 
-test("stealing: thousands of lanes end together", async () => {
-  const queue = new WorkStealingQueue<number>({ lanes: 5000 });
-  const sleeping = lanesOf(queue).map((lane) => lane.next());
+test("stealing: ten thousand lanes with a get each end together, by whatever verb", async () => {
+  for (const verb of ["close", "fail", "abort"] as const) {
+    const queue = new WorkStealingQueue<number>({ lanes: 10_000 });
+    const sleeping = lanesOf(queue).map((lane) => lane.next());
+    queue[verb](new Error("over"));
+    const endings = await Promise.allSettled(sleeping);
+    const ended = verb === "close" ? "fulfilled" : "rejected";
+    assert(endings.every(({ status }) => status === ended), verb);
+    await queue.closed.catch(() => {});
+  }
+});
+
+test("stealing: a thousand lanes are fed, joined and closed", async () => {
+  const queue = new WorkStealingQueue<number>({ lanes: 1000 });
+  let done = 0;
+  const working = lanesOf(queue).map(async (lane) => {
+    for await (const _ of lane) {
+      done++;
+      queue.taskDone();
+    }
+  });
+  for (let item = 0; item < 4000; item++) await queue.put(item);
+  await queue.join();
+  assertEquals([done, queue.length], [4000, 0]);
   queue.close();
-  for (const { done } of await Promise.all(sleeping)) assert(done);
-  await queue.closed;
+  await Promise.all(working);
 });
 
 test("stealing: after close() a lane sees the end when all are empty, and not before", async () => {
