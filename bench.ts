@@ -6,6 +6,7 @@
  * deno task bench        # deno bench
  * deno task bench:bun    # the same cases on Bun
  * deno task bench:node   # and on Node 24
+ * deno task bench -- growth   # one group: 10 to 10,000 of everything there may be many of
  * ```
  *
  * @module
@@ -50,6 +51,13 @@ import {
   WorkStealingQueue,
   zip,
 } from "./mod.ts";
+import {
+  type Move,
+  MOVED,
+  type Setting,
+  SETTINGS,
+  SIZES,
+} from "./tests/support/growth.ts";
 
 const ITEMS = 10_000;
 
@@ -701,6 +709,17 @@ function mapRows(name: string, call: Call): Row[] {
   ];
 }
 
+/** Sets up when it is first run; one setting at a time stays, for they are large. */
+function growing(setting: Setting, many: number): () => Promise<number> {
+  const key = {};
+  return () => {
+    if (grown?.key !== key) grown = { key, move: setting(many) };
+    return grown.move();
+  };
+}
+
+let grown: { key: object; move: Move } | undefined;
+
 const MuxAsyncIterator = await findMuxAsyncIterator();
 
 const rows: Row[] = [
@@ -1232,6 +1251,15 @@ const rows: Row[] = [
     run: () => cancel(true),
   },
   ...calls.flatMap(([name, call]) => mapRows(name, call)),
+  ...Object.entries(SETTINGS).flatMap(([name, setting]) =>
+    SIZES.map((many): Row => ({
+      group: `growth: ${name}`,
+      name: `${many}`,
+      baseline: many === SIZES[0],
+      items: MOVED,
+      run: growing(setting, many),
+    }))
+  ),
 ];
 
 /** `deno task bench -- consume`: only the groups whose names begin so. */
