@@ -1,11 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { Queue, WorkStealingQueue } from "../mod.ts";
+import { type Delivery, Queue, WorkStealingQueue } from "../mod.ts";
 import { storedIn } from "../src/buffers/buffer.ts";
 import { IndexSet } from "../src/buffers/index_set.ts";
 import { Lanes } from "../src/buffers/lanes.ts";
 import { Tournament } from "../src/buffers/tournament.ts";
 import { assertInvariants } from "../src/queue.ts";
+import { readStrategy } from "../src/strategy.ts";
 import { test } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
 
@@ -19,8 +20,9 @@ class Watched {
   constructor(count: number, victim: "longest" | "random" = "longest") {
     const random = (): number => 0.5;
     const lanes = new Lanes<number>(count, { amount: "one", victim, random });
+    const strategy = readStrategy<number>({ highWaterMark: 4 });
     this.queues = lanes.all.map((lane) => {
-      const queue = new Queue(storedIn(lane, { highWaterMark: 4 }));
+      const queue = new Queue(storedIn(lane, strategy));
       lane.queue = new Proxy(lane.queue, {
         get: (told, name, receiver) => {
           this.looks++;
@@ -143,8 +145,7 @@ test("lanes: whatever is done, what is kept of the lanes is what they tell", asy
       async (operations, options) => {
         const queue = new WorkStealingQueue<number>({ lanes: 4, ...options });
         const lanes = [0, 1, 2, 3].map((index) => queue.lane(index));
-        const held: { ack(): boolean; nack(o?: { delay: number }): boolean }[] =
-          [];
+        const held: Delivery<number>[] = [];
         const cancels: AbortController[] = [];
         const ignore = (): void => {};
         let item = 0;

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { IndexSet } from "../buffers/index_set.ts";
 import { callOut, refusePromise } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { isAwaited, Queue } from "../queue.ts";
@@ -124,9 +125,9 @@ class Partition<T> implements Destination<T> {
   readonly #pump: Pump<T>;
   readonly #onUndelivered: QueueOptions<T>["onUndelivered"];
   /** All that may be waited for. Those that are not are found out in passing, so that the look at all is spared. */
-  readonly #asking: Set<Queue<T>> = new Set();
+  readonly #asking: IndexSet;
   /** All that may be full, likewise. */
-  readonly #full: Set<Queue<T>> = new Set();
+  readonly #full: IndexSet;
   readonly #reasons: unknown[] = [];
   #left: number;
 
@@ -139,11 +140,15 @@ class Partition<T> implements Destination<T> {
     this.#keyOf = keyOf;
     this.#onUndelivered = branch.onUndelivered;
     this.#left = count;
+    // Not a Set: who leaves it in front and joins it behind leaves a gap that each
+    // look at the first one has to pass over.
+    this.#asking = new IndexSet(count);
+    this.#full = new IndexSet(count);
     this.#queues = Array.from({ length: count }, () => new Queue<T>(branch));
     this.#pump = new Pump("partition", source, this);
     this.branches = this.#queues.map((queue, index) =>
       readableOnDemand(queue, {
-        asked: () => this.#asked(queue),
+        asked: () => this.#asked(index),
         cancel: (reason) => this.#leave(index, reason),
       })
     );
@@ -157,17 +162,18 @@ class Partition<T> implements Destination<T> {
   }
 
   accept(item: T): Promise<void> {
-    let queue: Queue<T>;
+    let index: number;
     try {
-      queue = this.#queues[this.#placeOf(item)]!;
+      index = this.#placeOf(item);
     } catch (reason) {
       markHandled(this.#pump.cancel(reason));
       this.fail(reason);
       this.#report(item);
       return FULFILLED;
     }
+    const queue = this.#queues[index]!;
     const accepted = queue.put(item);
-    if (isFull(queue)) this.#full.add(queue);
+    if (isFull(queue)) this.#full.set(index, true);
     if (accepted === FULFILLED) return accepted;
     // Refused: by a branch that was cancelled, before this or meanwhile.
     return accepted.catch(() => this.#report(item));
@@ -189,23 +195,28 @@ class Partition<T> implements Destination<T> {
     return hashOf(key) % this.#queues.length;
   }
 
-  #asked(queue: Queue<T>): void {
-    if (isAwaited(queue)) this.#asking.add(queue);
+  #asked(index: number): void {
+    if (isAwaited(this.#queues[index]!)) this.#asking.set(index, true);
     this.#pump.run();
   }
 
   #somebodyWaits(): boolean {
-    for (const queue of this.#asking) {
-      if (isAwaited(queue)) return true;
-      this.#asking.delete(queue);
-    }
-    return false;
+    return this.#oneOf(this.#asking, isAwaited);
   }
 
   #oneIsFull(): boolean {
-    for (const queue of this.#full) {
-      if (isFull(queue)) return true;
-      this.#full.delete(queue);
+    return this.#oneOf(this.#full, isFull);
+  }
+
+  /** Whether one of them is so. Those that are not any more leave. */
+  #oneOf(indices: IndexSet, is: (queue: Queue<T>) => boolean): boolean {
+    for (
+      let index = indices.at(0);
+      index !== undefined;
+      index = indices.at(0)
+    ) {
+      if (is(this.#queues[index]!)) return true;
+      indices.set(index, false);
     }
     return false;
   }
