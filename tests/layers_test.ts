@@ -91,7 +91,11 @@ const LAYERS: readonly string[][] = [
   ["src/nats.ts"],
   ["src/threads/endpoint.ts", "src/threads/failure.ts"],
   ["src/threads/layout.ts", "src/threads/ear.ts"],
-  ["src/threads/record.ts", "src/threads/reason_text.ts"],
+  [
+    "src/threads/pulse.ts",
+    "src/threads/record.ts",
+    "src/threads/reason_text.ts",
+  ],
   ["src/threads/lock.ts", "src/threads/members.ts", "src/threads/codec.ts"],
   ["src/threads/ring.ts", "src/threads/structured.ts"],
   ["src/threads/shared_queue.ts"],

@@ -19,7 +19,7 @@ import {
   type SharedQueueOptions,
 } from "../src/threads.ts";
 import { poll } from "../src/threads/ear.ts";
-import { MEMBERS } from "../src/threads/layout.ts";
+import { Member, memberAt, MEMBERS } from "../src/threads/layout.ts";
 import { dieBefore } from "./support/dying.ts";
 import { test } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
@@ -745,7 +745,7 @@ test("a handle of something else is refused, and says what is wrong", () => {
     [{ ...handle, buffer: new ArrayBuffer(64) }, /must be a SharedArrayBuffer/],
     [{ ...handle, buffer: new SharedArrayBuffer(64) }, /memory .* received 64/],
     [spoil(0, 1), /magic number/],
-    [spoil(1, 99), /version .* must be 1, received 99/],
+    [spoil(1, 99), /version .* must be 2, received 99/],
     [spoil(2, 32), /ring .* must be 64, received 32/],
     [spoil(4, 5), /size/],
   ];
@@ -873,6 +873,61 @@ test("a thread that died inside is found by those that wait, and told of", async
     here.detach();
     return;
   }
+});
+
+for (
+  const [name, doing] of Object.entries({
+    "attach()": (here: SharedQueue<number>) => SharedQueue.attach(here.handle),
+    "detach()": (_: SharedQueue<number>, there: SharedQueue<number>) =>
+      there.detach(),
+  })
+) {
+  test(`a thread may die at any step of ${name}, and its place is free again`, () => {
+    const { now } = performance;
+    for (let step = 0, died = true; died; step++) {
+      const here = new SharedQueue<number>();
+      const there = SharedQueue.attach<number>(here.handle);
+      died = dieBefore(step, () => doing(here, there));
+      here.stats();
+      // Time enough to come or to go.
+      performance.now = () => now.call(performance) + 6000;
+      try {
+        here.stats();
+      } finally {
+        performance.now = now;
+      }
+      const words = new Int32Array(here.handle.buffer);
+      for (let index = 0; index < MEMBERS; index++) {
+        const at = memberAt(index);
+        const isTaken = words[at + Member.GENERATION] !== 0 &&
+          (words[at + Member.GENERATION]! & 1) === 1;
+        assert(
+          !isTaken || words[at + Member.WAITERS]! > 0,
+          `step ${step}: place ${index}`,
+        );
+      }
+      here.detach();
+    }
+  });
+}
+
+test("handles that leave and come keep the waiters of their place apart", async () => {
+  const queue = new SharedQueue<number>();
+  for (let round = 0; round < 5; round++) {
+    const other = SharedQueue.attach<number>(queue.handle);
+    const words = new Int32Array(queue.handle.buffer);
+    const at = memberAt(other.id % MEMBERS);
+    await Promise.resolve();
+    // As many as are there can be woken, and come again.
+    const left = words[at + Member.WAITERS]!;
+    assertEquals(Atomics.notify(words, at + Member.PULSE), left);
+    while (words[at + Member.ANSWERS]! < left) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    assertEquals(Atomics.notify(words, at + Member.PULSE), left);
+    other.detach();
+  }
+  queue.detach();
 });
 
 // -- Without Atomics.waitAsync ---------------------------------------------------

@@ -2,9 +2,12 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
 import { QueueClosedError } from "../mod.ts";
 import { bytes, SharedQueue } from "../src/threads.ts";
+import { Member, memberAt, MEMBERS } from "../src/threads/layout.ts";
 import { runtime, test } from "./support/harness.ts";
 import { type Soak, soak } from "./support/shared_soak.ts";
-import { startThread } from "./support/threads.ts";
+import { collect } from "./support/sources.ts";
+import { startThread, type Thread } from "./support/threads.ts";
+import type { Job } from "./support/shared_queue_worker.ts";
 
 /** A thread takes its time to start, most on Node, which compiles it anew; `deno task soak:threads` lets 200 die. */
 const DEATHS = Number(process.env["HIGHWATER_DEATHS"]) ||
@@ -206,3 +209,164 @@ test(
     queue.detach();
   },
 );
+
+// -- Death in whatever it was doing --------------------------------------------------
+
+/** How a thread ends; the last one is terminated while it waits. */
+const ENDINGS = ["throw", "reject", "exit", "stay"] as const;
+
+/** A thread that has something at the queue, and has ended. */
+async function dead(
+  queue: SharedQueue<unknown>,
+  holding: Job["holding"],
+  ending: Job["ending"],
+): Promise<number> {
+  const thread = hold(queue, holding, ending);
+  const id = await thread.attached;
+  if (ending === "stay") await thread.terminate();
+  else await thread.ended;
+  return id;
+}
+
+function hold(
+  queue: SharedQueue<unknown>,
+  holding: Job["holding"],
+  ending: Job["ending"],
+  cell?: SharedArrayBuffer,
+): Thread {
+  const { handle } = queue;
+  return startThread({ handle, kind: "hold", holding, ending, cell });
+}
+
+for (const ending of ENDINGS) {
+  const how = ending === "stay" ? "terminate()" : ending;
+  test(
+    `threads: close() waits for no put of a thread that has ended by ${how}`,
+    async () => {
+      const found: number[] = [];
+      const queue = new SharedQueue<unknown>({
+        highWaterMark: 1,
+        onAbandoned: (id) => void found.push(id),
+      });
+      assert(queue.tryPut("first"));
+      const id = await dead(queue, "put", ending);
+      queue.close();
+      assertEquals(await collect(queue), ["first"]);
+      await queue.closed;
+      const { waitingPuts, handles, abandoned } = queue.stats();
+      assertEquals([waitingPuts, handles, abandoned, found], [0, 1, 1, [id]]);
+      queue.detach();
+    },
+    { timeout: 60_000 },
+  );
+}
+
+test(
+  "threads: close() waits for no blocking put of a thread that was terminated",
+  async () => {
+    const queue = new SharedQueue<Uint8Array>({
+      highWaterMark: 1,
+      codec: bytes(),
+    });
+    const { handle } = queue;
+    const thread = startThread({
+      handle,
+      kind: "put for ever",
+      codec: "bytes",
+      blocking: true,
+    });
+    await thread.attached;
+    while (queue.stats().waitingPuts === 0) await soon();
+    await thread.terminate();
+    queue.close();
+    const items = await collect(queue);
+    // The one that waited came in if it was faster than its end.
+    assert(items.length <= 2, `${items.length} items`);
+    await queue.closed;
+    queue.detach();
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  "threads: a producer whose thread has ended has failed, and consumers learn of it",
+  async () => {
+    const queue = new SharedQueue<unknown>();
+    await dead(queue, "producer", "exit");
+    const error = await assertRejects(() => queue.get(), AggregateError);
+    assert(/has ended/.test(String(error.errors[0])), String(error.errors[0]));
+    queue.detach();
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  "threads: who waits for an item is told of a thread that has ended, whatever that had there",
+  async () => {
+    for (const holding of ["get", "ready", "nothing"] as const) {
+      let tell!: (id: number) => void;
+      const told = new Promise<number>((resolve) => tell = resolve);
+      const queue = new SharedQueue<unknown>({ onAbandoned: (id) => tell(id) });
+      const waiting = queue.get();
+      const id = await dead(queue, holding, "exit");
+      assertEquals(await told, id, holding);
+      assertEquals(queue.stats().handles, 1, holding);
+      assert(queue.tryPut(holding));
+      assertEquals(await waiting, holding);
+      queue.detach();
+    }
+  },
+  { timeout: 60_000 },
+);
+
+test(
+  `threads: ${MEMBERS - 1} threads that crash leave their places to the next`,
+  async () => {
+    const queue = new SharedQueue<unknown>();
+    const atOnce = runtime === "node" ? 8 : 4;
+    for (let begun = 0; begun < MEMBERS - 1; begun += atOnce) {
+      const count = Math.min(atOnce, MEMBERS - 1 - begun);
+      await Promise.all(
+        Array.from(
+          { length: count },
+          () => dead(queue, "nothing", "exit"),
+        ),
+      );
+    }
+    // At once: nobody has waited here and looked.
+    const next = SharedQueue.attach<unknown>(queue.handle);
+    assert(next.tryPut("alive"));
+    assertEquals(await queue.get(), "alive");
+    next.detach();
+    assertEquals(queue.stats().handles, 1);
+    queue.detach();
+  },
+  { timeout: 120_000 },
+);
+
+test(
+  "threads: one that lets nothing else happen is asked, and not taken for dead",
+  async () => {
+    const cell = new SharedArrayBuffer(4);
+    const queue = new SharedQueue<unknown>();
+    const thread = hold(queue, "producer", "block", cell);
+    const id = await thread.attached;
+    const words = new Int32Array(queue.handle.buffer);
+    const at = memberAt(id % MEMBERS) + Member.WAITERS;
+    const before = Atomics.load(words, at);
+    const waiting = queue.next();
+    while (Atomics.load(words, at) > before - 2) await soon();
+    assertEquals(queue.stats().abandoned, 0);
+    Atomics.store(new Int32Array(cell), 0, 1);
+    Atomics.notify(new Int32Array(cell), 0);
+    assertEquals(await thread.result, "let go");
+    assertEquals(await waiting, { done: true, value: undefined });
+    await thread.terminate();
+    queue.detach();
+  },
+  { timeout: 60_000 },
+);
+
+function soon(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -4,7 +4,8 @@
  * @module
  */
 
-interface WaitAsync {
+/** What the types of `Atomics` do not know yet, and some browsers neither. */
+export interface WaitAsync {
   waitAsync?(
     words: Int32Array,
     at: number,

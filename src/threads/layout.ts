@@ -74,12 +74,18 @@ export const End = {
 
 /** Words of one member, a line each. */
 export const Member = {
-  /** Odd while in use. */
+  /** Odd while in use; negative while somebody cleans up. */
   GENERATION: 0,
   /** What its waiting threads sleep on. */
   BELL: 1,
   WAITING_PUTS: 2,
   PRODUCERS: 3,
+  /** Where its thread leaves waiters behind, to be there while it lives. */
+  PULSE: 4,
+  /** How many of them are there. */
+  WAITERS: 5,
+  /** How many it has replaced. */
+  ANSWERS: 6,
 } as const;
 
 /** Where a queue stands, as {@linkcode Word.STATE}. */
@@ -93,7 +99,7 @@ export const REASON_BYTES = 8192;
 export const RECORD_HEADER = 4;
 
 const MAGIC = 0x31515748; // "HWQ1"
-const VERSION = 1;
+const VERSION = 2;
 const LINE_WORDS = 32;
 const MEMBERS_AT = 128;
 const REASON_AT = (MEMBERS_AT + MEMBERS * LINE_WORDS) * 4;

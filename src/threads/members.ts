@@ -15,6 +15,7 @@
 
 import { Member, memberAt, MEMBERS, Word } from "./layout.ts";
 import type { Memory } from "./layout.ts";
+import { clearPulse, isDead, leavePulse, Rounds, sayAlive } from "./pulse.ts";
 
 /** The bits of those that wait for one thing. */
 export type WaitWord =
@@ -28,8 +29,14 @@ const WAIT_WORDS: readonly WaitWord[] = [
   Word.WAIT_END,
 ];
 const GENERATIONS = 0x3fffff;
-/** Odd, so that the place is not free, and no generation. */
-const LEAVING = -1;
+/** What is taken from the negative generation by each who takes the cleaning over. */
+const TAKEOVER = 0x400000;
+
+/** What a handle owed whose place was freed. */
+export interface Owed {
+  readonly token: number;
+  readonly producers: number;
+}
 
 /** One handle among those that are attached. */
 export class Membership {
@@ -39,18 +46,26 @@ export class Membership {
   readonly #generation: number;
   /** Names this handle, and no other before or after. Fits beside the flag of a lock. */
   readonly token: number;
+  /** What those owed whose places had to be freed for this one. */
+  readonly displaced: readonly Owed[];
+  readonly #rounds: Rounds;
   #turn: number;
 
-  /** Takes a free place. Throws when there is none. */
+  /** Takes a free place, or that of a thread that has ended. Throws when there is none. */
   constructor(memory: Memory) {
     const words = memory.words;
-    const index = takePlace(words);
+    let index = takePlace(words);
+    this.displaced = index === undefined ? expelAllDead(words) : [];
+    index ??= takePlace(words);
+    if (index === undefined) throw noPlace();
     this.#words = words;
     this.#base = memberAt(index);
     this.#bit = 1 << index;
     this.#turn = index;
     this.#generation = words[this.#base + Member.GENERATION]!;
     this.token = tokenOf(index, this.#generation);
+    this.#rounds = new Rounds(memory);
+    leavePulse(words, this.#base, this.#generation);
   }
 
   /** False once it has left or was taken for dead. */
@@ -128,8 +143,22 @@ export class Membership {
   }
 
   /** Frees the place of another. Says what it owed, or nothing when it had left. */
-  expel(token: number): { producers: number } | undefined {
+  expel(token: number): Owed | undefined {
     return vacate(this.#words, token);
+  }
+
+  /** Says that its thread lives, where that can hear nothing. */
+  answer(): void {
+    sayAlive(this.#words, this.#base);
+  }
+
+  /** Frees the places of those whose threads have ended: within seconds, if it is called now and then. */
+  expelDead(): Owed[] {
+    return this.#rounds.find().flatMap(({ index, generation }) =>
+      (generation > 0
+        ? vacate(this.#words, tokenOf(index, generation))
+        : takeOver(this.#words, index, generation)) ?? []
+    );
   }
 }
 
@@ -172,7 +201,7 @@ function generationOf(token: number): number {
   return Math.floor(token / MEMBERS);
 }
 
-function takePlace(words: Int32Array): number {
+function takePlace(words: Int32Array): number | undefined {
   for (let index = 0; index < MEMBERS; index++) {
     const at = memberAt(index) + Member.GENERATION;
     const generation = Atomics.load(words, at);
@@ -182,33 +211,69 @@ function takePlace(words: Int32Array): number {
       return index;
     }
   }
-  throw new RangeError(
+  return undefined;
+}
+
+function noPlace(): RangeError {
+  return new RangeError(
     `Cannot attach: a queue must have at most ${MEMBERS} handles at once ` +
-      "(detach() those that are done, reap() those of threads that were " +
-      `terminated), received one more`,
+      "(detach() those that are done), received one more",
   );
 }
 
-function vacate(
-  words: Int32Array,
-  token: number,
-): { producers: number } | undefined {
+/** All of them, at once. */
+function expelAllDead(words: Int32Array): Owed[] {
+  const owed: Owed[] = [];
+  for (let index = 0; index < MEMBERS; index++) {
+    const base = memberAt(index);
+    const generation = Atomics.load(words, base + Member.GENERATION);
+    if (!isDead(words, base)) continue;
+    const left = vacate(words, tokenOf(index, generation));
+    if (left !== undefined) owed.push(left);
+  }
+  return owed;
+}
+
+function vacate(words: Int32Array, token: number): Owed | undefined {
   const generation = generationOf(token);
   if ((generation & 1) === 0) return undefined;
   const index = indexOf(token);
-  const base = memberAt(index);
-  const at = base + Member.GENERATION;
+  const at = memberAt(index) + Member.GENERATION;
   // Nobody else cleans up, and nobody moves in before that is done.
   if (
-    Atomics.compareExchange(words, at, generation, LEAVING) !== generation
+    Atomics.compareExchange(words, at, generation, -generation) !== generation
   ) return undefined;
+  return cleanUp(words, token, -generation);
+}
+
+/** Ends what another was about when its thread ended: to give that place free. */
+function takeOver(
+  words: Int32Array,
+  index: number,
+  mark: number,
+): Owed | undefined {
+  const at = memberAt(index) + Member.GENERATION;
+  const next = mark - TAKEOVER;
+  if (Atomics.compareExchange(words, at, mark, next) !== mark) return undefined;
+  return cleanUp(words, tokenOf(index, -mark & GENERATIONS), next);
+}
+
+function cleanUp(words: Int32Array, token: number, mark: number): Owed {
+  const index = indexOf(token);
+  const base = memberAt(index);
   for (const what of WAIT_WORDS) Atomics.and(words, what, ~(1 << index));
   const producers = Atomics.exchange(words, base + Member.PRODUCERS, 0);
   Atomics.store(words, base + Member.WAITING_PUTS, 0);
   Atomics.compareExchange(words, Word.RESERVED, token, 0);
-  Atomics.store(words, at, (generation + 1) & GENERATIONS);
+  clearPulse(words, base);
+  Atomics.compareExchange(
+    words,
+    base + Member.GENERATION,
+    mark,
+    (generationOf(token) + 1) & GENERATIONS,
+  );
   ring(words, index);
-  return { producers };
+  return { token, producers };
 }
 
 function ring(words: Int32Array, index: number): void {

@@ -430,6 +430,12 @@ export class SharedRing {
   expel(token: number): number | undefined {
     const owed = this.member.expel(token);
     if (owed === undefined) return undefined;
+    this.leaveFor(token);
+    return owed.producers;
+  }
+
+  /** Leaves the locks in which a handle was that has no place any more. */
+  leaveFor(token: number): void {
     for (
       const [lock, end] of [
         [this.#putLock, Word.PUT],
@@ -443,7 +449,6 @@ export class SharedRing {
     Atomics.add(this.#words, Word.ABANDONED, 1);
     // What it was rung for is owed to others.
     this.member.wakeEverybody();
-    return owed.producers;
   }
 
   #bury(token: number): void {

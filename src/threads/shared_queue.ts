@@ -54,7 +54,7 @@ import {
 } from "./layout.ts";
 import type { Memory, SharedQueueHandle } from "./layout.ts";
 import { mayBlock } from "./lock.ts";
-import { countMembers, total } from "./members.ts";
+import { countMembers, type Owed, total } from "./members.ts";
 import {
   addFailure,
   readFailures,
@@ -230,7 +230,10 @@ export class SharedQueue<T>
   #item: T | undefined = undefined;
 
   #stopListening: (() => void) | undefined = undefined;
-  readonly #watch: Watch = new Watch(() => this.#look(), LOOK_AGAIN);
+  readonly #watch: Watch = new Watch(() => {
+    this.#lookForDead();
+    this.#look();
+  }, LOOK_AGAIN);
   #busyTimer: ReturnType<typeof setTimeout> | undefined = undefined;
   #watchesEnd = false;
 
@@ -279,6 +282,9 @@ export class SharedQueue<T>
     this.#ring = new SharedRing(this.#memory, (id) => this.#foundDead(id));
     this.#getters = new WatchedLine(() => this.#nobodyGets());
     this.#putters = new WatchedLine((length) => this.#fewerPut(length));
+    const { displaced } = this.#ring.member;
+    // Later: nobody knows this handle yet.
+    if (displaced.length > 0) queueMicrotask(() => this.#settle(displaced));
   }
 
   /**
@@ -940,12 +946,7 @@ export class SharedQueue<T>
     checkCount("reap", "id", id, 1);
     const producers = this.#ring.expel(id);
     if (producers === undefined) return false;
-    if (producers > 0) {
-      this.#producersDone(
-        0,
-        new Error(`The thread of ${producers} producers has ended before them`),
-      );
-    }
+    this.#abandonProducers(producers);
     this.#look();
     return true;
   }
@@ -962,6 +963,7 @@ export class SharedQueue<T>
 
   /** A frozen snapshot of the counters. */
   stats(): SharedQueueStats {
+    if (this.#state !== "detached") this.#lookForDead();
     this.#observe();
     const { words } = this.#memory;
     const undelivered = Atomics.load(words, Word.UNDELIVERED);
@@ -1471,6 +1473,10 @@ export class SharedQueue<T>
         Math.min(left, LOOK_AGAIN),
       );
       if (outcome === "ok") this.#inVain++;
+      else {
+        member.answer();
+        this.#lookForDead();
+      }
     }
   }
 
@@ -1605,8 +1611,35 @@ export class SharedQueue<T>
     );
   }
 
+  /** Whoever has died is owed nothing, and nobody waits for it any more. */
+  #lookForDead(): void {
+    const owed = this.#ring.member.expelDead();
+    if (owed.length > 0) this.#settle(owed);
+  }
+
+  #settle(owed: readonly Owed[]): void {
+    for (const { token, producers } of owed) {
+      this.#ring.leaveFor(token);
+      this.#abandonProducers(producers);
+    }
+    this.#look();
+    for (const { token } of owed) this.#tellAbandoned(token);
+  }
+
+  #abandonProducers(count: number): void {
+    if (count === 0) return;
+    this.#producersDone(
+      0,
+      new Error(`The thread of ${count} producers has ended before them`),
+    );
+  }
+
   #foundDead(id: number): void {
     this.reap(id);
+    this.#tellAbandoned(id);
+  }
+
+  #tellAbandoned(id: number): void {
     const onAbandoned = this.#onAbandoned;
     if (onAbandoned === undefined) return;
     callOut(this.#called(), "onAbandoned", onAbandoned, id);

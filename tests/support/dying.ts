@@ -22,12 +22,14 @@ const NAMES = [
   "store",
   "sub",
   "wait",
+  "waitAsync",
 ] as const;
 
 /** Runs what the thread does until it is to make that call of `Atomics`. False when it got to its end before. */
 export function dieBefore(call: number, run: () => unknown): boolean {
   const target = Atomics as unknown as Record<string, Call>;
-  const originals = NAMES.map((name) => [name, target[name]!] as const);
+  const originals = NAMES.filter((name) => target[name] !== undefined)
+    .map((name) => [name, target[name]!] as const);
   let calls = 0;
   let died = false;
   for (const [name, original] of originals) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import process from "node:process";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { bytes, type Codec, SharedQueue } from "../../src/threads.ts";
 import type { SharedQueueHandle } from "../../src/threads.ts";
@@ -18,7 +19,17 @@ export interface Parcel {
 /** What a thread is to do. */
 export interface Job {
   readonly handle: SharedQueueHandle;
-  readonly kind: "produce" | "consume" | "put for ever" | "get for ever";
+  readonly kind:
+    | "produce"
+    | "consume"
+    | "put for ever"
+    | "get for ever"
+    | "hold";
+  /** With `"hold"`: what it has at the queue when it ends or stands still. */
+  readonly holding?: "put" | "get" | "ready" | "producer" | "nothing";
+  /** With `"hold"`: how it ends; it is told by the first word of `cell`, unless it stands still until then. */
+  readonly ending?: "throw" | "reject" | "exit" | "stay" | "block";
+  readonly cell?: SharedArrayBuffer;
   readonly codec?: "json" | "bytes";
   readonly from?: number;
   readonly count?: number;
@@ -140,6 +151,40 @@ async function getForEver(queue: SharedQueue<Uint8Array>, job: Job) {
   }
 }
 
+/** Has something at the queue, and then ends, or not. */
+async function hold(queue: SharedQueue<unknown>, job: Job): Promise<unknown> {
+  const { holding, ending, cell = new SharedArrayBuffer(4) } = job;
+  let producer: WritableStream<unknown> | undefined;
+  const ignored = (): void => {};
+  if (holding === "put") queue.put("of the dead").catch(ignored);
+  if (holding === "get") queue.get().catch(ignored);
+  if (holding === "ready") queue.ready.catch(ignored);
+  if (holding === "producer") producer = queue.producer();
+  parentPort!.postMessage({ id: queue.id });
+  if (ending === "stay") {
+    return await new Promise(() => setInterval(ignored, 1000));
+  }
+  if (ending === "block") {
+    while (Atomics.load(new Int32Array(cell), 0) === 0) {
+      Atomics.wait(new Int32Array(cell), 0, 0, 100);
+    }
+    await producer?.close();
+    queue.detach();
+    return "let go";
+  }
+  // Not before what was said has been sent.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  if (ending === "exit") process.exit(3);
+  if (ending === "reject") {
+    void Promise.reject(new Error("nobody handles this"));
+  } else {
+    setTimeout(() => {
+      throw new Error("nobody catches this");
+    });
+  }
+  return await new Promise(() => setInterval(ignored, 1000));
+}
+
 /** A third of all waits ends at once: whoever relied on being woken would lose his turn. */
 function wakeAtRandom(seed: number): void {
   const random = randomNumbers(seed);
@@ -159,6 +204,7 @@ async function work(job: Job): Promise<unknown> {
     ? { codec: bytes() as Codec<unknown> }
     : {};
   const queue = SharedQueue.attach<unknown>(job.handle, codec);
+  if (job.kind === "hold") return await hold(queue, job);
   parentPort!.postMessage({ id: queue.id });
   switch (job.kind) {
     case "produce":

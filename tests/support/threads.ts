@@ -17,6 +17,8 @@ export interface Thread {
   readonly attached: Promise<number>;
   /** What it has to say in the end. */
   readonly result: Promise<unknown>;
+  /** Fulfils when it has ended, however. */
+  readonly ended: Promise<void>;
   /** Ends it, wherever it is. */
   terminate(): Promise<unknown>;
 }
@@ -41,9 +43,12 @@ export function startThread(job: Job): Thread {
       reject(error);
     });
   });
+  const ended = new Promise<void>((resolve) => {
+    worker.on("exit", () => resolve());
+  });
   result.catch(() => {});
   attached.catch(() => {});
-  return { attached, result, terminate: () => worker.terminate() };
+  return { attached, result, ended, terminate: () => worker.terminate() };
 }
 
 /** Runs the jobs, one thread each, and gives back what they say. */
