@@ -20,7 +20,7 @@ import type { Memory } from "./layout.ts";
 import type { WaitAsync } from "./ear.ts";
 
 /** How many waiters a thread leaves behind. */
-const WAITERS = 64;
+const WAITERS = 32;
 /** So few are no proof: others may be asking now. */
 const FEW = 4;
 /** Nothing can be known of this member. */
@@ -29,8 +29,8 @@ const SILENT = -1;
 const PERIOD = 1000;
 /** Coming and leaving take no time: one that does so for so long has died there. */
 const PASSAGE = 5000;
-/** One that has not answered for long is asked less and less often: each time it has taken a quarter longer. */
-const PATIENCE = 4;
+/** One that has not answered for long is asked less and less often: each time it has been silent for a third longer. */
+const PATIENCE = 3;
 
 /** Leaves waiters behind for the member at that place, for as long as it is of this generation. */
 export function leavePulse(

@@ -168,8 +168,12 @@ const attached: WeakMap<object, { memory: Memory; name: string }> =
  *   a put that woke four times in vain gets the next room for itself.
  * - **Every promise settles** when the queue ends on any thread, and when the
  *   handle is detached.
- * - **A thread that dies** inside the queue holds up the others for two seconds at
- *   most, and not at all when it is reported by {@linkcode SharedQueue.reap}.
+ * - **A thread that dies**, however and in whatever it was doing, is found out
+ *   within two or three seconds by who waits at the queue, and at once by who
+ *   attaches and finds no place: its waiting puts are withdrawn, its producers have
+ *   failed, its place is free. A thread that is only busy is not taken for dead.
+ *   Where there is no `Atomics.waitAsync` (some browsers), only one that died inside
+ *   the queue is found; say so of others with {@linkcode SharedQueue.reap}.
  *
  * An item crosses as bytes, see {@linkcode Codec}: what arrives is a copy, taken
  * when `put` was called. A wait keeps Node and Deno alive until
@@ -903,7 +907,8 @@ export class SharedQueue<T>
    * `QueueClosedError`, producers registered here count as failed, and the place
    * of the handle is free. The queue goes on for the others. Idempotent.
    *
-   * A worker that is done should detach before it ends: there are 32 places.
+   * A worker that is done should detach before it ends: there are 32 places, and
+   * one that just ends counts as `abandoned`.
    */
   detach(): void {
     if (this.#state === "detached") return;

@@ -26,10 +26,16 @@ export interface Job {
     | "get for ever"
     | "hold";
   /** With `"hold"`: what it has at the queue when it ends or stands still. */
-  readonly holding?: "put" | "get" | "ready" | "producer" | "nothing";
+  readonly holding?:
+    | "put"
+    | "get"
+    | "ready"
+    | "producer"
+    | "nothing"
+    | undefined;
   /** With `"hold"`: how it ends; it is told by the first word of `cell`, unless it stands still until then. */
-  readonly ending?: "throw" | "reject" | "exit" | "stay" | "block";
-  readonly cell?: SharedArrayBuffer;
+  readonly ending?: "throw" | "reject" | "exit" | "stay" | "block" | undefined;
+  readonly cell?: SharedArrayBuffer | undefined;
   readonly codec?: "json" | "bytes";
   readonly from?: number;
   readonly count?: number;
