@@ -102,6 +102,13 @@ export class LaggedError extends Error {
   }
 }
 
+/** What something ends with: the reason, or an `AbortError` where nobody gave one. */
+export function reasonOr(reason: unknown, message: string): unknown {
+  return reason === undefined
+    ? new DOMException(message, "AbortError")
+    : reason;
+}
+
 /** Not enumerable, so that printing the error does not print a huge item. */
 function define(error: Error, item: unknown): void {
   Object.defineProperty(error, "item", { value: item, configurable: true });

@@ -16,7 +16,12 @@ import type {
 import { Ring } from "./buffers/ring.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { callOut, ignore } from "./callbacks.ts";
-import { QueueClosedError, QueueFullError, received } from "./errors.ts";
+import {
+  QueueClosedError,
+  QueueFullError,
+  reasonOr,
+  received,
+} from "./errors.ts";
 import { checkMilliseconds, Leases, NEW, Receiver } from "./leases.ts";
 import type { LendingEnd, Note } from "./leases.ts";
 import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
@@ -130,7 +135,7 @@ export interface QueueFollower {
   /** It was closed. */
   endedByQueue(): void;
   /** It has failed or was aborted. */
-  erroredByQueue(reason: unknown): void;
+  erroredByQueue(reason: unknown, aborted: boolean): void;
 }
 
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
@@ -690,7 +695,7 @@ export class Queue<T>
     this.#neighbours?.changed();
     this.#ready?.reject(reason);
     for (const writable of this.#leavingWritables()) {
-      writable.erroredByQueue(reason);
+      writable.erroredByQueue(reason, false);
     }
     this.#endIfDrained();
   }
@@ -713,11 +718,7 @@ export class Queue<T>
    * ```
    */
   abort(reason?: unknown): void {
-    this.#abort(
-      reason === undefined
-        ? new DOMException("The queue was aborted", "AbortError")
-        : reason,
-    );
+    this.#abort(reasonOr(reason, "The queue was aborted"));
   }
 
   #abort(reason: unknown): void {
@@ -736,7 +737,7 @@ export class Queue<T>
     this.#rejectAll(this.#putters, reason);
     this.#rejectAll(this.#getters, reason);
     for (const writable of this.#leavingWritables()) {
-      writable.erroredByQueue(reason);
+      writable.erroredByQueue(reason, true);
     }
     for (const reader of [...this.#readers]) reader.errored(reason);
     this.#closed?.reject(reason);
@@ -902,7 +903,7 @@ export class Queue<T>
    * ```
    */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#takingEnd(() => {}));
+    return new QueueReadable<T>(this.#takingEnd(() => {}), false);
   }
 
   // -- Work under way ---------------------------------------------------------
@@ -1354,7 +1355,7 @@ export class Queue<T>
   }
 
   #refusal(item: T): unknown {
-    if (this.#state === "errored") return this.#reason();
+    if (this.#aborted) return this.#reason();
     return new QueueClosedError<T>(
       `Cannot put: ${this.#called()} must be open, ` +
         `received one that is ${this.#state}`,
@@ -1443,7 +1444,7 @@ export class Queue<T>
   #follow(stream: QueueFollower): void {
     if (this.#state === "open") this.#writables.add(stream);
     else if (this.#failure === undefined) stream.endedByQueue();
-    else stream.erroredByQueue(this.#failure.reason);
+    else stream.erroredByQueue(this.#failure.reason, this.#aborted);
   }
 
   #producerDone(): void {

@@ -8,7 +8,7 @@ import { checkCount, checkFunction, checkObject } from "./arguments.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Lanes } from "./buffers/lanes.ts";
 import type { Stealing } from "./buffers/lanes.ts";
-import { received } from "./errors.ts";
+import { reasonOr, received } from "./errors.ts";
 import { Queue } from "./queue.ts";
 import type { PutOptions, QueueStats } from "./queue.ts";
 import { readStrategy } from "./strategy.ts";
@@ -212,9 +212,7 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
 
   /** Aborts all lanes: {@linkcode Queue.abort}. What is stored goes to `onUndelivered`. */
   abort(reason?: unknown): void {
-    const why = reason === undefined
-      ? new DOMException("The queue was aborted", "AbortError")
-      : reason;
+    const why = reasonOr(reason, "The queue was aborted");
     for (const lane of this.#lanes) lane.abort(why);
   }
 

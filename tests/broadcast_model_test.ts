@@ -36,6 +36,7 @@ interface ReferencePut {
 class ReferenceBroadcast {
   state: "open" | "closing" | "closed" | "errored" = "open";
   failure: string | undefined = undefined;
+  aborted = false;
   readonly subscribers: ReferenceSubscriber[] = [];
   puts: ReferencePut[] = [];
   kept: number[] = [];
@@ -148,6 +149,7 @@ class ReferenceBroadcast {
     this.feed();
     if (this.state === "closed" || this.state === "errored") return;
     this.state = "errored";
+    this.aborted = true;
     this.failure = reason;
     this.kept = [];
     for (const put of this.puts.splice(0)) put.settle(`rejects ${reason}`);
@@ -156,7 +158,7 @@ class ReferenceBroadcast {
   }
 
   #refusal(item: number): string {
-    return this.state === "errored"
+    return this.aborted
       ? `rejects ${this.failure}`
       : `rejects closed with ${item}`;
   }

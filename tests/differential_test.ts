@@ -1,6 +1,6 @@
 /**
  * The same script on a queue and on the platform's own `TransformStream`. What
- * a user of streams can rely on must be the same. Three things differ, and for
+ * a user of streams can rely on must be the same. Four things differ, and for
  * good:
  *
  * - A queue accepts a chunk as soon as it has room, a transform when somebody
@@ -11,6 +11,8 @@
  *   any more, so the scripts do that only when all has been read.
  * - A chunk that comes after a read was given up is parked in the readable
  *   side there, and waits in the queue here: `desiredSize` is then one less.
+ * - Who ends the queue without a reason ends it with an `AbortError`, not with
+ *   `undefined`.
  *
  * @module
  */
@@ -424,6 +426,8 @@ function shown(value: unknown): string {
 /** Errors of the platform by name: their words are its own. */
 function shownReason(reason: unknown): string {
   if (reason instanceof TypeError) return "TypeError";
+  if (reason === undefined) return "without a reason";
+  if ((reason as Error).name === "AbortError") return "without a reason";
   return reason instanceof Error ? reason.message : String(reason);
 }
 

@@ -538,7 +538,9 @@ test("port: fail() here: the same from the other side", async () => {
   assertInstanceOf(reason, RangeError);
   assertEquals(reason.message, "boom");
   const refusal = await reasonOf(there.put(2));
-  assertInstanceOf(refusal, RangeError);
+  assertInstanceOf(refusal, QueueClosedError);
+  assertEquals(refusal.item, 2);
+  assertInstanceOf(refusal.cause, RangeError);
 });
 
 test("port: abort() there: what waits rejects now, what is stored is reported here", async () => {

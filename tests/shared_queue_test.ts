@@ -161,8 +161,10 @@ test("fail(reason) crosses with class, name, message, stack, cause and code", ()
     );
     assertEquals((arrived.cause as Error).message, "below");
     assertStrictEquals(await reasonOf(here.closed), reason);
-    const refused = await reasonOf(there.put(2)) as RangeError;
-    assertEquals(refused.message, "source broke");
+    const refused = await reasonOf(there.put(2));
+    assertInstanceOf(refused, QueueClosedError);
+    assertEquals(refused.item, 2);
+    assertEquals((refused.cause as Error).message, "source broke");
   }));
 
 test("a reason of any kind and length arrives, as much as fits", () => {
@@ -369,7 +371,9 @@ test("getSync() ends as get() does", () =>
     here.fail(new RangeError("broke"));
     assertEquals(there.getSync(), 1);
     assertThrows(() => there.getSync(), RangeError, "broke");
-    assertThrows(() => there.putSync(2), RangeError, "broke");
+    const refusal = assertThrows(() => there.putSync(2), QueueClosedError);
+    assertEquals(refusal.item, 2);
+    assertInstanceOf(refusal.cause, RangeError);
   }));
 
 test("putSync() lets those in that wait here before it", () =>

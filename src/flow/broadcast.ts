@@ -4,7 +4,7 @@
  * @module
  */
 
-import { QueueClosedError, received } from "../errors.ts";
+import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import type { PutOptions, QueueState } from "../queue.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
@@ -144,6 +144,7 @@ export class Broadcast<T> {
   #state: QueueState = "open";
   /** Set by fail() and abort(). */
   #failure: { reason: unknown } | undefined = undefined;
+  #aborted = false;
   readonly #putters: Line<Putter<T>> = new Line();
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#endIfDrained();
@@ -466,11 +467,7 @@ export class Broadcast<T> {
    * `AbortError`.
    */
   abort(reason?: unknown): void {
-    this.#abort(
-      reason === undefined
-        ? new DOMException("The broadcast was aborted", "AbortError")
-        : reason,
-    );
+    this.#abort(reasonOr(reason, "The broadcast was aborted"));
   }
 
   #abort(reason: unknown): void {
@@ -479,6 +476,7 @@ export class Broadcast<T> {
     if (this.#state === "closed" || this.#state === "errored") return;
     const wasOpen = this.#state === "open";
     this.#state = "errored";
+    this.#aborted = true;
     this.#failure = { reason };
     this.#ready?.reject(reason);
     this.#ready = undefined; // the next one rejects with this reason, not with that of fail()
@@ -556,7 +554,7 @@ export class Broadcast<T> {
   }
 
   #refusal(item: T): unknown {
-    if (this.#state === "errored") return this.#failure!.reason;
+    if (this.#aborted) return this.#failure!.reason;
     return new QueueClosedError<T>(
       `Cannot put: ${this.#called()} must be open, ` +
         `received one that is ${this.#state}`,

@@ -343,9 +343,7 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   }
 
   /** Ends both sides now. */
-  abort(
-    reason: unknown = new DOMException("The map was aborted", "AbortError"),
-  ): void {
+  abort(reason: unknown): void {
     this.#over = true;
     this.#oldest = undefined;
     this.#newest = undefined;

@@ -6,7 +6,7 @@
 
 import { endOf, isAwaited, Queue } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter } from "../takers.ts";
-import type { EndingView, TakingEnd } from "../views/readable.ts";
+import type { TakingEnd } from "../views/readable.ts";
 import { SignalGroups, type Taker, type WaiterGroup } from "../waiters.ts";
 import type { ClientFrame, ServerFrame, Wire } from "./port_protocol.ts";
 
@@ -128,11 +128,9 @@ export class Arrivals<T> {
         this.#whenLeft();
         cancel(reason);
       },
-      watch: (view: EndingView) => this.#end.watch(view),
-      unwatch: (view: EndingView) => {
-        this.#end.unwatch(view);
-        this.#whenLeft();
-      },
+      released: this.#whenLeft,
+      watch: this.#end.watch,
+      unwatch: this.#end.unwatch,
     };
   }
 

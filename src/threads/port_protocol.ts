@@ -60,7 +60,7 @@ export type ServerFrame =
   | ["closing", failure: PackedReason | "own" | undefined]
   /** Nothing more will come. */
   | ["ended"]
-  | ["errored", PackedReason | "own"]
+  | ["errored", PackedReason | "own", isDrained: boolean]
   /** Answers a goodbye: every put has been decided on. */
   | ["bye"]
   /** Nobody serves any more. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { QueueClosedError, received } from "../errors.ts";
+import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import { checkLinger, checkMax } from "../queue.ts";
 import type {
   GetManyOptions,
@@ -346,11 +346,7 @@ export class PortQueue<T>
    * `onUndelivered` of the queue. Without a reason it is an `AbortError`.
    */
   abort(reason?: unknown): void {
-    this.#abort(
-      reason === undefined
-        ? new DOMException("The queue was aborted", "AbortError")
-        : reason,
-    );
+    this.#abort(reasonOr(reason, "The queue was aborted"));
   }
 
   /**
@@ -457,7 +453,7 @@ export class PortQueue<T>
 
   /** A `ReadableStream` of its own for one of several competing consumers; cancelling it leaves the items and the others alone. */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#arrivals.end(() => {}));
+    return new QueueReadable<T>(this.#arrivals.end(() => {}), false);
   }
 
   /** A frozen snapshot of what is known on this side. */
@@ -510,9 +506,15 @@ export class PortQueue<T>
         this.#departures.closedByQueue(undefined);
         this.#endWritables();
         return this.#arrivals.ended();
-      case "errored":
+      case "errored": {
         this.#ended = true;
-        return this.#endHere(this.#unpack(frame[1])?.reason);
+        const failure = { reason: this.#unpack(frame[1])?.reason };
+        // Puts after a drain are refused as those before it.
+        if (frame[2]) this.#departures.closedByQueue(failure);
+        else this.#departures.abort(failure.reason);
+        this.#arrivals.abort(failure.reason);
+        return this.#endWritables();
+      }
       case "bye":
         return this.#stop();
       case "gone":

@@ -70,6 +70,8 @@ export class PortSession<T> {
 
   /** The reason with which the other side ended the queue. */
   #given: { readonly reason: unknown } | undefined = undefined;
+  /** With what the queue was failed. */
+  #failed: { readonly reason: unknown } | undefined = undefined;
   readonly #unfollow: () => void;
   readonly #view: EndingView;
 
@@ -89,11 +91,18 @@ export class PortSession<T> {
     ]);
     this.#unfollow = follow(queue, {
       endedByQueue: () => wire.send(["closing", undefined]),
-      erroredByQueue: (reason) => wire.send(["closing", this.#pack(reason)]),
+      erroredByQueue: (reason, aborted) => {
+        if (aborted) return;
+        this.#failed = { reason };
+        wire.send(["closing", this.#pack(reason)]);
+      },
     });
     this.#view = {
       ended: () => wire.send(["ended"]),
-      errored: (reason) => wire.send(["errored", this.#pack(reason)]),
+      errored: (reason) => {
+        const isDrained = this.#failed?.reason === reason;
+        wire.send(["errored", this.#pack(reason), isDrained]);
+      },
     };
     endOf(queue).watch(this.#view);
   }

@@ -11,7 +11,7 @@ import {
   checkLimit,
   checkOptions,
 } from "../arguments.ts";
-import { QueueClosedError, received } from "../errors.ts";
+import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -887,9 +887,7 @@ export class SharedQueue<T>
    */
   abort(reason?: unknown): void {
     if (this.#state === "detached") return;
-    const why = reason === undefined
-      ? new DOMException("The queue was aborted", "AbortError")
-      : reason;
+    const why = reasonOr(reason, "The queue was aborted");
     if (!this.#ring.end(State.ABORTED, writeReason(why))) {
       return this.#observe();
     }
@@ -1088,7 +1086,7 @@ export class SharedQueue<T>
    * others alone.
    */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#takingEnd(() => {}));
+    return new QueueReadable<T>(this.#takingEnd(() => {}), false);
   }
 
   // -- Taking -----------------------------------------------------------------
@@ -1655,7 +1653,9 @@ export class SharedQueue<T>
   }
 
   #refusal(item: T): unknown {
-    if (this.#state === "errored") return this.#reason();
+    if (this.#state === "errored" && this.#ring.state === State.ABORTED) {
+      return this.#reason();
+    }
     return new QueueClosedError<T>(
       `Cannot put: ${this.#called()} must be open, ` +
         `received one that is ${this.#state}`,
@@ -1685,7 +1685,11 @@ export class SharedQueue<T>
     return {
       next: (group) => this.#next(group),
       serve: (taker) => {
-        if (this.#hasNext(view)) return taker.accept(this.#takeHeld());
+        if (this.#hasNext(view)) {
+          // The item goes over before the queue may end because of it.
+          taker.accept(this.#unhold());
+          return this.#afterTaking();
+        }
         this.#viewOf.set(taker, () => view);
         this.#wait(taker, undefined);
       },
@@ -1693,7 +1697,7 @@ export class SharedQueue<T>
       take: () => this.#takeHeld(),
       cancel,
       watch: (watching) => {
-        view = watching;
+        view ??= watching;
         this.#observe();
         if (this.#state === "closed") return watching.ended();
         if (this.#state === "errored") {
@@ -1724,9 +1728,14 @@ export class SharedQueue<T>
   }
 
   #takeHeld(): T {
+    const item = this.#unhold();
+    this.#afterTaking();
+    return item;
+  }
+
+  #unhold(): T {
     const { item } = this.#held!;
     this.#held = undefined;
-    this.#afterTaking();
     return item;
   }
 

@@ -12,7 +12,7 @@ import {
   checkOptions,
 } from "../arguments.ts";
 import type { Delivery } from "../delivery.ts";
-import { QueueClosedError, received } from "../errors.ts";
+import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import {
   type ConcurrentMapOptions,
   mapInPair,
@@ -751,11 +751,7 @@ export class WorkerPool<T, R = ResultOf<T>>
    * a `close` short. Without a reason it is an `AbortError`.
    */
   abort(reason?: unknown): void {
-    this.#abort(
-      reason === undefined
-        ? new DOMException("The pool was aborted", "AbortError")
-        : reason,
-    );
+    this.#abort(reasonOr(reason, "The pool was aborted"));
   }
 
   #abort(reason: unknown): void {

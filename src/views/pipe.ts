@@ -9,7 +9,8 @@
  */
 
 import { ignore } from "../callbacks.ts";
-import { FULFILLED, markHandled, Taker } from "../waiters.ts";
+import { received } from "../errors.ts";
+import { checkSignal, FULFILLED, markHandled, Taker } from "../waiters.ts";
 
 /** A reader that can be asked what is there without a promise. */
 export interface DirectReader<T> extends ReadableStreamDefaultReader<T> {
@@ -19,8 +20,53 @@ export interface DirectReader<T> extends ReadableStreamDefaultReader<T> {
   serve(taker: Taker<T>): void;
   /** Cancels the stream without waiting for consumers beside this one. */
   leave(reason: unknown): Promise<void>;
+  /** Whether there is nothing left to cancel. */
+  readonly hasEnded: boolean;
   /** Ends the reads that wait; nothing is taken by them. */
   endPending(): void;
+}
+
+/** Whether the stream is locked. Throws a `TypeError` that names it unless it is one of that class, from whatever realm. */
+export function isLocked(
+  streams: typeof ReadableStream | typeof WritableStream,
+  action: string,
+  name: string,
+  stream: unknown,
+): boolean {
+  try {
+    // The getter of the platform knows its streams, whatever their prototype says.
+    const locked: unknown = Reflect.get(streams.prototype, "locked", stream);
+    if (typeof locked === "boolean") return locked;
+  } catch { /* It is none. */ }
+  throw new TypeError(
+    `Cannot ${action}: ${name} must be a ${streams.name}, received ${
+      received(stream)
+    }`,
+  );
+}
+
+/** The options as the standard reads them: each getter once, in the order of the alphabet. */
+export function readPipeOptions(
+  action: string,
+  options: StreamPipeOptions | null | undefined,
+): StreamPipeOptions {
+  if (options === undefined || options === null) return {};
+  if (typeof options !== "object" && typeof options !== "function") {
+    throw new TypeError(
+      `Cannot ${action}: options must be an object, received ${
+        received(options)
+      }`,
+    );
+  }
+  const read: StreamPipeOptions = {
+    preventAbort: Boolean(options.preventAbort),
+    preventCancel: Boolean(options.preventCancel),
+    preventClose: Boolean(options.preventClose),
+  };
+  const { signal } = options;
+  if (signal === undefined) return read;
+  checkSignal(action, { signal });
+  return { ...read, signal };
 }
 
 /** Pipes what the reader reads into the writer, and releases both in the end. */
@@ -67,11 +113,14 @@ class Pipe<T> {
     });
     const aborted = (): void => {
       const reason = signal!.reason;
+      // What has ended by then has nothing to say about why the pipe stopped.
       this.#stop(
         () =>
           Promise.all([
-            preventAbort ? undefined : writer.abort(reason),
-            preventCancel ? undefined : reader.leave(reason),
+            preventAbort || writer.desiredSize === null
+              ? undefined
+              : writer.abort(reason),
+            preventCancel || reader.hasEnded ? undefined : reader.leave(reason),
           ]),
         { reason },
       );

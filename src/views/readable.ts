@@ -9,8 +9,9 @@
  * @module
  */
 
+import { reasonOr, received } from "../errors.ts";
 import { markHandled, Taker, WaiterGroup } from "../waiters.ts";
-import { pipe } from "./pipe.ts";
+import { isLocked, pipe, readPipeOptions } from "./pipe.ts";
 
 /** What a readable view needs of the queue behind it. */
 export interface TakingEnd<T> {
@@ -26,6 +27,8 @@ export interface TakingEnd<T> {
   cancel(reason: unknown): void | Promise<void>;
   /** As `cancel`, for a loop that breaks off and a pipe that fails: settles without waiting for other consumers. Left out where that is no difference. */
   leave?(reason: unknown): void | Promise<void>;
+  /** A reader has let go of the stream, and of the reads that it had under way. Left out where that is no difference. */
+  released?(): void;
   /** Calls `view.ended` when the queue has ended, at once if it has already. */
   watch(view: EndingView): void;
   unwatch(view: EndingView): void;
@@ -37,11 +40,15 @@ export interface EndingView {
   errored(reason: unknown): void;
 }
 
-/** The reading side of a queue. */
+/**
+ * The reading side of a queue. It follows the queue from the start: a native
+ * reader, a native `tee` and `cancel` see an ending without a read.
+ */
 export class QueueReadable<T> extends ReadableStream<T> {
   readonly #source: Source<T>;
 
-  constructor(end: TakingEnd<T>) {
+  /** Where the queue is not to keep the view, it keeps it only while a reader of the short cut holds the lock. */
+  constructor(end: TakingEnd<T>, isKept = true) {
     const source = new Source(end);
     super(
       {
@@ -53,6 +60,7 @@ export class QueueReadable<T> extends ReadableStream<T> {
     );
     this.#source = source;
     source.stream = this;
+    source.follow(isKept);
   }
 
   override getReader(options: { mode: "byob" }): ReadableStreamBYOBReader;
@@ -88,24 +96,54 @@ export class QueueReadable<T> extends ReadableStream<T> {
     destination: WritableStream<T>,
     options?: StreamPipeOptions,
   ): Promise<void> {
-    if (
-      this.locked || !(destination instanceof WritableStream) ||
-      destination.locked
-    ) return super.pipeTo(destination, options);
-    const reader = new QueueReader<T>(this, this.#source);
-    return pipe<T>(reader, destination.getWriter(), options ?? {});
+    try {
+      isLocked(WritableStream, "pipe", "destination", destination);
+      return this.#pipeTo(
+        "pipe",
+        destination,
+        readPipeOptions("pipe", options),
+      );
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
   }
 
   override pipeThrough<R>(
     transform: ReadableWritablePair<R, T>,
     options?: StreamPipeOptions,
   ): ReadableStream<R> {
-    const { readable, writable } = transform;
-    if (
-      this.locked || !(writable instanceof WritableStream) || writable.locked
-    ) return super.pipeThrough(transform, options);
-    markHandled(this.pipeTo(writable, options));
+    const action = "pipe through";
+    // Each getter once, and in the order of the standard: they may be user code.
+    const { readable } = transform ?? {} as ReadableWritablePair<R, T>;
+    isLocked(ReadableStream, action, "readable", readable);
+    const { writable } = transform;
+    isLocked(WritableStream, action, "writable", writable);
+    markHandled(
+      this.#pipeTo(action, writable, readPipeOptions(action, options)),
+    );
     return readable;
+  }
+
+  /** Throws before anything is locked. */
+  #pipeTo(
+    action: string,
+    destination: WritableStream<T>,
+    options: StreamPipeOptions,
+  ): Promise<void> {
+    const locked = isLocked(ReadableStream, action, "the stream", this)
+      ? this
+      : isLocked(WritableStream, action, "the destination", destination)
+      ? destination
+      : undefined;
+    if (locked !== undefined) {
+      throw new TypeError(
+        `Cannot ${action}: both streams must be unlocked, received ${
+          received(locked)
+        } that is locked`,
+      );
+    }
+    const writer = destination.getWriter();
+    return pipe<T>(new QueueReader<T>(this, this.#source), writer, options);
   }
 }
 
@@ -115,12 +153,16 @@ class Source<T> implements EndingView {
   stream: QueueReadable<T> | undefined = undefined;
   /** The reader of the short cut that holds the lock. */
   reader: QueueReader<T> | undefined = undefined;
-  cancelled = false;
+  /** Nothing of the queue comes through this stream any more, whatever the queue does: it was cancelled, or errored from outside. */
+  over = false;
   /** Whether the cancel under way is that of a loop or a pipe. */
   leaving = false;
   #controller!: ReadableStreamDefaultController<T>;
   #pulling: PullTaker<T> | undefined = undefined;
-  #finished = false;
+  /** The stream is closed or errored. */
+  finished = false;
+  /** What the queue keeps of a stream that it does not keep itself. */
+  #trace: EndingView | undefined = undefined;
 
   constructor(end: TakingEnd<T>) {
     this.end = end;
@@ -128,6 +170,39 @@ class Source<T> implements EndingView {
 
   start(controller: ReadableStreamDefaultController<T>): void {
     this.#controller = controller;
+  }
+
+  follow(isKept: boolean): void {
+    if (!isKept) this.#trace = traceOf(this, this.end);
+    this.end.watch(this.#trace ?? this);
+  }
+
+  /** A reader of the short cut has the lock. */
+  held(reader: QueueReader<T>): void {
+    this.reader = reader;
+    this.noteError();
+    if (this.#trace !== undefined && !this.finished) this.end.watch(this);
+  }
+
+  released(): void {
+    this.reader = undefined;
+    if (this.#trace !== undefined) this.end.unwatch(this);
+    this.end.released?.();
+  }
+
+  /** Node's `addAbortSignal` errors a stream behind the back of its source. */
+  noteError(): void {
+    if (this.finished || this.#controller.desiredSize !== null) return;
+    this.#leave();
+    this.#pulling?.leave();
+  }
+
+  #leave(): void {
+    this.over = true;
+    this.finished = true;
+    // Or the queue would hold a consumer that left without releasing its lock.
+    this.end.unwatch(this);
+    if (this.#trace !== undefined) this.end.unwatch(this.#trace);
   }
 
   pull(): Promise<void> {
@@ -138,15 +213,13 @@ class Source<T> implements EndingView {
   }
 
   cancel(reason: unknown): void | Promise<void> {
-    this.cancelled = true;
-    this.#finished = true;
+    this.#leave();
     this.#pulling?.leave();
     this.reader?.pending.endAll();
-    // Or the queue would hold a consumer that left without releasing its lock.
-    this.end.unwatch(this);
+    const why = reasonOr(reason, "The stream was cancelled");
     return this.leaving && this.end.leave !== undefined
-      ? this.end.leave(reason)
-      : this.end.cancel(reason);
+      ? this.end.leave(why)
+      : this.end.cancel(why);
   }
 
   enqueue(item: T): void {
@@ -154,20 +227,56 @@ class Source<T> implements EndingView {
   }
 
   ended(): void {
-    if (this.#finished) return;
-    this.#finished = true;
+    this.noteError();
+    if (this.finished) return;
+    this.finished = true;
     this.#controller.close();
   }
 
   errored(reason: unknown): void {
-    if (this.#finished) return;
-    this.#finished = true;
+    if (this.finished) return;
+    this.finished = true;
     this.#controller.error(reason);
   }
 
   /** False when the native read that asked has been given up by `releaseLock()`: an item enqueued now would be parked in the stream, out of sight. */
   hasNativeReader(): boolean {
-    return this.stream!.locked && this.reader === undefined && !this.cancelled;
+    return this.stream!.locked && this.reader === undefined && !this.over &&
+      this.#controller.desiredSize !== null;
+  }
+}
+
+/**
+ * Tells a view of the end without keeping it; undefined where the runtime knows
+ * no weak references. Nobody cancels what they drop, so the end is told to
+ * forget the trace of a view that is gone.
+ */
+function traceOf(
+  view: EndingView,
+  end: Pick<TakingEnd<never>, "unwatch">,
+): EndingView | undefined {
+  if (typeof WeakRef === "undefined") return undefined;
+  const trace = new Trace(view);
+  dropped ??= new FinalizationRegistry((forget) => forget());
+  dropped.register(view, () => end.unwatch(trace));
+  return trace;
+}
+
+let dropped: FinalizationRegistry<() => void> | undefined;
+
+class Trace implements EndingView {
+  readonly #view: WeakRef<EndingView>;
+
+  constructor(view: EndingView) {
+    this.#view = new WeakRef(view);
+  }
+
+  ended(): void {
+    this.#view.deref()?.ended();
+  }
+
+  errored(reason: unknown): void {
+    this.#view.deref()?.errored(reason);
   }
 }
 
@@ -214,17 +323,16 @@ class QueueReader<T> extends ReadableStreamDefaultReader<T> {
   constructor(stream: QueueReadable<T>, source: Source<T>) {
     super(stream);
     this.#source = source;
-    source.reader = this;
-    source.end.watch(source);
+    source.held(this);
+    this.closed.then(undefined, (reason) => {
+      source.noteError();
+      if (source.over) this.pending.withdrawAll(reason);
+    });
   }
 
   override read(): Promise<ReadableStreamReadResult<T>> {
     if (this.#released) return Promise.reject(released("read"));
-    if (this.#source.cancelled) {
-      return Promise.resolve(
-        { done: true, value: undefined } as ReadableStreamReadResult<T>,
-      );
-    }
+    if (this.#source.over) return super.read();
     // Some type libraries leave no room for the `undefined` of a finished read.
     return this.#source.end.next(this.pending) as Promise<
       ReadableStreamReadResult<T>
@@ -234,14 +342,13 @@ class QueueReader<T> extends ReadableStreamDefaultReader<T> {
   override releaseLock(): void {
     if (this.#released) return;
     this.#released = true;
-    this.#source.reader = undefined;
-    this.#source.end.unwatch(this.#source);
+    this.#source.released();
     this.pending.withdrawAll(released("finish the read"));
     super.releaseLock();
   }
 
   hasNext(): boolean {
-    return !this.#source.cancelled && this.#source.end.hasNext();
+    return !this.#source.over && this.#source.end.hasNext();
   }
 
   take(): T {
@@ -249,6 +356,7 @@ class QueueReader<T> extends ReadableStreamDefaultReader<T> {
   }
 
   serve(taker: Taker<T>): void {
+    if (this.#source.over) return;
     this.#source.end.serve(taker);
     if (taker.line !== undefined) this.pending.add(taker);
   }
@@ -259,6 +367,12 @@ class QueueReader<T> extends ReadableStreamDefaultReader<T> {
     const cancelled = this.cancel(reason);
     this.#source.leaving = false;
     return cancelled;
+  }
+
+  /** Whether there is nothing left to cancel. */
+  get hasEnded(): boolean {
+    this.#source.noteError();
+    return this.#source.finished;
   }
 
   /** Ends the reads that wait, as if the stream had. */

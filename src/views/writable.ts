@@ -7,7 +7,7 @@
  */
 
 import { FULFILLED, markHandled, WaiterGroup } from "../waiters.ts";
-import { QueueClosedError } from "../errors.ts";
+import { QueueClosedError, reasonOr } from "../errors.ts";
 
 /** What a writable view needs of the queue behind it. */
 export interface PuttingEnd<T> {
@@ -52,6 +52,10 @@ export class QueueWritable<T> extends WritableStream<T> {
   override close(): Promise<void> {
     if (!this.locked) this.#sink.finished = true;
     return super.close();
+  }
+
+  override abort(reason?: unknown): Promise<void> {
+    return super.abort(aborted(reason));
   }
 
   /** The queue takes nothing more; the stream follows. */
@@ -148,7 +152,15 @@ class Sink<T> {
   abort(reason: unknown): void {
     this.finished = true;
     this.aborted = true;
-    this.end.abort(reason, this.pending);
+    this.end.abort(aborted(reason), this.pending);
+  }
+
+  /** Node's `addAbortSignal` errors a stream behind the back of its sink. */
+  noteError(reason: unknown): void {
+    if (this.finished || this.closedByQueue) return;
+    this.pending.withdrawAll(reason);
+    this.finished = true;
+    this.end.failed(reason);
   }
 }
 
@@ -160,6 +172,9 @@ class QueueWriter<T> extends WritableStreamDefaultWriter<T> {
     super(stream);
     this.#sink = sink;
     sink.writer = this;
+    this.closed.then(undefined, (reason) => {
+      if (!this.#released) sink.noteError(reason);
+    });
   }
 
   override write(chunk: T): Promise<void> {
@@ -188,6 +203,10 @@ class QueueWriter<T> extends WritableStreamDefaultWriter<T> {
     return this.#sink.end.ready as Promise<never>;
   }
 
+  override abort(reason?: unknown): Promise<void> {
+    return super.abort(aborted(reason));
+  }
+
   override close(): Promise<void> {
     // The stream may already be closing because the queue is.
     if (this.#sink.closedByQueue && !this.#sink.finished) {
@@ -207,4 +226,8 @@ class QueueWriter<T> extends WritableStreamDefaultWriter<T> {
   closeNatively(): Promise<void> {
     return super.close();
   }
+}
+
+function aborted(reason: unknown): unknown {
+  return reasonOr(reason, "The stream was aborted");
 }

@@ -3236,6 +3236,315 @@ promise(
   },
 );
 
+// -- Streams as the platform has them ------------------------------------------------
+
+group = "pipes";
+
+/** Options that the standard refuses, and what reading them throws. */
+const wrongPipeOptions: [name: string, options: unknown, thrown: unknown][] = [
+  ["a controller for a signal", { signal: new AbortController() }, undefined],
+  ["null for a signal", { signal: null }, undefined],
+  ["a number", 1, undefined],
+  ...["preventAbort", "preventCancel", "preventClose", "signal"].map(
+    (name): [string, unknown, unknown] => [
+      `an option ${name} that throws`,
+      Object.defineProperty({}, name, {
+        get() {
+          throw boom;
+        },
+      }),
+      boom,
+    ],
+  ),
+];
+
+for (const [name, options, thrown] of wrongPipeOptions) {
+  promise(`a pipe given ${name} rejects and locks nothing`, async (kind) => {
+    const queue = full(kind, [1]);
+    for (const readable of [queue.readable, queue.consumer()]) {
+      const pair = new TransformStream<number, number>();
+      const piping = readable.pipeTo(
+        pair.writable,
+        options as StreamPipeOptions,
+      );
+      const reason = await reasonOf(piping);
+      if (thrown === undefined) assertInstanceOf(reason, TypeError);
+      else assertStrictEquals(reason, thrown);
+      let caught: unknown;
+      try {
+        readable.pipeThrough(pair, options as StreamPipeOptions);
+      } catch (error) {
+        caught = error;
+      }
+      if (thrown === undefined) assertInstanceOf(caught, TypeError);
+      else assertStrictEquals(caught, thrown);
+      assert(!readable.locked && !pair.writable.locked);
+    }
+    assertEquals(queue.length, 1);
+  });
+}
+
+promise("a pipe into no stream rejects and locks nothing", async (kind) => {
+  const queue = full(kind, [1]);
+  for (const sink of [undefined, null, {}, "sink", queue.readable]) {
+    const wrong = sink as unknown as WritableStream<number>;
+    assertInstanceOf(await reasonOf(queue.readable.pipeTo(wrong)), TypeError);
+  }
+  const forged = Object.create(WritableStream.prototype);
+  assertInstanceOf(await reasonOf(queue.readable.pipeTo(forged)), TypeError);
+  assert(!queue.readable.locked);
+  assertEquals(queue.length, 1);
+});
+
+promise("pipeThrough() refuses a readable that is none", (kind) => {
+  const queue = full(kind, [1]);
+  const { writable } = new TransformStream<number, number>();
+  for (const readable of [undefined, null, {}, writable]) {
+    const wrong = { readable, writable } as unknown as TransformStream<
+      number,
+      number
+    >;
+    assertThrows(() => queue.readable.pipeThrough(wrong), TypeError);
+  }
+  for (const pair of [undefined, null, 1]) {
+    const wrong = pair as unknown as TransformStream<number, number>;
+    assertThrows(() => queue.readable.pipeThrough(wrong), TypeError);
+  }
+  assert(!queue.readable.locked && !writable.locked);
+});
+
+promise(
+  "a pipe reads each of its arguments once, in the order of the standard",
+  async (kind) => {
+    const queue = kind.create<number>();
+    queue.close();
+    const pair = new TransformStream<number, number>();
+    const read: string[] = [];
+    const watched = <T extends object>(values: T): T =>
+      new Proxy(values, {
+        get(target, key): unknown {
+          read.push(String(key));
+          return Reflect.get(target, key);
+        },
+      });
+    const { readable, writable } = pair;
+    const options = watched<StreamPipeOptions>({});
+    const piped = queue.readable.pipeThrough(
+      watched({ readable, writable }),
+      options,
+    );
+    assertStrictEquals(piped, readable);
+    const names = ["preventAbort", "preventCancel", "preventClose", "signal"];
+    assertEquals(read.splice(0), ["readable", "writable", ...names]);
+    assertEquals(await collectFrom(piped), []);
+    await queue.consumer().pipeTo(new WritableStream(), options);
+    assertEquals(read, names);
+  },
+);
+
+promise(
+  "a pipe that its signal stopped says so, whatever its source ends with meanwhile",
+  async (kind) => {
+    const queue = full(kind, [1]);
+    const { written, sink, finish } = slowSink<number>();
+    const controller = new AbortController();
+    const piping = queue.readable.pipeTo(sink, { signal: controller.signal });
+    await rounds();
+    const stopped = new Error("stopped");
+    controller.abort(stopped);
+    queue.abort(boom);
+    finish();
+    assertStrictEquals(await reasonOf(piping), stopped);
+    assertEquals(written, [1]);
+  },
+);
+
+group = "P2 cancellation";
+
+promise(
+  "a put after fail() carries its item and the reason, before the drain and after",
+  async (kind) => {
+    const queue = full(kind, [1]);
+    queue.fail(boom);
+    for (let item = 2; item < 4; item++) {
+      const refused = [
+        await reasonOf(queue.put(item)),
+        await reasonOf(queue.putMany([item])),
+        assertThrows(() => queue.tryPut(item)),
+      ];
+      for (const error of refused) {
+        assertInstanceOf(error, QueueClosedError);
+        assertEquals([error.item, error.cause], [item, boom]);
+      }
+      await queue.next().catch(() => {});
+    }
+    assertStrictEquals(await reasonOf(queue.get()), boom);
+  },
+);
+
+promise("a put after abort() rejects with the reason", async (kind) => {
+  for (const failed of [false, true]) {
+    const queue = full(kind, [1]);
+    if (failed) queue.fail(new Error("failed"));
+    queue.abort(boom);
+    assertStrictEquals(await reasonOf(queue.put(2)), boom);
+    assertStrictEquals(assertThrows(() => queue.tryPut(2)), boom);
+  }
+});
+
+group = "P4 every promise settles";
+
+/** Each ends a queue, and says nothing of why. */
+const endingsWithoutReason: Record<
+  string,
+  (queue: Queue<number>) => Promise<unknown>
+> = {
+  "abort()": (queue) => Promise.resolve(queue.abort()),
+  "cancel() of the readable": (queue) => queue.readable.cancel(),
+  "cancel() of its reader": (queue) => queue.readable.getReader().cancel(),
+  "cancel() of a native reader": (queue) =>
+    new ReadableStreamDefaultReader(queue.readable).cancel(),
+  "breaking off a loop over the readable": async (queue) => {
+    for await (const _item of queue.readable) break;
+  },
+  "return() of an iterator of the readable": (queue) =>
+    queue.readable[Symbol.asyncIterator]().return!(),
+  "cancel() of both branches of a native tee": (queue) =>
+    Promise.all(queue.readable.tee().map((branch) => branch.cancel())),
+  "a pipe out whose sink fails": (queue) =>
+    queue.readable.pipeTo(
+      new WritableStream({
+        write: () => Promise.reject(),
+      }),
+    ).catch(() => {}),
+  "abort() of the writable": (queue) => queue.writable.abort(),
+  "abort() of its writer": (queue) => queue.writable.getWriter().abort(),
+  "abort() of a native writer": (queue) =>
+    new WritableStreamDefaultWriter(queue.writable).abort(),
+  "a pipe in whose source fails": (queue) =>
+    new ReadableStream<number>({
+      start: (controller) => controller.error(undefined),
+    }).pipeTo(queue.writable).catch(() => {}),
+  "abort() of a producer": (queue) =>
+    queue.producer({ onError: "abort" }).abort(),
+  "abort() of the writer of a producer": (queue) =>
+    queue.producer({ onError: "abort" }).getWriter().abort(),
+};
+
+for (const [name, end] of Object.entries(endingsWithoutReason)) {
+  promise(`${name} without a reason is an AbortError`, async (kind) => {
+    const queue = full(kind, [1], { highWaterMark: 3 });
+    const closed = reasonOf(queue.closed);
+    await end(queue);
+    // A tee gives the array of both reasons, for whatever that is.
+    if (name.includes("tee")) return assert(Array.isArray(await closed));
+    assertEquals(((await closed) as Error).name, "AbortError");
+    const refusal = await reasonOf(queue.put(2)) as Error;
+    assertEquals(refusal.name, "AbortError");
+  });
+}
+
+promise(
+  "a producer that fails without a reason fails with an AbortError",
+  async (kind) => {
+    const queue = kind.create<number>();
+    const writer = queue.producer().getWriter();
+    await writer.abort();
+    const { errors } = await reasonOf(queue.get()) as AggregateError;
+    assertEquals(errors.map(({ name }) => name), ["AbortError"]);
+    const failure = await reasonOf(writer.closed) as Error;
+    assertEquals(failure.name, "AbortError");
+  },
+);
+
+group = "readable";
+
+const viewMakers: Record<string, (queue: Queue<number>) => ReadableStream> = {
+  "the readable": (queue) => queue.readable,
+  "a consumer": (queue) => queue.consumer(),
+};
+
+for (const [name, view] of Object.entries(viewMakers)) {
+  promise(`a native reader of ${name} sees the end unasked`, async (kind) => {
+    const closed = kind.create<number>();
+    const reader = new ReadableStreamDefaultReader(view(closed));
+    closed.close();
+    await reader.closed;
+
+    const aborted = kind.create<number>();
+    const other = new ReadableStreamDefaultReader(view(aborted));
+    aborted.abort(boom);
+    assertStrictEquals(await reasonOf(other.closed), boom);
+  });
+
+  promise(
+    `a native reader of ${name} gets the last item before the end`,
+    async (kind) => {
+      for (const failed of [false, true]) {
+        for (const waits of [false, true]) {
+          const queue = kind.create<number>();
+          const reader = new ReadableStreamDefaultReader(view(queue));
+          const reading = waits ? reader.read() : undefined;
+          await rounds();
+          await queue.put(1);
+          if (failed) queue.fail(boom);
+          else queue.close();
+          assertEquals(await (reading ?? reader.read()), {
+            done: false,
+            value: 1,
+          });
+          if (failed) assertStrictEquals(await reasonOf(reader.closed), boom);
+          else await reader.closed;
+        }
+      }
+    },
+  );
+
+  promise(`cancel() of ${name} rejects after abort()`, async (kind) => {
+    for (const early of [false, true]) {
+      const queue = kind.create<number>();
+      const seen = early ? view(queue) : undefined;
+      queue.abort(boom);
+      assertStrictEquals(await reasonOf((seen ?? view(queue)).cancel()), boom);
+    }
+  });
+
+  promise(
+    `cancel() of ${name} fulfils after the end, and does nothing`,
+    async (kind) => {
+      const queue = kind.create<number>();
+      const stream = view(queue);
+      queue.close();
+      await stream.cancel(boom);
+      await queue.closed;
+    },
+  );
+
+  promise(`a native tee of ${name} learns of abort() at once`, async (kind) => {
+    const queue = kind.create<number>();
+    const readers = view(queue).tee().map((branch) => branch.getReader());
+    await rounds();
+    queue.abort(boom);
+    for (const reader of readers) {
+      assertStrictEquals(await reasonOf(reader.closed), boom);
+    }
+  });
+}
+
+promise(
+  "a released view follows its queue, too, and locks again",
+  async (kind) => {
+    const queue = full(kind, [1]);
+    const consumer = queue.consumer();
+    const reader = consumer.getReader();
+    reader.releaseLock();
+    const native = new ReadableStreamDefaultReader(consumer);
+    queue.close();
+    assertEquals((await native.read()).value, 1);
+    await native.closed;
+  },
+);
+
 // -- Arguments ----------------------------------------------------------------------
 
 group = "arguments";

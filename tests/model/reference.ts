@@ -193,7 +193,7 @@ export class ReferenceQueue {
   }
 
   #refusal(item: Item): string {
-    if (this.state === "errored") return `rejects ${this.failure}`;
+    if (this.aborted) return `rejects ${this.failure}`;
     const cause = this.failure === undefined ? "" : ` because ${this.failure}`;
     return `rejects closed ${nameOf(item)}${cause}`;
   }
