@@ -903,7 +903,7 @@ export class Queue<T>
    * ```
    */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#takingEnd(() => {}), false);
+    return new QueueReadable<T>(this.#takingEnd(), false);
   }
 
   // -- Work under way ---------------------------------------------------------
@@ -1380,7 +1380,7 @@ export class Queue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
+  #takingEnd(cancel?: (reason: unknown) => void): TakingEnd<T> {
     return {
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),
@@ -1554,7 +1554,7 @@ export class Queue<T>
 
   static {
     assertInvariants = (queue) => queue.#assertInvariants();
-    endOf = (queue) => queue.#end ??= queue.#takingEnd(() => {});
+    endOf = (queue) => queue.#end ??= queue.#takingEnd();
     puttingEndOf = (queue) =>
       queue.#puttingEnd({ close() {}, abort() {}, failed() {} });
     takeBack = (queue, items) => queue.#takeBack(items);

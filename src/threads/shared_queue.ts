@@ -1086,7 +1086,7 @@ export class SharedQueue<T>
    * others alone.
    */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#takingEnd(() => {}), false);
+    return new QueueReadable<T>(this.#takingEnd(), false);
   }
 
   // -- Taking -----------------------------------------------------------------
@@ -1680,7 +1680,7 @@ export class SharedQueue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel: (reason: unknown) => void): TakingEnd<T> {
+  #takingEnd(cancel?: (reason: unknown) => void): TakingEnd<T> {
     let view: EndingView | undefined;
     return {
       next: (group) => this.#next(group),

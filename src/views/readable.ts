@@ -23,8 +23,8 @@ export interface TakingEnd<T> {
   hasNext(): boolean;
   /** Removes that item. */
   take(): T;
-  /** The consumer leaves; `cancel()` of the stream settles as this does. */
-  cancel(reason: unknown): void | Promise<void>;
+  /** The consumer leaves; `cancel()` of the stream settles as this does. Left out where nobody minds. */
+  readonly cancel?: ((reason: unknown) => void | Promise<void>) | undefined;
   /** As `cancel`, for a loop that breaks off and a pipe that fails: settles without waiting for other consumers. Left out where that is no difference. */
   leave?(reason: unknown): void | Promise<void>;
   /** A reader has let go of the stream, and of the reads that it had under way. Left out where that is no difference. */
@@ -216,6 +216,8 @@ class Source<T> implements EndingView {
     this.#leave();
     this.#pulling?.leave();
     this.reader?.pending.endAll();
+    // An AbortError for nobody would cost more than all the rest.
+    if (this.end.cancel === undefined) return;
     const why = reasonOr(reason, "The stream was cancelled");
     return this.leaving && this.end.leave !== undefined
       ? this.end.leave(why)
