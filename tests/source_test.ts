@@ -1,5 +1,15 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Queue } from "../mod.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  balance,
+  consume,
+  merge,
+  mergeSorted,
+  partition,
+  Queue,
+  select,
+  tee,
+  zip,
+} from "../mod.ts";
 import {
   checkSource,
   open,
@@ -213,4 +223,128 @@ test("source: release() gives a stream back unread", () => {
   const given = stream([1]);
   open(given).release();
   assertEquals(given.locked, false);
+});
+
+/** Gives something that is no step. */
+function broken(step: unknown): AsyncIterable<number> & { returned: number } {
+  const source = {
+    returned: 0,
+    [Symbol.asyncIterator]: () => ({
+      next: () => Promise.resolve(step as IteratorResult<number>),
+      return: () => {
+        source.returned++;
+        return Promise.resolve({ done: true as const, value: undefined });
+      },
+    }),
+  };
+  return source;
+}
+
+async function firstOf<T>(stream: ReadableStream<T>): Promise<T | undefined> {
+  const { value } = await stream.getReader().read();
+  return value;
+}
+
+test("source: a step that is no object is a TypeError, as in a loop", async () => {
+  for (const step of [undefined, null, 1, "step"]) {
+    const readers: Record<string, (source: Source<number>) => unknown> = {
+      next: (source) => open(source).next(),
+      merge: (source) => firstOf(merge([source], { onError: "abort" })),
+      mergeSorted: (source) =>
+        firstOf(mergeSorted([source], (a, b) => a - b, { onError: "abort" })),
+      zip: (source) => firstOf(zip(source)),
+      tee: (source) => firstOf(tee(source, 1)[0]!),
+      balance: (source) => firstOf(balance(source, 1)[0]!),
+      partition: (source) => firstOf(partition(source, 1, (item) => item)[0]!),
+      consume: (source) => consume(source, () => {}),
+    };
+    for (const [name, read] of Object.entries(readers)) {
+      const source = broken(step);
+      await assertRejects(
+        async () => await read(source),
+        TypeError,
+        "what next() of a source gives must be an object",
+        name,
+      );
+      // What breaks the rules of iteration is not asked to go in peace.
+      assertEquals(source.returned, 0);
+    }
+  }
+});
+
+test("source: an iterator that is no object is a TypeError", () => {
+  const source = { [Symbol.iterator]: () => 1 } as unknown as Iterable<number>;
+  for (
+    const read of [
+      () => open(source),
+      () => merge([source]),
+      () => zip(source),
+      () => tee(source, 2),
+    ]
+  ) assertThrows(read, TypeError, "the iterator of a source");
+});
+
+test("source: a string is none", async () => {
+  const text = "ab" as unknown as Iterable<string>;
+  const compare = (): number => 0;
+  for (
+    const read of [
+      () => merge([text]),
+      () => merge(text as unknown as Iterable<string>[]),
+      () => mergeSorted([text], compare),
+      () => mergeSorted(text as unknown as Iterable<string>[], compare),
+      () => zip(text, [1]),
+      () => tee(text, 2),
+      () => balance(text, 2),
+      () => partition(text, 2, (item) => item),
+    ]
+  ) assertThrows(read, TypeError, 'received "ab"');
+  await assertRejects(
+    async () => await consume(text, () => {}),
+    TypeError,
+    'received "ab"',
+  );
+});
+
+test("source: what merge reads sources from gives no strings either", async () => {
+  const names = new Queue<string>();
+  await names.put("ab");
+  names.close();
+  const merged = merge(names as unknown as Queue<string[]>);
+  const error = await assertRejects(
+    () => firstOf(merged),
+    AggregateError,
+  );
+  assert(error.errors[0] instanceof TypeError);
+});
+
+test("source: sources one by one, where a list is meant, are a TypeError", async () => {
+  const [a, b] = [new Queue<string>(), new Queue<string>()];
+  const options = b as unknown as object;
+  assertThrows(
+    () => merge(a as unknown as Queue<string[]>, options),
+    TypeError,
+    "Cannot merge: sources must be given in one list, received an object of Queue",
+  );
+  assertThrows(
+    () => mergeSorted([a], () => 0, options),
+    TypeError,
+    "Cannot merge sorted: sources must be given in one list",
+  );
+  await assertRejects(
+    () => select([a], options),
+    TypeError,
+    "Cannot select: queues must be given in one list",
+  );
+  assertThrows(
+    () => zip([a, b]),
+    TypeError,
+    "Cannot zip: each source must be an argument of its own, received an array of 2",
+  );
+  assert(!a.readable.locked);
+});
+
+test("source: zip reads one array whose items are no sources", async () => {
+  assertEquals(await firstOf(zip([1, 2])), [1]);
+  assertEquals(await firstOf(zip(["ab", "cd"])), ["ab"]);
 });

@@ -10,6 +10,7 @@ import { checkOptions } from "../arguments.ts";
 import { checkSignal, Line, markHandled, Waiter } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
 import {
+  checkOneList,
   checkSource,
   checkSourceErrorPolicy,
   type Feed,
@@ -90,6 +91,7 @@ export function merge<T, S extends Source<T> = Source<T>>(
       signal: true,
     });
   }
+  checkOneList("merge", "sources", options);
   const signal = checkSignal("merge", options);
   const { onError = "collect", highWaterMark = 16 } = options ?? {};
   checkSourceErrorPolicy("merge", onError);

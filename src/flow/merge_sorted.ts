@@ -10,6 +10,7 @@ import { isAwaited, Queue } from "../queue.ts";
 import { checkSignal, markHandled } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
 import {
+  checkOneList,
   checkSourceErrorPolicy,
   type Feed,
   type ItemOf,
@@ -75,6 +76,7 @@ export function mergeSorted<T, S extends Source<T> = Source<T>>(
   options?: MergeSortedOptions,
 ): ReadableStream<ItemOf<S>> {
   checkFunction("merge sorted", "compare", compare);
+  checkOneList("merge sorted", "sources", options);
   if (options !== undefined) {
     checkOptions("merge sorted", options, { onError: true, signal: true });
   }

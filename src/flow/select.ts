@@ -7,6 +7,7 @@
 import { QueueClosedError, received } from "../errors.ts";
 import { endOf, Queue } from "../queue.ts";
 import { SignalGroups, signalOf, Taker, Waiter } from "../waiters.ts";
+import { checkOneList } from "./source.ts";
 
 /** Options of {@linkcode select}. */
 export interface SelectOptions {
@@ -79,6 +80,7 @@ function selectFrom<T>(
   let signal: AbortSignal | undefined;
   try {
     checkQueues(queues);
+    checkOneList("select", "queues", options);
     signal = signalOf("select", options);
   } catch (reason) {
     return Promise.reject(reason);

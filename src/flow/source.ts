@@ -5,6 +5,7 @@
  * @module
  */
 
+import { checkObject } from "../arguments.ts";
 import { received } from "../errors.ts";
 import { markHandled } from "../waiters.ts";
 
@@ -70,16 +71,34 @@ export function checkSource(
   name: string,
   source: unknown,
 ): void {
-  const candidate = source as Partial<Openable<unknown>> | null | undefined;
-  if (
-    typeof candidate?.getReader === "function" ||
-    typeof candidate?.[Symbol.asyncIterator] === "function" ||
-    typeof candidate?.[Symbol.iterator] === "function"
-  ) return;
+  if (canBeRead(source)) return;
   throw new TypeError(
     `Cannot ${action}: ${name} must be a ReadableStream or iterable, received ${
       received(source)
     }`,
+  );
+}
+
+/** The characters of a string are asked for by nobody: it is an item where a source was meant. */
+export function canBeRead(source: unknown): source is Source<unknown> {
+  if (typeof source === "string") return false;
+  const candidate = source as Partial<Openable<unknown>> | null | undefined;
+  return typeof candidate?.getReader === "function" ||
+    typeof candidate?.[Symbol.asyncIterator] === "function" ||
+    typeof candidate?.[Symbol.iterator] === "function";
+}
+
+/** Throws a `TypeError` where one more source stands in the place of the options. */
+export function checkOneList(
+  action: string,
+  name: string,
+  options: unknown,
+): void {
+  if (!canBeRead(options)) return;
+  throw new TypeError(
+    `Cannot ${action}: ${name} must be given in one list, received ${
+      received(options)
+    } after it`,
   );
 }
 
@@ -106,6 +125,7 @@ export function open<T>(source: Source<T>): Feed<T> {
   const iterator = typeof iterate === "function"
     ? iterate.call(source)
     : (source as Iterable<T>)[Symbol.iterator]();
+  checkObject("read", "the iterator of a source", iterator);
   return new IteratorFeed(iterator, typeof iterate === "function");
 }
 
@@ -128,6 +148,7 @@ export function openAll<T>(
   sources: Iterable<Source<T>>,
 ): Feed<T>[] {
   if (
+    typeof sources === "string" ||
     typeof (sources as Iterable<Source<T>> | null)?.[Symbol.iterator] !==
       "function"
   ) {
@@ -260,7 +281,8 @@ class IteratorFeed<T> implements Feed<T> {
     if (this.#over) return;
     let item: T;
     try {
-      // Reading them may be user code, and a step that is no object has neither.
+      checkObject("read on", "what next() of a source gives", step);
+      // Reading them may be user code.
       if (step.done) this.#over = true;
       item = step.value as T;
     } catch (reason) {
@@ -281,6 +303,7 @@ class IteratorFeed<T> implements Feed<T> {
     this.#parked = true;
     try {
       const step = await this.#iterator.next();
+      checkObject("read on", "what next() of a source gives", step);
       if (step.done) this.#over = true;
       return step;
     } catch (reason) {

@@ -7,7 +7,13 @@
 import { isAwaited, Queue } from "../queue.ts";
 import { markHandled } from "../waiters.ts";
 import { readableOnDemand, type Supplier } from "./demand.ts";
-import { type Feed, openAll, type Receiver, type Source } from "./source.ts";
+import {
+  canBeRead,
+  type Feed,
+  openAll,
+  type Receiver,
+  type Source,
+} from "./source.ts";
 
 /**
  * Reads sources in step: the first items of all make the first tuple, the second
@@ -27,7 +33,8 @@ import { type Feed, openAll, type Receiver, type Source } from "./source.ts";
  *   cancels, or tells of the errors they leave with.
  *
  * Streams are locked by the call. It throws a `TypeError` that names the source
- * that cannot be read from or is locked; then no source is touched. Zero sources
+ * that cannot be read from or is locked, and for one array of sources: spread it,
+ * `zip(...sources)`. Then no source is touched. Zero sources
  * make a stream that is closed. A tuple costs the promises of its sources and
  * that of its read.
  *
@@ -51,8 +58,22 @@ import { type Feed, openAll, type Receiver, type Source } from "./source.ts";
 export function zip<Items extends unknown[]>(
   ...sources: { [Index in keyof Items]: Source<Items[Index]> }
 ): ReadableStream<Items> {
+  checkSpread(sources);
   const feeds = openAll<unknown>("zip", sources);
   return new Zipping<Items>(feeds).readable;
+}
+
+/** One array of sources would be read as a source of sources. */
+function checkSpread(sources: readonly unknown[]): void {
+  const [first] = sources;
+  if (sources.length !== 1 || !Array.isArray(first) || first.length === 0) {
+    return;
+  }
+  if (!first.every(canBeRead)) return;
+  throw new TypeError(
+    "Cannot zip: each source must be an argument of its own, received an " +
+      `array of ${first.length}`,
+  );
 }
 
 class Zipping<Items extends unknown[]> implements Supplier {
