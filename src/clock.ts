@@ -1,5 +1,11 @@
 /**
- * Where time comes from.
+ * Where time comes from, and what a number of milliseconds may be.
+ *
+ * One rule for all of them: 0 to `Number.MAX_SAFE_INTEGER` mean what they say. A
+ * *limit*, after which something is given up that is expected to have ended before
+ * (timeout, grace, visibility), may be Infinity: then it never is. A *delay* or a
+ * *period*, after which something is to happen (retry, linger, interval), may not:
+ * it would never happen.
  *
  * @module
  */
@@ -10,7 +16,14 @@ import { received } from "./errors.ts";
 export interface Clock {
   /** Milliseconds since some moment; it never goes back. */
   now(): number;
-  /** Calls back once, so many milliseconds from now, and returns what {@linkcode Clock.clearTimer} takes. */
+  /**
+   * Calls back once, so many milliseconds from now, and returns what
+   * {@linkcode Clock.clearTimer} takes. It gets what was asked for, up to
+   * `Number.MAX_SAFE_INTEGER`; for Infinity it is not called. The `setTimeout` of
+   * the platforms rings at once when it is given more than 2,147,483,647 (24.8
+   * days): a clock that is made of it has to set another in turn, as the clock of
+   * the machine does.
+   */
   setTimer(callback: () => void, milliseconds: number): unknown;
   /** Takes an alarm back. Nothing happens if it has rung. */
   clearTimer(timer: unknown): void;
@@ -19,9 +32,77 @@ export interface Clock {
 /** The clock of the machine. */
 export const systemClock: Clock = {
   now: () => performance.now(),
-  setTimer: (callback, milliseconds) => setTimeout(callback, milliseconds),
-  clearTimer: (timer) => clearTimeout(timer as number),
+  setTimer: (callback, milliseconds) =>
+    milliseconds > LONGEST
+      ? new LongTimer(callback, milliseconds)
+      : setTimeout(callback, milliseconds),
+  clearTimer: (timer) => {
+    if (timer instanceof LongTimer) timer.clear();
+    else clearTimeout(timer as number);
+  },
 };
+
+/** The longest that a timer of the platforms can wait; a longer one rings at once. */
+const LONGEST = 2 ** 31 - 1;
+
+/** Timers one after the other. */
+class LongTimer {
+  readonly #callback: () => void;
+  #left: number;
+  #timer: unknown = undefined;
+  #keepsAlive = true;
+
+  constructor(callback: () => void, milliseconds: number) {
+    this.#callback = callback;
+    this.#left = milliseconds;
+    this.#goOn();
+  }
+
+  set keepsAlive(keeps: boolean) {
+    this.#keepsAlive = keeps;
+    keepAlive(this.#timer, keeps);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer as number);
+  }
+
+  #goOn(): void {
+    const step = Math.min(this.#left, LONGEST);
+    this.#left -= step;
+    this.#timer = setTimeout(() => {
+      if (this.#left > 0) this.#goOn();
+      else this.#callback();
+    }, step);
+    if (!this.#keepsAlive) keepAlive(this.#timer, false);
+  }
+}
+
+/** Sets an alarm; for Infinity none, as it would never ring. */
+export function setAlarm(
+  clock: Clock,
+  callback: () => void,
+  milliseconds: number,
+): unknown {
+  if (milliseconds === Infinity) return undefined;
+  return clock.setTimer(callback, milliseconds);
+}
+
+/** Whether the process waits for the alarm, where the runtime can tell. All do at first. */
+export function keepAlive(timer: unknown, keeps: boolean): void {
+  if (timer instanceof LongTimer) timer.keepsAlive = keeps;
+  else if (typeof timer === "number") {
+    const { Deno } = globalThis as {
+      Deno?: { refTimer?(id: number): void; unrefTimer?(id: number): void };
+    };
+    if (keeps) Deno?.refTimer?.(timer);
+    else Deno?.unrefTimer?.(timer);
+  } else {
+    const handle = timer as { ref?(): void; unref?(): void } | null | undefined;
+    if (keeps) handle?.ref?.();
+    else handle?.unref?.();
+  }
+}
 
 /** Throws a `TypeError` unless it has what a clock needs. */
 export function checkClock(action: string, clock: unknown): void {
@@ -33,6 +114,65 @@ export function checkClock(action: string, clock: unknown): void {
   throw new TypeError(
     `Cannot ${action}: clock must have now, setTimer and clearTimer, received ${
       received(clock)
+    }`,
+  );
+}
+
+/** Throws unless something can happen after so many milliseconds. */
+export function checkDelay(
+  action: string,
+  name: string,
+  value: unknown,
+  least = 0,
+): void {
+  checkMilliseconds(action, name, value);
+  if (value >= least && value <= MOST) return;
+  throw new RangeError(
+    `Cannot ${action}: ${name} must be from ${least} to ` +
+      `Number.MAX_SAFE_INTEGER milliseconds, received ${value}`,
+  );
+}
+
+/** The same for what happens again and again: more than 0. */
+export function checkPeriod(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  checkMilliseconds(action, name, value);
+  if (value > 0 && value <= MOST) return;
+  throw new RangeError(
+    `Cannot ${action}: ${name} must be above 0, up to Number.MAX_SAFE_INTEGER ` +
+      `milliseconds, received ${value}`,
+  );
+}
+
+/** Throws unless something can take so many milliseconds at most; Infinity is for ever. */
+export function checkTimeLimit(
+  action: string,
+  name: string,
+  value: unknown,
+  least = 0,
+): void {
+  checkMilliseconds(action, name, value);
+  if (value >= least && (value <= MOST || value === Infinity)) return;
+  throw new RangeError(
+    `Cannot ${action}: ${name} must be from ${least} to ` +
+      `Number.MAX_SAFE_INTEGER milliseconds, or Infinity, received ${value}`,
+  );
+}
+
+const MOST = Number.MAX_SAFE_INTEGER;
+
+function checkMilliseconds(
+  action: string,
+  name: string,
+  value: unknown,
+): asserts value is number {
+  if (typeof value === "number") return;
+  throw new TypeError(
+    `Cannot ${action}: ${name} must be a number of milliseconds, received ${
+      received(value)
     }`,
   );
 }

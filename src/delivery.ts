@@ -9,13 +9,13 @@
 export interface ReceiveOptions {
   /** Gives up waiting: the promise rejects with the signal's reason and nothing is taken. */
   signal?: AbortSignal | undefined;
-  /** How many milliseconds the item is lent for before somebody else gets it; for ever unless told. */
+  /** How many milliseconds the item is lent for before somebody else gets it; for ever unless told, which is Infinity (a queue on an engine lends for no longer than `Number.MAX_SAFE_INTEGER`). */
   visibility?: number | undefined;
 }
 
 /** Options of {@linkcode Delivery.nack}. */
 export interface NackOptions {
-  /** How many milliseconds to wait before the item may be delivered again; 0 unless told. */
+  /** How many milliseconds to wait before the item may be delivered again, up to `Number.MAX_SAFE_INTEGER`; 0 unless told. To never have it again, `ack` it or `bury` it. */
   delay?: number | undefined;
   /** Why, for whoever looks at the queue. */
   reason?: unknown;
@@ -42,7 +42,7 @@ export interface Delivery<T> extends AsyncDisposable {
   nack(options?: NackOptions): boolean | Promise<boolean>;
   /** Gives the item up: it goes to the dead letters of its source, where that keeps some. False when the delivery was lost before. */
   bury?(reason?: unknown): boolean | Promise<boolean>;
-  /** Lends the item for so many milliseconds from now. False when the delivery was lost before. */
+  /** Lends the item for so many milliseconds from now; Infinity, where the source knows it, is for ever. False when the delivery was lost before. */
   extend(milliseconds: number): boolean | Promise<boolean>;
 }
 

@@ -6,8 +6,8 @@
  */
 
 import { Chain, type Link } from "./chain.ts";
-import type { Clock } from "./clock.ts";
-import { QueueClosedError, received } from "./errors.ts";
+import { checkDelay, checkTimeLimit, type Clock, setAlarm } from "./clock.ts";
+import { QueueClosedError } from "./errors.ts";
 import type { Delivery, NackOptions } from "./delivery.ts";
 import type { Particulars } from "./buffers/buffer.ts";
 import { FULFILLED, Line, Taker } from "./waiters.ts";
@@ -241,7 +241,7 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
     this.enqueuedAt = enqueuedAt;
     this.#particulars = particulars;
     this.#leases = leases;
-    if (visibility !== Infinity) this.#expireAfter(visibility);
+    this.#expireAfter(visibility);
   }
 
   /** What goes back with the item. */
@@ -267,14 +267,14 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
 
   nack(options?: NackOptions): boolean {
     const delay = options?.delay ?? 0;
-    checkMilliseconds("nack", "delay", delay);
+    checkDelay("nack", "delay", delay);
     if (!this.#giveUp()) return false;
     this.#leases.putBack(this, delay);
     return true;
   }
 
   extend(milliseconds: number): boolean {
-    checkMilliseconds("extend", "milliseconds", milliseconds);
+    checkTimeLimit("extend", "milliseconds", milliseconds);
     if (!this.#held) return false;
     this.stopTimer();
     this.#expireAfter(milliseconds);
@@ -299,7 +299,7 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
   }
 
   startTimer(milliseconds: number, ring: () => void): void {
-    this.#timer = this.#leases.end.clock.setTimer(ring, milliseconds);
+    this.#timer = setAlarm(this.#leases.end.clock, ring, milliseconds);
   }
 
   stopTimer(): void {
@@ -316,7 +316,6 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
   }
 
   #expireAfter(milliseconds: number): void {
-    if (milliseconds === Infinity) return;
     this.startTimer(milliseconds, () => {
       this.#held = false;
       this.#leases.putBack(this, 0);
@@ -327,25 +326,5 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
         ),
       );
     });
-  }
-}
-
-/** A number of milliseconds of 0 or more; Infinity is one. */
-export function checkMilliseconds(
-  action: string,
-  name: string,
-  value: unknown,
-): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number of milliseconds, received ${
-        received(value)
-      }`,
-    );
-  }
-  if (!(value >= 0)) {
-    throw new RangeError(
-      `Cannot ${action}: ${name} must be 0 milliseconds or more, received ${value}`,
-    );
   }
 }

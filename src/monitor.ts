@@ -7,8 +7,13 @@
 
 import { callOut } from "./callbacks.ts";
 import { checkFunction, checkOptions } from "./arguments.ts";
-import { checkClock, systemClock } from "./clock.ts";
-import type { Clock } from "./clock.ts";
+import {
+  checkClock,
+  checkDelay,
+  checkTimeLimit,
+  type Clock,
+  systemClock,
+} from "./clock.ts";
 import {
   ask,
   type Counters,
@@ -368,10 +373,12 @@ function readOptions(options: MonitorOptions): Settings {
     : signalOf("monitor", options);
   const { interval = 1000, high = 0.8, low = 0.5, onAlert } = options;
   const { sustained = interval * 5, clock = systemClock } = options;
-  checkAtLeast("interval", interval, 1);
+  checkDelay("monitor", "interval", interval, 1);
   checkAtLeast("high", high, 0);
   checkAtLeast("low", low, 0);
-  checkAtLeast("sustained", sustained, 0);
+  if (options.sustained !== undefined) {
+    checkTimeLimit("monitor", "sustained", sustained);
+  }
   if (low > high) {
     throw new RangeError(
       `Cannot monitor: low must be at most high, received ${low} and ${high}`,

@@ -8,6 +8,7 @@ import { refusePromise } from "./callbacks.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Heap } from "./buffers/heap.ts";
 import type { Rank } from "./buffers/heap.ts";
+import { checkPeriod } from "./clock.ts";
 import { received } from "./errors.ts";
 import { Queue, takeBack } from "./queue.ts";
 import type { PutOptions } from "./queue.ts";
@@ -179,18 +180,7 @@ function ranking<T>(
       }`,
     );
   }
-  if (typeof aging !== "number") {
-    throw new TypeError(
-      `Cannot make a queue: aging must be a number of milliseconds, received ${
-        received(aging)
-      }`,
-    );
-  }
-  if (!(aging > 0)) {
-    throw new RangeError(
-      `Cannot make a queue: aging must be more than 0 milliseconds, received ${aging}`,
-    );
-  }
+  if (aging !== Infinity) checkPeriod("make a queue", "aging", aging);
   return function rank(item, put) {
     const told = (put as PriorityPutOptions | undefined)?.priority;
     const priority = told ?? priorityOf?.(item) ?? 0;

@@ -14,6 +14,7 @@ import type {
   Particulars,
 } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
+import { checkDelay, checkTimeLimit } from "./clock.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { callOut, ignore } from "./callbacks.ts";
 import {
@@ -22,7 +23,7 @@ import {
   reasonOr,
   received,
 } from "./errors.ts";
-import { checkMilliseconds, Leases, NEW, Receiver } from "./leases.ts";
+import { Leases, NEW, Receiver } from "./leases.ts";
 import type { LendingEnd, Note } from "./leases.ts";
 import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
 import type {
@@ -598,7 +599,7 @@ export class Queue<T>
     try {
       signal = signalOf("get many", options);
       checkMax(max);
-      checkLinger(linger);
+      checkDelay("get many", "linger", linger);
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -608,7 +609,11 @@ export class Queue<T>
       return Promise.resolve(items);
     }
     return new Promise<T[]>((resolve, reject) => {
-      this.#wait(new BatchGetter(resolve, reject, items, max, linger), signal);
+      const { clock } = this.#strategy;
+      this.#wait(
+        new BatchGetter(resolve, reject, items, max, linger, clock),
+        signal,
+      );
     });
   }
 
@@ -990,7 +995,7 @@ export class Queue<T>
     const visibility = options?.visibility ?? Infinity;
     try {
       signal = signalOf("receive", options);
-      checkMilliseconds("receive", "visibility", visibility);
+      checkTimeLimit("receive", "visibility", visibility);
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -1023,7 +1028,7 @@ export class Queue<T>
     options?: Pick<ReceiveOptions, "visibility">,
   ): Delivery<T> | undefined {
     const visibility = options?.visibility ?? Infinity;
-    checkMilliseconds("receive", "visibility", visibility);
+    checkTimeLimit("receive", "visibility", visibility);
     const leases = this.#lending();
     if (!this.#hasNext() || !leases.mayLend()) return undefined;
     const particulars = this.#particularsOfNext();
@@ -1596,22 +1601,6 @@ export function checkMax(max: unknown): void {
   if (!(max >= 1) || (max !== Infinity && !Number.isInteger(max))) {
     throw new RangeError(
       `Cannot get many: max must be a whole number of 1 or more, received ${max}`,
-    );
-  }
-}
-
-/** Throws unless a batch can wait so long. */
-export function checkLinger(linger: unknown): void {
-  if (typeof linger !== "number") {
-    throw new TypeError(
-      `Cannot get many: linger must be a number of milliseconds, received ${
-        received(linger)
-      }`,
-    );
-  }
-  if (!(linger >= 0 && linger < Infinity)) {
-    throw new RangeError(
-      `Cannot get many: linger must be 0 milliseconds or more, received ${linger}`,
     );
   }
 }

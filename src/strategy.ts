@@ -52,7 +52,7 @@ export interface QueueOptions<T> {
   maxInFlight?: number | undefined;
   /** Notes when each item was put, for deliveries and monitors; costs a look at the clock an item. False unless told. */
   timestamps?: boolean | undefined;
-  /** Where time comes from, for leases and timestamps; `performance.now` and `setTimeout` unless told. */
+  /** Where time comes from, for leases, timestamps and lingering; the machine unless told. */
   clock?: Clock | undefined;
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Clock } from "./clock.ts";
 import { QueueClosedError } from "./errors.ts";
 import { Taker, WaiterGroup } from "./waiters.ts";
 
@@ -72,7 +73,8 @@ export class BatchGetter<T> extends Taker<T> {
   readonly #items: T[];
   readonly #max: number;
   readonly #linger: number;
-  #timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  readonly #clock: Clock;
+  #timer: unknown = undefined;
 
   constructor(
     resolve: (items: T[]) => void,
@@ -80,6 +82,7 @@ export class BatchGetter<T> extends Taker<T> {
     items: T[],
     max: number,
     linger: number,
+    clock: Clock,
   ) {
     super();
     this.#resolve = resolve;
@@ -87,6 +90,7 @@ export class BatchGetter<T> extends Taker<T> {
     this.#items = items;
     this.#max = max;
     this.#linger = linger;
+    this.#clock = clock;
     if (items.length > 0) this.#startLingering();
   }
 
@@ -99,7 +103,7 @@ export class BatchGetter<T> extends Taker<T> {
   }
 
   end(): void {
-    clearTimeout(this.#timer);
+    if (this.#timer !== undefined) this.#clock.clearTimer(this.#timer);
     this.#resolve(this.#items);
   }
 
@@ -109,7 +113,7 @@ export class BatchGetter<T> extends Taker<T> {
   }
 
   #startLingering(): void {
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#clock.setTimer(() => {
       this.leave();
       this.end();
     }, this.#linger);

@@ -1160,6 +1160,137 @@ test("consume: no interval, wherever it begins, has more calls than the rate all
   assertEquals(begun.at(-1), 600);
 });
 
+/** Whether it settles without any time passing. */
+async function settlesNow(running: Promise<unknown>): Promise<boolean> {
+  let isSettled = false;
+  const note = (): void => void (isSettled = true);
+  running.then(note, note);
+  for (let count = 0; count < 10; count++) await turn();
+  return isSettled;
+}
+
+const RARELY = { limit: 1, interval: 3_600_000 };
+
+async function* failing(): AsyncGenerator<number> {
+  yield 0;
+  await Promise.resolve();
+  throw new Error("the source");
+}
+
+for (
+  const [name, source] of [
+    ["an iterable", () => ["a"]],
+    ["an async iterable", () => numbers(1)],
+    ["a stream", () => new Blob(["a"]).stream()],
+    ["a queue", () => filled(["a"])],
+    ["the readable of a queue", () => filled(["a"]).readable],
+    [
+      "a source that lends",
+      (clock: SteppedClock) => new Lending(["a"], clock).close(),
+    ],
+    [
+      "one that can tell at once",
+      (clock: SteppedClock) => new PromptLending(["a"], clock).close(),
+    ],
+  ] as [string, (clock: SteppedClock) => Iterable<unknown>][]
+) {
+  test(`consume: the end of ${name} is seen though the rate allows no call`, async () => {
+    const clock = new SteppedClock();
+    const running = consume(source(clock), () => {}, { rate: RARELY, clock });
+    assert(await settlesNow(running));
+    assertEquals((await running).processed, 1);
+    assertEquals(clock.now(), 0);
+  });
+}
+
+function filled<T>(items: T[]): Queue<T> {
+  const queue = new Queue<T>();
+  for (const item of items) queue.tryPut(item);
+  queue.close();
+  return queue;
+}
+
+test("consume: a source that fails is seen to though the rate allows no call", async () => {
+  const clock = new SteppedClock();
+  const running = consume(failing(), () => {}, { rate: RARELY, clock });
+  assert(await settlesNow(running));
+  await assertRejects(() => running, Error, "the source");
+});
+
+for (const verb of ["close", "fail", "abort"] as const) {
+  test(`consume: ${verb}() of a queue is seen though the rate allows no call, and takes nothing before`, async () => {
+    const clock = new SteppedClock();
+    const queue = new Queue<number>();
+    const running = consume(queue, () => {}, { rate: RARELY, clock });
+    await queue.put(0);
+    assertEquals(await settlesNow(running), false);
+    await queue.put(1);
+    assertEquals(await settlesNow(running), false);
+    assertEquals(queue.length, 1); // for others, who may take it now
+    assertEquals(await queue.get(), 1);
+    const reason = new Error("over");
+    if (verb === "close") queue.close();
+    else queue[verb](reason);
+    assert(await settlesNow(running));
+    if (verb === "close") assertEquals((await running).processed, 1);
+    else await assertRejects(() => running, Error, "over");
+    assertEquals(clock.now(), 0);
+  });
+}
+
+test("consume: an item that is early because of the rate waits for it", async () => {
+  for (const kind of [Lending, PromptLending]) {
+    const clock = new SteppedClock();
+    const begun: number[] = [];
+    const source = new kind([1, 2, 3], clock).close();
+    const running = consume(source, () => void begun.push(clock.now()), {
+      rate: { limit: 1, interval: 100 },
+      clock,
+    });
+    await clock.pass(50);
+    assertEquals([begun, source.lent], [[0], 1]);
+    await clock.pass(200);
+    assertEquals(begun, [0, 100, 200]);
+    assertEquals((await running).processed, 3);
+  }
+});
+
+test("consume: while the rate allows no call, keys and retries take nothing early", async () => {
+  const clock = new SteppedClock();
+  const source = numbers(20);
+  const stop = new AbortController();
+  const running = consume(source, (_item, { attempt }) => {
+    if (attempt === 1) throw new Error("once more");
+  }, {
+    concurrency: 5,
+    rate: { limit: 1, interval: 1_000 },
+    retry: { delay: 10, jitter: 0 },
+    keyOf: () => "one",
+    signal: stop.signal,
+    clock,
+  });
+  await clock.pass(500);
+  assertEquals(source.pulled, 1);
+  stop.abort();
+  await ended(clock, running);
+});
+
+test("consume: a run that was stopped is not told of the end of a queue any more", async () => {
+  const clock = new SteppedClock();
+  const queue = new Queue<number>();
+  const stop = new AbortController();
+  const options = { rate: RARELY, signal: stop.signal, clock };
+  const first = consume(queue, () => {}, options);
+  const second = consume(queue, () => {}, { rate: RARELY, clock });
+  await queue.putMany([0, 1]);
+  for (let count = 0; count < 5; count++) await turn();
+  stop.abort();
+  assertEquals((await first).processed, 1);
+  queue.close();
+  assert(await settlesNow(second));
+  assertEquals((await second).processed, 1);
+});
+
 test("consume: a batch is what came within linger, and no more than max", async () => {
   const clock = new SteppedClock();
   const queue = new Queue<number>();
@@ -1287,15 +1418,19 @@ test("consume: an argument that cannot be used is named, and the source is left 
       [{ concurrency: "2" }, "concurrency must be a number or a function"],
       [{ retry: 3 }, "retry must be an object, received 3"],
       [{ retry: { attempts: 0 } }, "retry.attempts must be a whole number"],
-      [{ retry: { delay: -1 } }, "retry.delay must be a finite number of 0"],
+      [
+        { retry: { delay: -1 } },
+        "retry.delay must be from 0 to Number.MAX_SAFE_INTEGER",
+      ],
       [{ retry: { delay: "1" } }, "retry.delay must be a number"],
       [{ retry: { factor: 0.5 } }, "retry.factor must be a finite number of 1"],
-      [{ retry: { maxDelay: NaN } }, "retry.maxDelay must be a finite number"],
+      [{ retry: { maxDelay: NaN } }, "retry.maxDelay must be from 0 to"],
       [{ retry: { jitter: 2 } }, "retry.jitter must be from 0 to 1"],
       [{ retry: { when: 1 } }, "retry.when must be a function, received 1"],
-      [{ timeout: -1 }, "timeout must be a finite number of 0 or more"],
-      [{ grace: Infinity }, "grace must be a finite number of 0 or more"],
-      [{ visibility: 0 }, "visibility must be a finite number of 1 or more"],
+      [{ timeout: -1 }, "timeout must be from 0 to"],
+      [{ grace: 1e17 }, "grace must be from 0 to Number.MAX_SAFE_INTEGER"],
+      [{ retry: { delay: Infinity } }, "retry.delay must be from 0 to"],
+      [{ visibility: 0 }, "visibility must be from 1 to"],
       [{ readAhead: 0 }, "readAhead must be a finite number of 1 or more"],
       [{ deadLetter: 1 }, "deadLetter must be a Queue, an unlocked"],
       [{ onUndelivered: 1 }, "onUndelivered must be a function"],
@@ -1305,9 +1440,11 @@ test("consume: an argument that cannot be used is named, and the source is left 
       [{ onError: "stop" }, 'onError must be "continue" or "abort"'],
       [{ rate: 1 }, "rate must be an object, received 1"],
       [{ rate: { limit: 0, interval: 1 } }, "rate.limit must be a whole"],
-      [{ rate: { limit: 1, interval: 0 } }, "rate.interval must be a number"],
+      [{ rate: { limit: 1, interval: 0 } }, "rate.interval must be above 0"],
+      [{ rate: { limit: 1, interval: Infinity } }, "rate.interval must be"],
       [{ batch: { max: 0 } }, "batch.max must be a whole number of 1 or more"],
-      [{ batch: { max: 1, linger: -1 } }, "batch.linger must be a finite"],
+      [{ batch: { max: 1, linger: -1 } }, "batch.linger must be from 0 to"],
+      [{ batch: { max: 1, linger: Infinity } }, "batch.linger must be"],
       [{ batch: { max: 1 }, keyOf() {} }, "batch and keyOf do not go together"],
       [{ signal: {} }, "signal must be an AbortSignal, received an object"],
     ] as [unknown, string][]).map(([options, rule]) =>

@@ -395,7 +395,8 @@ test("leases: bad input is named, and nothing is taken", async () => {
   await assertRejects(
     () => queue.receive({ visibility: -1 }),
     RangeError,
-    "Cannot receive: visibility must be 0 milliseconds or more, received -1",
+    "Cannot receive: visibility must be from 0 to Number.MAX_SAFE_INTEGER " +
+      "milliseconds, or Infinity, received -1",
   );
   await assertRejects(
     () => queue.receive({ visibility: "1" as never }),
@@ -410,11 +411,14 @@ test("leases: bad input is named, and nothing is taken", async () => {
   await assertRejects(() => queue.receive({ signal: AbortSignal.abort() }));
   assertEquals(queue.length, 1);
   const delivery = await queue.receive();
-  assertThrows(
-    () => delivery.nack({ delay: NaN }),
-    RangeError,
-    "Cannot nack: delay must be 0 milliseconds or more, received NaN",
-  );
+  for (const delay of [NaN, -1, Infinity, 2 ** 53]) {
+    assertThrows(
+      () => delivery.nack({ delay }),
+      RangeError,
+      "Cannot nack: delay must be from 0 to Number.MAX_SAFE_INTEGER " +
+        `milliseconds, received ${delay}`,
+    );
+  }
   assertThrows(() => delivery.extend(-1), RangeError, "Cannot extend");
   assertEquals(delivery.ack(), true);
   for (

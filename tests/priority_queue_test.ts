@@ -79,8 +79,11 @@ test("an option that cannot be used is named", () => {
     [{ priority: 3 }, "priority must be a function, received 3"],
     [{ now: 3 }, "now must be a function, received 3"],
     [{ aging: "1" }, 'aging must be a number of milliseconds, received "1"'],
-    [{ aging: 0 }, "aging must be more than 0 milliseconds, received 0"],
-    [{ aging: NaN }, "aging must be more than 0 milliseconds, received NaN"],
+    ...[0, NaN, 2 ** 53].map((aging): [object, string] => [
+      { aging },
+      "aging must be above 0, up to Number.MAX_SAFE_INTEGER milliseconds, " +
+      `received ${aging}`,
+    ]),
   ];
   for (const [options, rule] of bad) {
     const error = assertThrows(() => new PriorityQueue(options as never));

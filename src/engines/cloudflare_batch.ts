@@ -4,11 +4,10 @@
  * @module
  */
 
-import type { Clock } from "../clock.ts";
+import { checkDelay, checkTimeLimit, type Clock } from "../clock.ts";
 import type { Delivery, DeliverySource, NackOptions } from "../delivery.ts";
 import { QueueClosedError, received } from "../errors.ts";
 import { unrecoverable } from "../flow/retry.ts";
-import { checkMilliseconds } from "../leases.ts";
 import { FULFILLED } from "../waiters.ts";
 import type { Codec } from "./codec.ts";
 import {
@@ -148,7 +147,7 @@ class Lent<T> implements Delivery<Parcel<T>> {
 
   nack(options?: NackOptions): boolean {
     const delay = options?.delay;
-    if (delay !== undefined) checkMilliseconds("nack", "delay", delay);
+    if (delay !== undefined) checkDelay("nack", "delay", delay);
     if (!this.#held) return false;
     if (delay === undefined) this.#message.retry();
     else this.#message.retry({ delaySeconds: secondsOf(delay) });
@@ -186,7 +185,7 @@ class Lent<T> implements Delivery<Parcel<T>> {
 
   /** It is ours until the call of the Worker ends. */
   extend(milliseconds: number): boolean {
-    checkMilliseconds("extend", "milliseconds", milliseconds);
+    checkTimeLimit("extend", "milliseconds", milliseconds);
     return this.#held;
   }
 

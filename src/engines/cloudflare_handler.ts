@@ -6,7 +6,7 @@
 
 import { callOut, type NoPromise, refusePromise } from "../callbacks.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
-import { checkClock, type Clock, systemClock } from "../clock.ts";
+import { checkClock, checkDelay, type Clock, systemClock } from "../clock.ts";
 import { consume, failuresIn } from "../flow/consume.ts";
 import {
   type BatchHandler,
@@ -17,7 +17,7 @@ import {
   type ConsumeReport,
   type Handler,
 } from "../flow/consume_options.ts";
-import { checkRange, Retry, type RetryOptions } from "../flow/retry.ts";
+import { Retry, type RetryOptions } from "../flow/retry.ts";
 import type { Codec } from "./codec.ts";
 import { BatchSource, type Parcel } from "./cloudflare_batch.ts";
 import {
@@ -361,7 +361,8 @@ function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
   // Checks what it is made of.
   new Retry(ACTION, options.retry, random);
   if (maxDuration !== undefined) {
-    checkRange(ACTION, "maxDuration", maxDuration, 1, Infinity);
+    // For ever would be longer than the call may take.
+    checkDelay(ACTION, "maxDuration", maxDuration, 1);
   }
   if (clock !== undefined) checkClock(ACTION, clock);
   if (codec !== undefined) checkCodec(ACTION, codec);

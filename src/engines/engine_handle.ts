@@ -5,11 +5,9 @@
  */
 
 import { checkCount, checkLimit, type Names } from "../arguments.ts";
-import { type Clock, systemClock } from "../clock.ts";
+import { checkDelay, type Clock, systemClock } from "../clock.ts";
 import type { Delivery, ReceiveOptions } from "../delivery.ts";
 import { received } from "../errors.ts";
-import { checkRange } from "../flow/retry.ts";
-import { checkMilliseconds } from "../leases.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { signalOf } from "../waiters.ts";
 import { Closing } from "./closing.ts";
@@ -197,7 +195,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       checkLimit("receive many", "max", max, 1);
       const signal = signalOf("receive many", options);
       const linger = options?.linger ?? 0;
-      checkMilliseconds("receive many", "linger", linger);
+      checkDelay("receive many", "linger", linger);
       return this.#inbox.receiveMany(
         max,
         signal,
@@ -275,7 +273,7 @@ function visibilityOf(
 ): number | undefined {
   const visibility = options?.visibility;
   if (visibility !== undefined) {
-    checkRange(action, "visibility", visibility, 1, Infinity);
+    checkDelay(action, "visibility", visibility, 1);
   }
   return visibility;
 }

@@ -123,7 +123,14 @@ export class Inbox<T, M extends Message>
         return taken(items);
       }
       this.#serve(
-        new BatchGetter<Delivery<T>>(taken, reject, items, max, linger),
+        new BatchGetter<Delivery<T>>(
+          taken,
+          reject,
+          items,
+          max,
+          linger,
+          this.link.clock,
+        ),
         signal,
       );
     });

@@ -4,8 +4,8 @@
  * @module
  */
 
+import { checkDelay } from "../clock.ts";
 import type { Delivery, NackOptions } from "../delivery.ts";
-import { checkRange } from "../flow/retry.ts";
 import type { BurialReason, Driver, Message } from "./driver.ts";
 import type { Link } from "./link.ts";
 
@@ -71,7 +71,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
 
   nack(options?: NackOptions): Promise<boolean> {
     const delay = options?.delay ?? 0;
-    checkRange("nack", "delay", delay, 0, Infinity);
+    checkDelay("nack", "delay", delay);
     if (this.attempt >= this.#lender.attempts) {
       return this.#bury("failed", options?.reason);
     }
@@ -88,7 +88,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   }
 
   async extend(milliseconds: number): Promise<boolean> {
-    checkRange("extend", "milliseconds", milliseconds, 0, Infinity);
+    checkDelay("extend", "milliseconds", milliseconds);
     if (!this.#held) return false;
     const { link } = this.#lender;
     const asked = link.clock.now();
@@ -158,9 +158,6 @@ export class Lent<T, M extends Message> implements Delivery<T> {
       this.#timer = undefined;
       if (clock.now() >= this.deadline) this.lose();
       else this.watchDeadline();
-    }, Math.min(this.deadline - clock.now(), MAX_TIMER));
+    }, this.deadline - clock.now());
   }
 }
-
-/** A longer alarm rings at once. */
-const MAX_TIMER = 2_147_483_647;

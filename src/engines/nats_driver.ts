@@ -105,8 +105,8 @@ const SHORTEST_WAIT = 100;
 const LONGEST_WAIT = 1_000;
 /** Longer loans are kept by word of life. */
 const LONGEST_LOAN = 3_600_000;
-/** More than a hundred days, as nanoseconds that a number can hold. */
-const LONGEST_DELAY = 9_000_000_000;
+/** 200 years: when it is over has to be a number of nanoseconds since 1970 in 64 bits. */
+const LONGEST_DELAY = 200 * 365 * 86_400_000;
 /** About what the server stores with each message, subject and id included. */
 const STORED = 160;
 /** How long it is noted that nobody looked at a delivery: a week. */
@@ -240,7 +240,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   async nack(message: NatsMessage, delay: number): Promise<boolean> {
     const word = delay === 0 ? NAK : `${NAK} ${
       JSON.stringify({
-        delay: Math.round(Math.min(delay, LONGEST_DELAY) * 1e6),
+        delay: nanoseconds(delay),
       })
     }`;
     return await this.#settle(message, word);
@@ -373,7 +373,7 @@ export class NatsDriver implements Driver<NatsMessage> {
       // Without a bound: a server before 2.10.6 that crashed enforces it on what is
       // there already, see nats-server #4775. Puts are held up by who puts.
       discard: "new",
-      duplicate_window: dedupe * 1e6,
+      duplicate_window: nanoseconds(dedupe),
     });
     return await this.#streamInfo(this.#name);
   }
@@ -847,6 +847,11 @@ function faultOf({ data }: NatsIncoming): ApiFault | undefined {
   const text = decoder.decode(data);
   if (!text.includes('"error"')) return undefined;
   return (JSON.parse(text) as { error?: ApiFault }).error;
+}
+
+/** A whole number below 1e21: JSON of it has no exponent, which the server does not read. */
+function nanoseconds(milliseconds: number): number {
+  return Math.round(Math.min(milliseconds, LONGEST_DELAY) * 1e6);
 }
 
 /** As the server words it. */

@@ -10,9 +10,8 @@ import {
   checkLimit,
   checkOptions,
 } from "../arguments.ts";
-import { systemClock } from "../clock.ts";
+import { checkDelay, systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
-import { checkMilliseconds } from "../leases.ts";
 import {
   ENGINE_OPTIONS,
   EngineHandle,
@@ -187,8 +186,12 @@ function checkNatsOptions<T>(options: NatsQueueOptions<T>): void {
   for (const word of ["capacity", "maxBytes", "maxDeadLetters"] as const) {
     if (options[word] !== undefined) checkLimit(ACTION, word, options[word], 1);
   }
-  for (const word of ["dedupe", "replicas", "timeout"] as const) {
-    if (options[word] !== undefined) checkCount(ACTION, word, options[word], 1);
+  // For ever would be a lost answer that nobody notices.
+  for (const word of ["dedupe", "timeout"] as const) {
+    if (options[word] !== undefined) checkDelay(ACTION, word, options[word], 1);
+  }
+  if (options.replicas !== undefined) {
+    checkCount(ACTION, "replicas", options.replicas, 1);
   }
   if (options.partitions !== undefined) {
     checkCount(ACTION, "partitions", options.partitions, 0);
@@ -205,7 +208,7 @@ function checkNatsOptions<T>(options: NatsQueueOptions<T>): void {
   }
   const { visibility, storage } = options;
   if (visibility !== undefined) {
-    checkMilliseconds(ACTION, "visibility", visibility);
+    checkDelay(ACTION, "visibility", visibility, 1);
   }
   if (storage !== undefined && storage !== "file" && storage !== "memory") {
     throw new TypeError(

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { systemClock } from "../clock.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import type { RedisConnection } from "./redis_client.ts";
 
@@ -37,7 +38,7 @@ export class RedisBell {
     if (signal.aborted || this.#closed) return;
     const waiter = deferred<void>();
     const stop = (): void => waiter.resolve();
-    const timer = setTimeout(stop, milliseconds);
+    const timer = systemClock.setTimer(stop, milliseconds);
     signal.addEventListener("abort", stop);
     this.#waiting.add(waiter);
     this.#listening ??= this.#listen();
@@ -45,7 +46,7 @@ export class RedisBell {
       await waiter.promise;
     } finally {
       this.#waiting.delete(waiter);
-      clearTimeout(timer);
+      systemClock.clearTimer(timer);
       signal.removeEventListener("abort", stop);
     }
   }

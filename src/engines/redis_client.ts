@@ -5,6 +5,7 @@
  */
 
 import { ignore } from "../callbacks.ts";
+import { systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { type Deferred, deferred, FULFILLED } from "../waiters.ts";
 
@@ -282,11 +283,11 @@ class IORedisConnection extends ClientConnection implements RedisConnection {
 function becomesReady(client: Emitter): Promise<void> {
   return new Promise((resolve, reject) => {
     const ready = (): void => {
-      clearTimeout(timer);
+      systemClock.clearTimer(timer);
       client.off("ready", ready);
       resolve();
     };
-    const timer = setTimeout(() => {
+    const timer = systemClock.setTimer(() => {
       client.off("ready", ready);
       reject(new RedisError("Cannot ask Redis: there is no connection"));
     }, READY_LIMIT);
@@ -299,16 +300,16 @@ function withinLimit(
   limit: number,
 ): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
+    const timer = systemClock.setTimer(() => {
       reject(new RedisError(`Cannot ask Redis: no answer within ${limit} ms`));
     }, limit);
     answer.then(
       (reply) => {
-        clearTimeout(timer);
+        systemClock.clearTimer(timer);
         resolve(reply);
       },
       (error) => {
-        clearTimeout(timer);
+        systemClock.clearTimer(timer);
         reject(error);
       },
     );

@@ -75,8 +75,8 @@ const PUT_WINDOW = 600_000;
 const STRAY_VISIBILITY = 30_000;
 /** Scripts pass the ids to one command, and Lua does not take more than some thousand arguments. */
 const MAX_BATCH = 1_000;
-/** The longest that anything is lent or delayed. */
-const MAX_MILLISECONDS = 10 * 365 * 86_400_000;
+/** The longest that anything is lent or delayed: when it ends is a number of milliseconds since 1970, exact in a score until the year 2248. */
+const MAX_MILLISECONDS = Number.MAX_SAFE_INTEGER - 2 ** 43;
 /** The most characters of an error that a dead letter tells. */
 const MAX_WORDS = 2_000;
 

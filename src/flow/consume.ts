@@ -8,7 +8,7 @@
 import { Ring } from "../buffers/ring.ts";
 import { callOut, ignore, isThenable, refusePromise } from "../callbacks.ts";
 import { Chain } from "../chain.ts";
-import { type Clock, systemClock } from "../clock.ts";
+import { type Clock, setAlarm, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction } from "../arguments.ts";
@@ -45,7 +45,8 @@ import { checkSource, type Source } from "./source.ts";
  *   was stopped and it went back to the source, or to `onUndelivered`.
  * - **Bounded.** An item is taken when a call can begin with it, not before. One
  *   item may be early: when a retry or a full batch got the place it was asked
- *   for. With `keyOf` up to `readAhead` more wait aside. Up to 1,000 items may wait
+ *   for, and while `rate` allows no call, where the end of the source is only
+ *   learnt by asking it for an item (not that of a queue, here or on an engine). With `keyOf` up to `readAhead` more wait aside. Up to 1,000 items may wait
  *   to be tried again; then nothing new is taken.
  * - **Failures** stop nothing, unless `onError` is `"abort"`. With `retry` an item
  *   is tried again later; until then it holds no place. After the last attempt, or
@@ -274,6 +275,10 @@ class Run<T> implements IntakeOwner<T> {
     this.ended();
   }
 
+  endCame(): void {
+    this.#advance();
+  }
+
   /** With keys, only when its own is free; otherwise its turn comes when that is. */
   #mayBegin(job: Job<T>): boolean {
     if (job.attempt > 1) {
@@ -319,7 +324,8 @@ class Run<T> implements IntakeOwner<T> {
 
   /** Takes what is there now; asks for it if that cannot be told at once. */
   #take(): boolean {
-    const delivery = this.#intake.take();
+    // What comes now may have to wait for the rate.
+    const delivery = this.#isWithinRate() ? this.#intake.take() : undefined;
     if (delivery === undefined) {
       this.#asking = true;
       this.#intake.ask();
@@ -361,7 +367,13 @@ class Run<T> implements IntakeOwner<T> {
       this.#waiting < MAX_WAITING &&
       (this.#keys === undefined ||
         this.#keys.waiting < (this.#options.readAhead ?? 64)) &&
-      this.#hasSlot() && this.#stopReason === undefined && this.#isWithinRate();
+      this.#hasSlot() && this.#stopReason === undefined &&
+      (this.#isWithinRate() || this.#mayBeOver());
+  }
+
+  /** Nothing is left here, so the end of the source would be that of the run, however long the rate allows no call. */
+  #mayBeOver(): boolean {
+    return this.#jobs.first === undefined && this.#intake.mayHaveEnded();
   }
 
   #hasSlot(): boolean {
@@ -413,7 +425,7 @@ class Run<T> implements IntakeOwner<T> {
     this.#time = undefined;
     const { timeout } = this.#options;
     if (timeout !== undefined) {
-      slot.timer = this.#clock.setTimer(slot.timedOut, timeout);
+      slot.timer = setAlarm(this.#clock, slot.timedOut, timeout);
     }
     try {
       const items = call instanceof Job
@@ -562,7 +574,7 @@ class Run<T> implements IntakeOwner<T> {
       "TimeoutError",
     );
     // Before the handler learns of it: it may end at once.
-    slot.timer = this.#clock.setTimer(slot.overran, this.#grace);
+    slot.timer = setAlarm(this.#clock, slot.overran, this.#grace);
     call.abort(reason);
   }
 
@@ -800,7 +812,7 @@ class Run<T> implements IntakeOwner<T> {
   /** One alarm for all that is lent: who has been here at two of them in a row needs more time. */
   #renewLater(): void {
     const visibility = this.#options.visibility!;
-    this.#leaseTimer ??= this.#clock.setTimer(() => {
+    this.#leaseTimer ??= setAlarm(this.#clock, () => {
       this.#leaseTimer = undefined;
       for (let job = this.#jobs.first; job !== undefined; job = job.next) {
         if (job.isOld) extend(job.delivery, visibility);
@@ -820,7 +832,7 @@ class Run<T> implements IntakeOwner<T> {
     }
     this.#clear(this.#rateTimer);
     this.#clear(this.#lingerTimer);
-    this.#graceTimer = this.#clock.setTimer(() => {
+    this.#graceTimer = setAlarm(this.#clock, () => {
       for (const slot of this.#slots) {
         if (slot.call !== undefined) this.#noteOverrun(slot);
       }

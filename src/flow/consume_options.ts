@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Clock } from "../clock.ts";
 import { type NoPromise, refusePromise } from "../callbacks.ts";
+import { checkDelay, checkTimeLimit, type Clock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 import type { DeadLetterTarget } from "./dead_letter.ts";
@@ -159,12 +159,10 @@ export function checkConsumeOptions<T>(options: ConsumeOptions<T>): void {
   });
   const { concurrency = 1, timeout, grace, visibility, readAhead } = options;
   if (typeof concurrency !== "function") checkConcurrency(concurrency);
-  if (timeout !== undefined) {
-    checkRange(action, "timeout", timeout, 0, Infinity);
-  }
-  if (grace !== undefined) checkRange(action, "grace", grace, 0, Infinity);
+  if (timeout !== undefined) checkTimeLimit(action, "timeout", timeout);
+  if (grace !== undefined) checkTimeLimit(action, "grace", grace);
   if (visibility !== undefined) {
-    checkRange(action, "visibility", visibility, 1, Infinity);
+    checkTimeLimit(action, "visibility", visibility, 1);
   }
   if (readAhead !== undefined) {
     checkRange(action, "readAhead", readAhead, 1, Infinity);
@@ -216,7 +214,7 @@ function checkBatch({ max, linger = 0 }: BatchOptions): void {
         `received ${received(max)}`,
     );
   }
-  checkRange("consume", "batch.linger", linger, 0, Infinity);
+  checkDelay("consume", "batch.linger", linger);
 }
 
 /** Throws unless so many calls may run at a time. */

@@ -18,6 +18,8 @@ export interface IntakeOwner<T> {
   ended(): void;
   /** The source has failed, or was left. */
   failed(reason: unknown): void;
+  /** Nothing was asked, but an answer would tell of an end now. Called back once, after `mayHaveEnded` was false. */
+  endCame(): void;
 }
 
 /** A source under way. */
@@ -26,6 +28,11 @@ export interface Intake<T> {
   take(): Delivery<T> | undefined;
   /** Asks for one item. */
   ask(): void;
+  /**
+   * Whether to ask is the way to learn of an end: always, unless the source tells
+   * by itself, as a queue does with `closed`. Then true once it has.
+   */
+  mayHaveEnded(): boolean;
   /** Wants nothing any more. A lending source knows by its signal. */
   leave(reason: unknown): void;
 }
@@ -47,7 +54,7 @@ export function intakeOf<T>(
 ): Intake<T> {
   return lends(source)
     ? new DeliveryIntake(source, owner, signal, visibility)
-    : new FeedIntake(open(source), owner);
+    : new FeedIntake(open(source), owner, new End(source, owner));
 }
 
 /** A source that need not be waited for while it has something. */
@@ -61,6 +68,7 @@ class DeliveryIntake<T> implements Intake<T> {
   readonly #options: { signal: AbortSignal; visibility?: number };
   readonly #arrived: (delivery: Delivery<T>) => void;
   readonly #failed: (reason: unknown) => void;
+  readonly #end: End;
 
   constructor(
     source: DeliverySource<T>,
@@ -76,6 +84,7 @@ class DeliveryIntake<T> implements Intake<T> {
     this.#arrived = (delivery) => owner.arrived(delivery.item, delivery);
     this.#failed = (reason) =>
       isEnd(reason) ? owner.ended() : owner.failed(reason);
+    this.#end = new End(source, owner);
   }
 
   take(): Delivery<T> | undefined {
@@ -92,7 +101,13 @@ class DeliveryIntake<T> implements Intake<T> {
     delivered.then(this.#arrived, this.#failed);
   }
 
-  leave(): void {}
+  mayHaveEnded(): boolean {
+    return this.#end.mayHaveCome();
+  }
+
+  leave(): void {
+    this.#end.forget();
+  }
 }
 
 class FeedIntake<T> implements Intake<T> {
@@ -100,8 +115,11 @@ class FeedIntake<T> implements Intake<T> {
   readonly #stepped: (step: IteratorResult<T, unknown>) => void;
   readonly #failed: (reason: unknown) => void;
 
-  constructor(feed: Feed<T>, owner: IntakeOwner<T>) {
+  readonly #end: End;
+
+  constructor(feed: Feed<T>, owner: IntakeOwner<T>, end: End) {
     this.#feed = feed;
+    this.#end = end;
     this.#stepped = (step) =>
       step.done ? owner.ended() : owner.arrived(step.value, undefined);
     this.#failed = (reason) => owner.failed(reason);
@@ -113,10 +131,73 @@ class FeedIntake<T> implements Intake<T> {
     this.#feed.next().then(this.#stepped, this.#failed);
   }
 
+  mayHaveEnded(): boolean {
+    return this.#end.mayHaveCome();
+  }
+
   leave(reason: unknown): void {
+    this.#end.forget();
     markHandled(this.#feed.cancel(reason));
   }
 }
+
+/** The end of a source, as far as the source tells of it by itself. */
+class End {
+  readonly #source: { readonly closed?: unknown };
+  readonly #tell: () => void;
+  #followers: Set<() => void> | undefined = undefined;
+  #came = false;
+
+  constructor(source: object, owner: { endCame(): void }) {
+    this.#source = source;
+    this.#tell = () => {
+      this.#came = true;
+      owner.endCame();
+    };
+  }
+
+  mayHaveCome(): boolean {
+    if (this.#followers !== undefined || this.#came) return this.#came;
+    if (!tellsItsEnd(this.#source)) return true;
+    this.#followers = followersOf(this.#source).add(this.#tell);
+    return false;
+  }
+
+  forget(): void {
+    this.#followers?.delete(this.#tell);
+  }
+}
+
+/** What a queue has, wherever it is: `closed` of anything else may mean anything else. */
+function tellsItsEnd(
+  source: object,
+): source is { readonly closed: Promise<unknown> } {
+  const { closed, receive, tryGet } = source as {
+    closed?: Partial<Promise<unknown>>;
+    receive?: unknown;
+    tryGet?: unknown;
+  };
+  return typeof closed?.then === "function" &&
+    (typeof receive === "function" || typeof tryGet === "function");
+}
+
+/** One waits for all: a promise never forgets who does, and a queue may outlive many runs. */
+function followersOf(
+  source: { readonly closed: Promise<unknown> },
+): Set<() => void> {
+  const known = followersBySource.get(source);
+  if (known !== undefined) return known;
+  const followers = new Set<() => void>();
+  followersBySource.set(source, followers);
+  const tell = (): void => {
+    followersBySource.delete(source);
+    for (const follower of followers) follower();
+  };
+  source.closed.then(tell, tell);
+  return followers;
+}
+
+const followersBySource: WeakMap<object, Set<() => void>> = new WeakMap();
 
 /** By name as well: an engine may have been built with another copy of the class. */
 function isEnd(reason: unknown): boolean {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkPeriod } from "../clock.ts";
 import { received } from "../errors.ts";
 
 /** So many calls in so much time, wherever one begins to measure it. */
@@ -29,14 +30,7 @@ export class SlidingWindow {
           `received ${received(limit)}`,
       );
     }
-    if (
-      typeof interval !== "number" || !(interval > 0 && interval < Infinity)
-    ) {
-      throw new RangeError(
-        `Cannot ${action}: rate.interval must be a number of milliseconds ` +
-          `above 0, received ${received(interval)}`,
-      );
-    }
+    checkPeriod(action, "rate.interval", interval);
     this.#limit = limit;
     this.#interval = interval;
   }

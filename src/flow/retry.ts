@@ -7,6 +7,7 @@
 import { refusePromise } from "../callbacks.ts";
 import { received } from "../errors.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
+import { checkDelay, checkTimeLimit } from "../clock.ts";
 
 /** How often and when an item is tried again. */
 export interface RetryOptions {
@@ -16,7 +17,7 @@ export interface RetryOptions {
   delay?: number | undefined;
   /** What the delay is multiplied by for each attempt after it, 1 or more; 2 unless told. */
   factor?: number | undefined;
-  /** What the delay grows to, in milliseconds; 60,000 unless told. */
+  /** What the delay grows to at most, in milliseconds; 60,000 unless told. */
   maxDelay?: number | undefined;
   /**
    * The part of the delay that is left to chance, from 0 to 1. 1 unless told
@@ -70,9 +71,9 @@ export class Retry {
           `more, received ${received(attempts)}`,
       );
     }
-    checkRange(action, "retry.delay", delay, 0, Infinity);
+    checkDelay(action, "retry.delay", delay);
     checkRange(action, "retry.factor", factor, 1, Infinity);
-    checkRange(action, "retry.maxDelay", maxDelay, 0, Infinity);
+    checkTimeLimit(action, "retry.maxDelay", maxDelay);
     checkRange(action, "retry.jitter", jitter, 0, 1);
     if (when !== undefined) checkFunction(action, "retry.when", when);
     this.#attempts = attempts;
@@ -97,9 +98,11 @@ export class Retry {
 
   /** How many milliseconds to wait after that attempt. What `random` throws is thrown. */
   delayAfter(attempt: number): number {
+    if (this.#delay === 0) return 0;
     const full = Math.min(
       this.#delay * this.#factor ** (attempt - 1),
       this.#maxDelay,
+      Number.MAX_SAFE_INTEGER,
     );
     if (this.#jitter === 0) return full;
     const chance = this.#random();

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { keepAlive, systemClock } from "../clock.ts";
+
 /** What the types of `Atomics` do not know yet, and some browsers neither. */
 export interface WaitAsync {
   waitAsync?(
@@ -47,21 +49,21 @@ export function poll(
   rung: () => void,
 ): () => void {
   let pause = SHORTEST;
-  let timer: ReturnType<typeof setTimeout>;
+  let timer: unknown;
   const look = (): void => {
     if (Atomics.load(words, at) !== value) return rung();
-    timer = setTimeout(look, pause);
+    timer = systemClock.setTimer(look, pause);
     pause = Math.min(pause * 2, LONGEST);
   };
-  timer = setTimeout(look, 0);
-  return () => clearTimeout(timer);
+  timer = systemClock.setTimer(look, 0);
+  return () => systemClock.clearTimer(timer);
 }
 
 /** A timer that fires now and then, and keeps the process alive or not. */
 export class Watch {
   readonly #tick: () => void;
   readonly #period: number;
-  #timer: ReturnType<typeof setInterval> | undefined = undefined;
+  #timer: unknown = undefined;
   #keepsAlive = true;
 
   constructor(tick: () => void, period: number) {
@@ -71,32 +73,23 @@ export class Watch {
 
   set keepsAlive(keeps: boolean) {
     this.#keepsAlive = keeps;
-    if (this.#timer !== undefined) this.#apply();
+    if (this.#timer !== undefined) keepAlive(this.#timer, keeps);
   }
 
   start(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = setInterval(this.#tick, this.#period);
-    if (!this.#keepsAlive) this.#apply();
+    if (this.#timer === undefined) this.#goOn();
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    systemClock.clearTimer(this.#timer);
     this.#timer = undefined;
   }
 
-  #apply(): void {
-    const timer = this.#timer as unknown as number & {
-      ref?(): void;
-      unref?(): void;
-    };
-    const { Deno } = globalThis as {
-      Deno?: { refTimer?(id: number): void; unrefTimer?(id: number): void };
-    };
-    if (typeof timer === "number") {
-      if (this.#keepsAlive) Deno?.refTimer?.(timer);
-      else Deno?.unrefTimer?.(timer);
-    } else if (this.#keepsAlive) (timer as { ref?(): void }).ref?.();
-    else (timer as { unref?(): void }).unref?.();
+  #goOn(): void {
+    this.#timer = systemClock.setTimer(() => {
+      this.#goOn();
+      this.#tick();
+    }, this.#period);
+    if (!this.#keepsAlive) keepAlive(this.#timer, false);
   }
 }

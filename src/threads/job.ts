@@ -4,6 +4,7 @@
  * @module
  */
 
+import { setAlarm, systemClock } from "../clock.ts";
 import type { Delivery } from "../delivery.ts";
 import { Abortion } from "../flow/demand.ts";
 
@@ -69,7 +70,7 @@ export class Job<T, R> {
   cell = -1;
   ticket = 0;
   #abortion: Abortion | undefined = undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  #timer: unknown = undefined;
 
   constructor(
     task: T,
@@ -101,13 +102,13 @@ export class Job<T, R> {
 
   /** Rings once, unless the job is settled before. */
   startTimer(milliseconds: number, ring: () => void): void {
-    this.#timer = setTimeout(ring, milliseconds);
+    this.#timer = setAlarm(systemClock, ring, milliseconds);
   }
 
   /** Whoever calls this settles the promise. */
   settle(): void {
     this.settled = true;
     this.#abortion?.leave();
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#timer !== undefined) systemClock.clearTimer(this.#timer);
   }
 }

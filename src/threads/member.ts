@@ -5,6 +5,7 @@
  */
 
 import { ignore } from "../callbacks.ts";
+import { setAlarm, systemClock } from "../clock.ts";
 import { canShare, Claims } from "./claims.ts";
 import { Endpoint, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
@@ -59,7 +60,7 @@ export class Member<T, R> {
   readonly #worker: WorkerLike | undefined;
   #parent: Endpoint | undefined = undefined;
   #port: Endpoint | undefined = undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined = undefined;
+  #timer: unknown = undefined;
   #keepsAlive = true;
   #tickets = 0;
   /** In the order in which they were sent. */
@@ -233,8 +234,7 @@ export class Member<T, R> {
       closed: () => this.end(new Error("The worker has ended")),
       failed: (error) => this.end(error),
     });
-    if (startTimeout === Infinity) return;
-    this.#timer = setTimeout(() => {
+    this.#timer = setAlarm(systemClock, () => {
       this.end(
         new DOMException(
           `The worker has not called work() within ${startTimeout} ms`,
@@ -245,7 +245,7 @@ export class Member<T, R> {
   }
 
   #begin({ version }: { version: number }): void {
-    clearTimeout(this.#timer);
+    systemClock.clearTimer(this.#timer);
     if (version !== VERSION) {
       return this.end(
         new TypeError(
@@ -291,11 +291,14 @@ export class Member<T, R> {
     const wasReady = this.state === "ready";
     this.state = "ending";
     this.#cause = { cause };
-    clearTimeout(this.#timer);
+    systemClock.clearTimer(this.#timer);
     this.#terminate();
     if (!wasReady) return this.#bury(cause);
     // A thread that never lets go does not close its port on every runtime.
-    this.#timer = setTimeout(() => this.#bury(cause), LAST_WORDS);
+    this.#timer = systemClock.setTimer(
+      () => this.#bury(cause),
+      LAST_WORDS,
+    );
   }
 
   /** Ends the thread, with nobody to tell; fulfils when it has ended. */
@@ -329,7 +332,7 @@ export class Member<T, R> {
 
   #close(): void {
     this.state = "ended";
-    clearTimeout(this.#timer);
+    systemClock.clearTimer(this.#timer);
     // The parent is still listened to: an error that nobody hears would be this thread's.
     this.#port?.close();
     this.#jobs.length = 0;

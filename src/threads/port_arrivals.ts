@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Clock } from "../clock.ts";
 import { endOf, isAwaited, Queue } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter } from "../takers.ts";
 import type { TakingEnd } from "../views/readable.ts";
@@ -15,6 +16,7 @@ export class Arrivals<T> {
   readonly #wire: Wire<ClientFrame, ServerFrame>;
   /** How many may wait here for who takes next. */
   readonly #highWaterMark: number;
+  readonly #clock: Clock;
   /** Here, and not taken yet. */
   readonly #here: Queue<T> = new Queue({ highWaterMark: Infinity });
   readonly #end: TakingEnd<T> = endOf(this.#here);
@@ -36,9 +38,13 @@ export class Arrivals<T> {
     this.#wire.touch();
   };
 
-  constructor(wire: Wire<ClientFrame, ServerFrame>, highWaterMark: number) {
+  constructor(
+    wire: Wire<ClientFrame, ServerFrame>,
+    { highWaterMark, clock }: { highWaterMark: number; clock: Clock },
+  ) {
     this.#wire = wire;
     this.#highWaterMark = highWaterMark;
+    this.#clock = clock;
   }
 
   /** Items that are here. */
@@ -97,6 +103,7 @@ export class Arrivals<T> {
           items,
           max,
           linger,
+          this.#clock,
           this.#whenLeft,
         ),
         signal,
@@ -294,9 +301,10 @@ class PortBatchGetter<T> extends BatchGetter<T> {
     items: T[],
     max: number,
     linger: number,
+    clock: Clock,
     left: () => void,
   ) {
-    super(resolve, reject, items, max, linger);
+    super(resolve, reject, items, max, linger, clock);
     this.#left = left;
   }
 

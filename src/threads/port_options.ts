@@ -5,7 +5,7 @@
  */
 
 import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
-import { checkClock, type Clock, systemClock } from "../clock.ts";
+import { checkClock, checkDelay, type Clock, systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
 import type { PortLike } from "./endpoint.ts";
 import { checkPort } from "./endpoint.ts";
@@ -26,7 +26,7 @@ export interface PortOptions<T> {
    * told: needed only where the runtime does not tell that a port was closed.
    */
   heartbeat?: number | undefined;
-  /** Where the time of the heartbeat comes from; the machine unless told. */
+  /** Where time comes from, for the heartbeat and for lingering; the machine unless told. */
   clock?: Clock | undefined;
 }
 
@@ -76,7 +76,7 @@ export function checkPortOptions<T>(
   if (onUndelivered !== undefined) {
     checkFunction(action, "onUndelivered", onUndelivered);
   }
-  if (heartbeat !== undefined) checkCount(action, "heartbeat", heartbeat, 1);
+  if (heartbeat !== undefined) checkDelay(action, "heartbeat", heartbeat, 1);
   checkClock(action, clock);
   return { channel, highWaterMark, transfer, onUndelivered, heartbeat, clock };
 }

@@ -6,7 +6,7 @@
  */
 
 import { refusePromise } from "../callbacks.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, keepAlive } from "../clock.ts";
 import { Endpoint, type PortLike } from "./endpoint.ts";
 import type { PackedReason } from "./failure.ts";
 import { PortClosedError } from "./port_errors.ts";
@@ -359,7 +359,8 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
       this.say(["ping"] as Sent);
       this.#listen();
     }, heartbeat);
-    unreference(this.#timer);
+    // A heartbeat keeps nobody alive.
+    keepAlive(this.#timer, false);
   }
 }
 
@@ -397,13 +398,4 @@ function partsOf(frame: Frame): [Frame, unknown][] {
 
 function isUnreadable(error: unknown): boolean {
   return (error as { name?: unknown } | null)?.name === "DataCloneError";
-}
-
-/** A heartbeat keeps nobody alive. */
-function unreference(timer: unknown): void {
-  const { Deno } = globalThis as {
-    Deno?: { unrefTimer?(timer: number): void };
-  };
-  if (typeof timer === "number") Deno?.unrefTimer?.(timer);
-  else (timer as { unref?(): void } | null)?.unref?.();
 }

@@ -4,8 +4,9 @@
  * @module
  */
 
+import { checkDelay } from "../clock.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
-import { checkLinger, checkMax } from "../queue.ts";
+import { checkMax } from "../queue.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -167,7 +168,7 @@ export class PortQueue<T>
   /** Use {@linkcode connect}. */
   constructor(port: PortLike, options: PortOptions<T>) {
     this.#options = checkPortOptions("connect", port, options, 0);
-    const { highWaterMark, onUndelivered } = this.#options;
+    const { onUndelivered } = this.#options;
     const waits = (): boolean => this.#waits();
     this.#wire = new Wire("serving", { port, ...this.#options }, {
       get waits(): boolean {
@@ -182,7 +183,7 @@ export class PortQueue<T>
       closed: (reason) => this.#disconnected(reason),
     });
     this.#wire.session = `${++connections} ${Math.random()}`;
-    this.#arrivals = new Arrivals<T>(this.#wire, highWaterMark);
+    this.#arrivals = new Arrivals<T>(this.#wire, this.#options);
     this.#departures = new Departures<T>(this.#wire, { onUndelivered });
     this.#wire.keepsAlive = false;
     this.#wire.say(["hello"]);
@@ -306,7 +307,7 @@ export class PortQueue<T>
       const signal = signalOf("get many", options);
       const linger = options?.linger ?? 0;
       checkMax(max);
-      checkLinger(linger);
+      checkDelay("get many", "linger", linger);
       return this.#arrivals.getMany(max, signal, linger);
     } catch (reason) {
       return Promise.reject(reason);

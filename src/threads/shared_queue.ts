@@ -11,6 +11,7 @@ import {
   checkLimit,
   checkOptions,
 } from "../arguments.ts";
+import { checkDelay, checkTimeLimit, systemClock } from "../clock.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import type {
   GetManyOptions,
@@ -238,7 +239,7 @@ export class SharedQueue<T>
     this.#lookForDead();
     this.#look();
   }, LOOK_AGAIN);
-  #busyTimer: ReturnType<typeof setTimeout> | undefined = undefined;
+  #busyTimer: unknown = undefined;
   #watchesEnd = false;
 
   #ready: Deferred<void> | undefined = undefined;
@@ -740,7 +741,7 @@ export class SharedQueue<T>
     try {
       signal = signalOf("get many", options);
       checkLimit("get many", "max", max, 1);
-      checkMilliseconds("get many", "linger", linger);
+      checkDelay("get many", "linger", linger);
       this.#takeMany(items, max);
     } catch (reason) {
       return Promise.reject(reason);
@@ -751,7 +752,7 @@ export class SharedQueue<T>
     return new Promise<T[]>((resolve, reject) => {
       this.#wait(
         linger > 0
-          ? new BatchGetter(resolve, reject, items, max, linger)
+          ? new BatchGetter(resolve, reject, items, max, linger, systemClock)
           : new FillingGetter<T>(
             resolve,
             reject,
@@ -1328,7 +1329,7 @@ export class SharedQueue<T>
 
   /** The lock of an end was taken, and this thread may not sleep: so it comes again. */
   #lookSoon(): void {
-    this.#busyTimer ??= setTimeout(() => {
+    this.#busyTimer ??= systemClock.setTimer(() => {
       this.#busyTimer = undefined;
       this.#look();
     }, BUSY_PAUSE);
@@ -1558,7 +1559,7 @@ export class SharedQueue<T>
   /** Nothing is to be heard any more. */
   #rest(): void {
     this.#watch.stop();
-    clearTimeout(this.#busyTimer);
+    systemClock.clearTimer(this.#busyTimer);
     this.#busyTimer = undefined;
     this.#stopListening?.();
     if (this.#stopListening !== undefined) this.#ring.member.ringItself();
@@ -1862,7 +1863,7 @@ function deadlineOf(action: string, options: SyncOptions | undefined): number {
   if (options === undefined) return Infinity;
   checkOptions(action, options, { timeout: true });
   const { timeout = Infinity } = options;
-  if (timeout !== Infinity) checkMilliseconds(action, "timeout", timeout);
+  checkTimeLimit(action, "timeout", timeout);
   return performance.now() + timeout;
 }
 
@@ -1872,21 +1873,6 @@ function checkMayBlock(action: string): void {
     `Cannot ${action}: the thread must be one that may block, ` +
       "received the main thread of a page",
   );
-}
-
-function checkMilliseconds(action: string, name: string, value: unknown): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number of milliseconds, received ${
-        received(value)
-      }`,
-    );
-  }
-  if (!(value >= 0 && value < Infinity)) {
-    throw new RangeError(
-      `Cannot ${action}: ${name} must be 0 milliseconds or more, received ${value}`,
-    );
-  }
 }
 
 function closedAndEmpty(): QueueClosedError {

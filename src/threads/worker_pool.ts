@@ -11,13 +11,13 @@ import {
   checkLimit,
   checkOptions,
 } from "../arguments.ts";
+import { checkTimeLimit, systemClock } from "../clock.ts";
 import type { Delivery } from "../delivery.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import {
   type ConcurrentMapOptions,
   mapInPair,
 } from "../flow/concurrent_map.ts";
-import { checkMilliseconds } from "../leases.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { deferred, FULFILLED, markHandled, signalOf } from "../waiters.ts";
 import type { Deferred } from "../waiters.ts";
@@ -259,8 +259,8 @@ export class WorkerPool<T, R = ResultOf<T>>
     const { inFlight = concurrency + ON_THE_WAY } = options;
     checkCount("make a pool", "inFlight", inFlight, concurrency);
     checkLimit("make a pool", "attempts", attempts, 1);
-    checkMilliseconds("make a pool", "grace", grace);
-    checkMilliseconds("make a pool", "startTimeout", startTimeout);
+    checkTimeLimit("make a pool", "grace", grace);
+    checkTimeLimit("make a pool", "startTimeout", startTimeout);
     checkHighWaterMark("make a pool", highWaterMark);
     checkOrdered(ordered);
     if (typeof name !== "string") {
@@ -627,7 +627,6 @@ export class WorkerPool<T, R = ResultOf<T>>
     queueMicrotask(() => {
       if (!job.settled && member.has(job)) member.abort(job, reason);
     });
-    if (this.#grace === Infinity) return;
     job.startTimer(this.#grace, () => {
       this.#giveUp(job, reason);
       member.isAskedToEnd = true;
@@ -710,7 +709,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     place.failures++;
     if (place.failures < START_ATTEMPTS) {
       const pause = START_DELAY * 2 ** (place.failures - 1);
-      place.timer = setTimeout(() => this.#start(place), pause);
+      place.timer = systemClock.setTimer(() => this.#start(place), pause);
       return;
     }
     const isGivenUp = (other: Place<TaskOf<T>, R>): boolean =>
@@ -782,7 +781,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   async #dismissAll(): Promise<void> {
-    for (const { timer } of this.#places) clearTimeout(timer);
+    for (const { timer } of this.#places) systemClock.clearTimer(timer);
     await Promise.allSettled(
       this.#places.map(({ member }) => member?.dismiss()),
     );
@@ -803,7 +802,7 @@ interface Place<T, R> {
   failures: number;
   /** What the workers before this one have answered. */
   done: number;
-  timer?: ReturnType<typeof setTimeout>;
+  timer?: unknown;
 }
 
 const NOTHING: Transferable[] = [];
