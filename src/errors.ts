@@ -124,3 +124,12 @@ export function received(value: unknown): string {
   const maker = (value as { constructor?: { name?: string } }).constructor;
   return `an object of ${maker?.name || "no class"}`;
 }
+
+/** Many errors as one, whose message tells the first: what is printed often ends there. */
+export function allOf(errors: unknown[], message: string): AggregateError {
+  const [first] = errors;
+  const told = first instanceof Error
+    ? `${first.name}: ${first.message}`
+    : received(first);
+  return new AggregateError(errors, `${message}, the first with ${told}`);
+}

@@ -18,6 +18,7 @@ import { checkDelay, checkTimeLimit } from "./clock.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { callOut, ignore } from "./callbacks.ts";
 import {
+  allOf,
   QueueClosedError,
   QueueFullError,
   reasonOr,
@@ -32,6 +33,7 @@ import type {
   Strategy,
   UndeliveredReason,
 } from "./strategy.ts";
+import { factsOfStats, printBy } from "./printing.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "./takers.ts";
 import { QueueReadable } from "./views/readable.ts";
 import type { EndingView, TakingEnd } from "./views/readable.ts";
@@ -281,6 +283,7 @@ export class Queue<T>
    * Throws a `TypeError` or `RangeError` that names the option it cannot use.
    */
   constructor(options?: QueueOptions<T>) {
+    printBy(Queue.prototype, factsOfStats);
     this.#strategy = readStrategy(options);
     this.#highWaterMark = this.#strategy.highWaterMark;
     this.#sizeOf = this.#strategy.size;
@@ -920,8 +923,8 @@ export class Queue<T>
   taskDone(): void {
     if (this.#unfinished() <= 0) {
       throw new RangeError(
-        "Cannot mark a task as done: taskDone() goes with one item each, " +
-          `received one call more than the ${this.#putCount} items put`,
+        "Cannot mark a task as done: taskDone() goes with one item each of " +
+          `${this.#called()}, received one call more`,
       );
     }
     this.#markDone(1);
@@ -1458,7 +1461,7 @@ export class Queue<T>
     const errors = this.#producerErrors;
     if (errors.length === 0) return this.close();
     this.fail(
-      new AggregateError(
+      allOf(
         errors,
         `${errors.length} of the producers of ${this.#called()} failed`,
       ),

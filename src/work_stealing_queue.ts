@@ -9,6 +9,7 @@ import { storedIn } from "./buffers/buffer.ts";
 import { Lanes } from "./buffers/lanes.ts";
 import type { Stealing } from "./buffers/lanes.ts";
 import { reasonOr, received } from "./errors.ts";
+import { printBy } from "./printing.ts";
 import { Queue } from "./queue.ts";
 import type { PutOptions, QueueStats } from "./queue.ts";
 import { readStrategy } from "./strategy.ts";
@@ -124,6 +125,7 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
 
   /** Throws a `TypeError` or `RangeError` that names the option it cannot use. */
   constructor(options: WorkStealingQueueOptions<T>) {
+    printBy(WorkStealingQueue.prototype, factsOfGroup);
     checkObject("make a queue", "options", options);
     const strategy = readStrategy(options, OWN_OPTIONS);
     checkCount("make a queue", "lanes", options.lanes, 1);
@@ -303,6 +305,17 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
       ? new RangeError(message)
       : new TypeError(message);
   }
+}
+
+function factsOfGroup<T>(
+  queue: WorkStealingQueue<T>,
+): Readonly<Record<string, unknown>> {
+  const { lanes, length } = queue.stats();
+  const { name, highWaterMark } = lanes[0]!;
+  const states = new Set(lanes.map(({ state }) => state));
+  const state = (["open", "closing", "errored"] as const)
+    .find((state) => states.has(state)) ?? "closed";
+  return { name, lanes: lanes.length, length, highWaterMark, state };
 }
 
 function stealing(

@@ -11,6 +11,7 @@ const LAYERS: readonly string[][] = [
     "src/chain.ts",
     "src/clock.ts",
     "src/delivery.ts",
+    "src/printing.ts",
   ],
   ["src/strategy.ts", "src/waiters.ts"],
   ["src/takers.ts", "src/buffers/buffer.ts"],

@@ -219,7 +219,10 @@ test("mergeSorted: collect gathers every error", async () => {
   ));
   assertInstanceOf(error, AggregateError);
   assertEquals(error.errors, errors);
-  assertEquals(error.message, "2 of the merged sources failed");
+  assertEquals(
+    error.message,
+    "2 of the merged sources failed, the first with Error: one",
+  );
 });
 
 test("mergeSorted: an error of compare cancels all sources and fails the stream", async () => {

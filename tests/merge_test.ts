@@ -278,7 +278,10 @@ test("merge: collect gathers every error, and waits for the last source", async 
   assertEquals(items.length, 7);
   assertInstanceOf(error, AggregateError);
   assertEquals(new Set(error.errors), new Set(errors));
-  assertEquals(error.message, "2 of the merged sources failed");
+  assertEquals(
+    error.message,
+    "2 of the merged sources failed, the first with Error: one",
+  );
 });
 
 test("merge: abort does not wait for a source that is parked or hangs", async () => {

@@ -32,6 +32,12 @@ export class Closing {
     return this.#closed.promise;
   }
 
+  /** Where the handle stands. */
+  get state(): "open" | "closing" | "closed" {
+    if (!this.#begun) return "open";
+    return this.#left ? "closed" : "closing";
+  }
+
   /** Ends it. A signal that aborts ends the wait. */
   close(
     options: { signal?: AbortSignal | undefined } | undefined,

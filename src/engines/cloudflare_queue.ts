@@ -7,6 +7,7 @@
 import { checkOptions } from "../arguments.ts";
 import { type Clock, systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
+import { printBy } from "../printing.ts";
 import { deferred, FULFILLED } from "../waiters.ts";
 import { type Codec, json } from "./codec.ts";
 import type { CloudflareRequest, QueueBinding } from "./cloudflare_types.ts";
@@ -82,6 +83,7 @@ export class CloudflareQueue<T> implements AsyncDisposable {
 
   /** Sends nothing yet. A `TypeError` or `RangeError` names what cannot be used. */
   constructor(binding: QueueBinding, options: CloudflareQueueOptions<T> = {}) {
+    printBy(CloudflareQueue.prototype, (queue) => queue.#facts());
     const action = "open a queue of Cloudflare";
     checkOptions(action, options, {
       codec: true,
@@ -117,6 +119,11 @@ export class CloudflareQueue<T> implements AsyncDisposable {
       giveUp: (reason) => putting.abort(reason),
       leave: () => link.end(),
     });
+  }
+
+  #facts(): Readonly<Record<string, unknown>> {
+    const { length: waitingPuts, highWaterMark } = this.#putting;
+    return { waitingPuts, highWaterMark, state: this.#closing.state };
   }
 
   /** Puts what is written, see {@linkcode CloudflareQueue.producer}; the same stream each time. */

@@ -8,6 +8,7 @@ import { checkCount, checkLimit, type Names } from "../arguments.ts";
 import { checkDelay, type Clock, systemClock } from "../clock.ts";
 import type { Delivery, ReceiveOptions } from "../delivery.ts";
 import { received } from "../errors.ts";
+import { printBy } from "../printing.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { signalOf } from "../waiters.ts";
 import { Closing } from "./closing.ts";
@@ -84,6 +85,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     driver: Driver<M>,
     options: EngineHandleOptions<T> = {},
   ) {
+    printBy(EngineHandle.prototype, (queue) => queue.#facts());
     checkHandleOptions(name, options);
     const {
       codec = json<T>(),
@@ -138,6 +140,16 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   /** Fulfils once {@linkcode EngineHandle.close} has. */
   get closed(): Promise<void> {
     return this.#closing.closed;
+  }
+
+  #facts(): Readonly<Record<string, unknown>> {
+    const { length: waitingPuts, highWaterMark } = this.#putting;
+    return {
+      name: this.name,
+      waitingPuts,
+      highWaterMark,
+      state: this.#closing.state,
+    };
   }
 
   /** Puts without an answer of the engine yet. */

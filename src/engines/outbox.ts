@@ -107,6 +107,11 @@ export class Outbox<T> {
     return this.#batch.length + this.#line.length;
   }
 
+  /** The bound. */
+  get highWaterMark(): number {
+    return this.#options.highWaterMark;
+  }
+
   get desiredSize(): number {
     if (this.#closed) return 0;
     return this.#options.highWaterMark - this.length - this.#beginners.length;

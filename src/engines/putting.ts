@@ -51,6 +51,11 @@ export class Putting<T> {
     return this.#outbox.accepted;
   }
 
+  /** The bound of them. */
+  get highWaterMark(): number {
+    return this.#outbox.highWaterMark;
+  }
+
   put(item: T, options: EnginePutOptions | undefined): Promise<void> {
     try {
       return this.#put(item, signalOf("put", options));

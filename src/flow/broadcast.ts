@@ -6,6 +6,7 @@
 
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import type { PutOptions, QueueState } from "../queue.ts";
+import { factsOfStats, printBy } from "../printing.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
 import {
@@ -155,6 +156,7 @@ export class Broadcast<T> {
 
   /** Makes a broadcast without subscribers. Throws a `TypeError` or `RangeError` that names the option it cannot use. */
   constructor(options: BroadcastOptions = {}) {
+    printBy(Broadcast.prototype, factsOfStats);
     const action = "make a broadcast";
     checkOptions(action, options, {
       highWaterMark: true,

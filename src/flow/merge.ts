@@ -4,6 +4,7 @@
  * @module
  */
 
+import { allOf } from "../errors.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { checkOptions } from "../arguments.ts";
@@ -233,7 +234,7 @@ class Merging<T> implements Supplier, Turns {
     const errors = this.#errors;
     if (errors.length === 0) return this.#queue.close();
     const message = `${errors.length} of the merged sources failed`;
-    this.#queue.fail(new AggregateError(errors, message));
+    this.#queue.fail(allOf(errors, message));
   }
 }
 

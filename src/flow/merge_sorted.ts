@@ -5,6 +5,7 @@
  */
 
 import { checkFunction, checkOptions } from "../arguments.ts";
+import { allOf } from "../errors.ts";
 import { refusePromise } from "../callbacks.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import { checkSignal, markHandled } from "../waiters.ts";
@@ -228,7 +229,7 @@ class SortedMerging<T> implements Supplier {
     const errors = this.#errors;
     if (errors.length === 0) return this.#queue.close();
     const message = `${errors.length} of the merged sources failed`;
-    this.#queue.fail(new AggregateError(errors, message));
+    this.#queue.fail(allOf(errors, message));
   }
 }
 

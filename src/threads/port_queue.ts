@@ -6,6 +6,7 @@
 
 import { checkDelay } from "../clock.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
+import { printBy } from "../printing.ts";
 import { checkMax } from "../queue.ts";
 import type {
   GetManyOptions,
@@ -167,6 +168,7 @@ export class PortQueue<T>
 
   /** Use {@linkcode connect}. */
   constructor(port: PortLike, options: PortOptions<T>) {
+    printBy(PortQueue.prototype, (queue) => queue.#facts());
     this.#options = checkPortOptions("connect", port, options, 0);
     const { onUndelivered } = this.#options;
     const waits = (): boolean => this.#waits();
@@ -615,6 +617,12 @@ export class PortQueue<T>
     this.#connected = false;
     this.#wire.stop();
     this.#leaving?.resolve();
+  }
+
+  #facts(): Readonly<Record<string, unknown>> {
+    const { channel, highWaterMark } = this.#options;
+    const { length, state } = this.stats();
+    return { channel, length, highWaterMark, state };
   }
 
   #state(): QueueState {

@@ -12,7 +12,7 @@ import {
   checkOptions,
 } from "../arguments.ts";
 import { checkDelay, checkTimeLimit, systemClock } from "../clock.ts";
-import { QueueClosedError, reasonOr, received } from "../errors.ts";
+import { allOf, QueueClosedError, reasonOr, received } from "../errors.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -20,6 +20,7 @@ import type {
   PutOptions,
 } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "../takers.ts";
+import { factsOfStats, printBy } from "../printing.ts";
 import { QueueReadable } from "../views/readable.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
@@ -260,6 +261,7 @@ export class SharedQueue<T>
    * a `TypeError` where there is no `SharedArrayBuffer`.
    */
   constructor(options: SharedQueueOptions<T> = {}) {
+    printBy(SharedQueue.prototype, factsOfStats);
     const action = "make a shared queue";
     checkOptions(action, options, {
       codec: true,
@@ -1608,7 +1610,7 @@ export class SharedQueue<T>
     const failed = failures.length + more;
     if (failed === 0) return this.close();
     this.fail(
-      new AggregateError(
+      allOf(
         failures,
         `${failed} of the producers of ${this.#called()} failed`,
       ),

@@ -21,6 +21,7 @@ import {
 import { checkHighWaterMark } from "../strategy.ts";
 import { deferred, FULFILLED, markHandled, signalOf } from "../waiters.ts";
 import type { Deferred } from "../waiters.ts";
+import { printBy } from "../printing.ts";
 import { WorkStealingQueue } from "../work_stealing_queue.ts";
 import { Job, WorkerCrashedError } from "./job.ts";
 import { type Ending, Member, type MemberSettings } from "./member.ts";
@@ -226,6 +227,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     source: WorkerSource,
     options: WorkerPoolOptions<TaskOf<T>> = {},
   ) {
+    printBy(WorkerPool.prototype, (pool) => pool.#facts());
     checkWorkerSource("make a pool", source);
     checkOptions("make a pool", options, {
       size: true,
@@ -452,6 +454,12 @@ export class WorkerPool<T, R = ResultOf<T>>
       (task, signal) => this.run(task, { signal }),
       { ...options, concurrency: options.concurrency ?? most },
     );
+  }
+
+  #facts(): Readonly<Record<string, unknown>> {
+    const { name, size, waiting, running } = this.stats();
+    const { highWaterMark } = this.#queue.lane(0);
+    return { name, size, waiting, running, highWaterMark, state: this.#state };
   }
 
   #transferOf(
