@@ -126,13 +126,15 @@ class Pipe<T> {
       );
     };
     if (signal !== undefined) {
-      const settled = (): void => signal.removeEventListener("abort", aborted);
-      piped.then(settled, settled);
       if (signal.aborted) {
         aborted();
         return piped;
       }
-      signal.addEventListener("abort", aborted);
+      // An ending that came before the signal is about to stop the pipe itself.
+      const fired = (): void => reader.hasEnded ? undefined : aborted();
+      const settled = (): void => signal.removeEventListener("abort", fired);
+      piped.then(settled, settled);
+      signal.addEventListener("abort", fired);
     }
     reader.closed.then(
       () => {

@@ -3343,6 +3343,25 @@ promise(
 );
 
 promise(
+  "a signal that fires after the end of the source changes nothing",
+  async (kind) => {
+    for (const end of ["close", "abort"] as const) {
+      const queue = kind.create<number>();
+      const controller = new AbortController();
+      const items: number[] = [];
+      const piping = queue.readable.pipeTo(sinkInto(items), {
+        signal: controller.signal,
+      });
+      await rounds();
+      queue[end](boom);
+      controller.abort(new Error("too late"));
+      if (end === "close") await piping;
+      else assertStrictEquals(await reasonOf(piping), boom);
+    }
+  },
+);
+
+promise(
   "a pipe that its signal stopped says so, whatever its source ends with meanwhile",
   async (kind) => {
     const queue = full(kind, [1]);
