@@ -68,6 +68,7 @@ export { tee } from "./src/flow/tee.ts";
 export type { TeeOptions } from "./src/flow/tee.ts";
 export { zip } from "./src/flow/zip.ts";
 export { consume } from "./src/flow/consume.ts";
+export { ConsumeError } from "./src/flow/consume_error.ts";
 export type {
   BatchHandler,
   BatchOptions,

@@ -21,6 +21,7 @@ import {
 import type { ConsumeContext, ConsumeReport } from "../mod.ts";
 import { BatchSource } from "../src/engines/cloudflare_batch.ts";
 import { answers, FakeBinding, FakeMessage } from "./support/cloudflare.ts";
+import { printedBy } from "./support/printed.ts";
 import { test } from "./support/harness.ts";
 import { parameters, turn } from "./support/properties.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
@@ -1002,6 +1003,25 @@ test("queueHandler: what its callbacks throw is their own affair", async () => {
     "onReport of a queue handler failed",
     "A dead letter could not be sent",
   ]);
+});
+
+test("queueHandler: what fails for good without a deadLetter is told, or printed once", async () => {
+  const told: unknown[] = [];
+  const fail = (item: string): never => {
+    throw new Error(item);
+  };
+  const messages = (): FakeMessage[] => [
+    new FakeMessage("a", 5),
+    new FakeMessage("b", 5),
+  ];
+  const printed = await printedBy(async () => {
+    assertEquals(await push(messages(), fail), ["retry", "retry"]);
+    await push(messages(), fail, {
+      onError: (error) => told.push((error as Error).message),
+    });
+  });
+  assertEquals(told, ["a", "b"]);
+  assertEquals(printed.map(([, error]) => (error as Error).message), ["a"]);
 });
 
 test("queueHandler: the same handler works on a Queue and on messages", async () => {

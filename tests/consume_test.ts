@@ -256,7 +256,7 @@ test("consume: without options retries wait one second at most, then two, then f
   const running = consume([0], () => {
     begun.push(clock.now());
     throw new Error("never");
-  }, { retry: {}, random: () => 0, clock });
+  }, { retry: {}, random: () => 0, clock, onError: "ignore" });
   await ended(clock, running);
   assertEquals(begun, [0, 1_000, 3_000, 7_000, 15_000]);
 });
@@ -269,7 +269,11 @@ test("consume: jitter 0 is the delay itself", async () => {
     consume([0], () => {
       begun.push(clock.now());
       throw new Error("never");
-    }, { retry: { attempts: 3, delay: 10, jitter: 0 }, clock }),
+    }, {
+      retry: { attempts: 3, delay: 10, jitter: 0 },
+      clock,
+      onError: "ignore",
+    }),
   );
   assertEquals(begun, [0, 10, 30]);
 });
@@ -451,6 +455,7 @@ test("consume: a handler that ignores its signal is reported, and keeps its plac
     timeout: 50,
     grace: 20,
     clock,
+    onError: "ignore",
   });
   await clock.pass(1_000);
   assertEquals(places.started, [0]);
@@ -1072,6 +1077,7 @@ test("consume: with keyOf an overrunning handler holds its key until it settles"
     grace: 10,
     onOverrun: (item) => void overrun.push(item),
     clock,
+    onError: "ignore",
   });
   await turn();
   await held.finish(1);
@@ -1354,7 +1360,7 @@ test("consume: what allSettled gives tells which items of a batch failed, and a 
 
   const wrong = await consume(range(3), (items) => {
     return Promise.allSettled([Promise.reject(items), 1]);
-  }, { batch: { max: 3 } });
+  }, { batch: { max: 3 }, onError: "ignore" });
   assertEquals(wrong.undelivered, 3);
   assert(wrong.errors!.first instanceof TypeError);
   const others = await consume(range(3), (items) => items, {
@@ -1437,7 +1443,7 @@ test("consume: an argument that cannot be used is named, and the source is left 
       [{ onOverrun: 1 }, "onOverrun must be a function, received 1"],
       [{ keyOf: 1 }, "keyOf must be a function, received 1"],
       [{ random: 1 }, "random must be a function, received 1"],
-      [{ onError: "stop" }, 'onError must be "continue" or "abort"'],
+      [{ onError: "stop" }, 'onError must be "continue", "abort" or "ignore"'],
       [{ rate: 1 }, "rate must be an object, received 1"],
       [{ rate: { limit: 0, interval: 1 } }, "rate.limit must be a whole"],
       [{ rate: { limit: 1, interval: 0 } }, "rate.interval must be above 0"],

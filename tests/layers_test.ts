@@ -63,6 +63,7 @@ const LAYERS: readonly string[][] = [
     "src/flow/rate.ts",
   ],
   ["src/flow/consume_options.ts"],
+  ["src/flow/consume_error.ts"],
   ["src/flow/calls.ts"],
   ["src/flow/consume.ts"],
   ["src/flow/replay.ts"],

@@ -26,8 +26,8 @@ export interface CloudflareBatchOptions<T> {
   /** How many attempts a message has. */
   attempts: number;
   deadLetter: CloudflareDeadLetterTarget | undefined;
-  /** Learns what the target failed with. */
-  onError: (error: unknown) => void;
+  /** Learns what the target failed with, or without one an item for good. */
+  onError: (error: unknown, of: "target" | "item") => void;
 }
 
 /** A message that was looked into: it holds an item, or is beyond help. */
@@ -162,6 +162,7 @@ class Lent<T> implements Delivery<Parcel<T>> {
     const { deadLetter, attempts, onError } = options;
     if (deadLetter === undefined) {
       this.nack();
+      onError(error, "item");
       return false;
     }
     const { item: parcel } = this;
@@ -176,8 +177,8 @@ class Lent<T> implements Delivery<Parcel<T>> {
       );
       await sendLetter(deadLetter, letter, error);
     } catch (failure) {
-      onError(failure);
       this.nack();
+      onError(failure, "target");
       return false;
     }
     return this.ack();

@@ -57,7 +57,10 @@ export interface QueueHandlerOptions<T> {
   batch?: BatchOptions | undefined;
   /** Learns at once of a handler that did not end in time after its signal. */
   onOverrun?: ((item: T, attempt: number) => void) | undefined;
-  /** Learns what `deadLetter` failed with; printed unless told. */
+  /**
+   * Learns what `deadLetter` failed with, and without a `deadLetter` what items failed
+   * with for good. Default: the former is printed, the latter once a batch.
+   */
   onError?: ((error: unknown) => void) | undefined;
   /** Gets what became of each batch. *lost* are those that failed for good and are delivered again, for lack of a `deadLetter` that took them. */
   onReport?:
@@ -191,15 +194,16 @@ async function work<T>(
   options: QueueHandlerOptions<T>,
 ): Promise<void> {
   const { clock = systemClock, retry = {}, onReport } = options;
-  const { onError = printUnsent } = options;
-  const { codec, deadLetter } = options;
+  const { codec, deadLetter, onError } = options;
   const { attempts = 5 } = retry;
   const source = new BatchSource(batch, {
     clock,
     codec,
     attempts,
     deadLetter,
-    onError: (error) => callOut(OWNER, "onError", onError, error),
+    onError: onError === undefined
+      ? printing()
+      : (error) => callOut(OWNER, "onError", onError, error),
   });
   const stop = new Stop(options, clock);
   try {
@@ -371,6 +375,18 @@ function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
   if (onReport !== undefined) checkFunction(ACTION, "onReport", onReport);
 }
 
-function printUnsent(error: unknown): void {
-  console.error("A dead letter could not be sent", error);
+/** The items of a batch mostly fail with the same: of them the first is printed. */
+function printing(): (error: unknown, of: "target" | "item") => void {
+  let failed = 0;
+  return (error, of) => {
+    if (of === "target") {
+      console.error("A dead letter could not be sent", error);
+    } else if (failed++ === 0) {
+      console.error(
+        "An item failed for good, and there is no deadLetter: Cloudflare " +
+          "delivers it again, up to max_retries",
+        error,
+      );
+    }
+  };
 }

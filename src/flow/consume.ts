@@ -13,6 +13,7 @@ import type { Delivery, DeliverySource } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction } from "../arguments.ts";
 import { Batch, type Call, Job, Slot } from "./calls.ts";
+import { Unheard } from "./consume_error.ts";
 import {
   type BatchOptions,
   checkConcurrency,
@@ -65,8 +66,13 @@ import { checkSource, type Source } from "./source.ts";
  *   and all of its key, wait for that.
  * - **Batches.** With `batch` the handler gets an array. If it throws, all items
  *   have failed; if it returns what `Promise.allSettled` gives, for as many items,
- *   the rejected ones have; anything else is success for all. Each item is acked,
- *   retried and reported by itself.
+ *   the rejected ones have; anything else is success for all, rows with a `status`
+ *   of their own too. Each item is acked, retried and reported by itself.
+ * - **Nothing is swallowed.** What failed for good and has nowhere to go (no
+ *   `deadLetter`, no `onUndelivered`, no dead letters of the source) stops nothing
+ *   either: the first is printed at once, and in the end the promise rejects with a
+ *   `ConsumeError` that has the errors and the report, unless `onError` is
+ *   `"ignore"`.
  *
  * **Closing** the source drains: what is in it is still worked on, then the
  * promise fulfils. The **signal** stops: nothing more is taken, the signals of the
@@ -75,7 +81,8 @@ import { checkSource, type Source } from "./source.ts";
  * lends. The promise fulfils then, too, with `stopped: true`. Other sources are
  * left as a `break` would leave them, so a stream is cancelled.
  *
- * Rejects with the source's error, after the items before it; under
+ * Rejects with a `ConsumeError` as above, after a stop as well; with the source's
+ * error, after the items before it; under
  * `onError: "abort"` with the error of the item that failed for good, after a stop
  * as above; that item goes back, too, unless it was dead-lettered. A `TypeError` or
  * `RangeError` names the argument that cannot be used, nothing has been taken then.
@@ -160,6 +167,7 @@ class Run<T> implements IntakeOwner<T> {
   readonly #keys: KeyLines<Job<T>> | undefined;
   readonly #rate: SlidingWindow | undefined;
   readonly #memory: FailureMemory<T> = new FailureMemory();
+  readonly #unheard: Unheard = new Unheard();
   /** Aborts when the run is stopped. */
   readonly #controller: AbortController = new AbortController();
   /** Undefined where each attempt may need its own. */
@@ -736,7 +744,9 @@ class Run<T> implements IntakeOwner<T> {
     error: unknown = job.failure!.last,
   ): void {
     this.#undelivered++;
-    this.#report(job.item, reason, error);
+    const { onUndelivered, onError } = this.#options;
+    if (onUndelivered !== undefined) this.#report(job.item, reason, error);
+    else if (onError !== "ignore") this.#unheard.note(error);
   }
 
   #acknowledge(job: Job<T>, done: () => void): Promise<void> | undefined {
@@ -865,8 +875,11 @@ class Run<T> implements IntakeOwner<T> {
       : this.#stopReason === undefined
       ? this.#sourceFailure
       : undefined;
-    if (failure !== undefined) this.#finished.reject(failure.reason);
-    else this.#finished.resolve(this.#makeReport());
+    if (failure !== undefined) return this.#finished.reject(failure.reason);
+    const report = this.#makeReport();
+    const unheard = this.#unheard.errorWith(report);
+    if (unheard === undefined) this.#finished.resolve(report);
+    else this.#finished.reject(unheard);
   }
 
   /** The newest first, where each goes to the head of a queue. */
@@ -916,14 +929,17 @@ class Run<T> implements IntakeOwner<T> {
   }
 }
 
-/** The rejected ones among what `Promise.allSettled` gave, if that is what the handler of a batch returned. */
+/**
+ * The rejected ones among what `Promise.allSettled` gave, if that is what the handler
+ * of a batch returned. Rows of the user's own that look a little like it are not.
+ */
 export function failuresIn(
   result: unknown,
   count: number,
 ): (PromiseRejectedResult | undefined)[] | undefined {
-  if (!Array.isArray(result)) return undefined;
+  if (!Array.isArray(result) || !result.every(isSettled)) return undefined;
   const failures = result.map((entry) =>
-    entry?.status === "rejected" ? entry as PromiseRejectedResult : undefined
+    entry.status === "rejected" ? entry : undefined
   );
   if (failures.every((failure) => failure === undefined)) return undefined;
   if (result.length === count) return failures;
@@ -933,6 +949,14 @@ export function failuresIn(
       `result for each of its ${count} items, received ${result.length}`,
   );
   return Array.from({ length: count }, () => ({ status: "rejected", reason }));
+}
+
+function isSettled(entry: unknown): entry is PromiseSettledResult<unknown> {
+  if (typeof entry !== "object" || entry === null) return false;
+  const { status } = entry as Partial<PromiseSettledResult<unknown>>;
+  return status === "fulfilled"
+    ? Object.hasOwn(entry, "value")
+    : status === "rejected" && Object.hasOwn(entry, "reason");
 }
 
 function acknowledge<T>(delivery: Delivery<T>): boolean | Promise<boolean> {

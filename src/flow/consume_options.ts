@@ -68,8 +68,12 @@ export interface ConsumeOptions<
     | undefined;
   /** Learns at once of a handler that did not end in time after its signal. */
   onOverrun?: ((item: T, attempt: number) => void) | undefined;
-  /** What an item that failed for good means for the run: `"continue"` unless told, or `"abort"`. */
-  onError?: "continue" | "abort" | undefined;
+  /**
+   * What an item that failed for good means for the run. `"continue"`: nothing, but
+   * where it has nowhere to go the run rejects in the end. `"abort"`: the run ends.
+   * `"ignore"`: nothing, the report is enough. Default: `"continue"`.
+   */
+  onError?: "continue" | "abort" | "ignore" | undefined;
   /** Items of one key are run one after the other, in their order. Keys are told apart as in a `Map`; a promise is none, and rejects the run with a `TypeError`. */
   keyOf?: ((item: T) => NoPromise) | undefined;
   /** With `keyOf`: how many items whose key is busy may be taken and wait aside; 64 unless told. */
@@ -174,10 +178,11 @@ export function checkConsumeOptions<T>(options: ConsumeOptions<T>): void {
   }
   const { onError, rate, batch, keyOf, signal } = options;
   if (
-    onError !== undefined && onError !== "continue" && onError !== "abort"
+    onError !== undefined && onError !== "continue" && onError !== "abort" &&
+    onError !== "ignore"
   ) {
     throw new TypeError(
-      `Cannot consume: onError must be "continue" or "abort", received ${
+      `Cannot consume: onError must be "continue", "abort" or "ignore", received ${
         received(onError)
       }`,
     );

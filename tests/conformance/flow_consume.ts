@@ -5,7 +5,15 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { consume, type DeadLetter, Queue, unrecoverable } from "../../mod.ts";
+import {
+  consume,
+  ConsumeError,
+  type DeadLetter,
+  Queue,
+  QueueClosedError,
+  unrecoverable,
+} from "../../mod.ts";
+import { printedBy } from "../support/printed.ts";
 
 /** One promise, and how to see it kept. */
 export interface FlowCase {
@@ -41,6 +49,82 @@ export const consumeCases: FlowCase[] = [
     },
   },
   {
+    name:
+      "consume: a failure with nowhere to go is printed once and rejects the run after the drain",
+    async run() {
+      const queue = new Queue<number>({ highWaterMark: Infinity });
+      for (let item = 0; item < 150; item++) queue.tryPut(item);
+      queue.close();
+      let error: unknown;
+      const printed = await printedBy(async () => {
+        const run = consume(queue, (item) => {
+          if (item !== 7) throw new Error(`no ${item}`);
+        });
+        error = await assertRejects(() => run, ConsumeError);
+      });
+      assert(error instanceof ConsumeError && error instanceof AggregateError);
+      const { errors, cause, message, report } = error;
+      assertEquals([report.processed, report.undelivered], [1, 149]);
+      assertEquals([errors.length, errors[99].message], [100, "no 149"]);
+      assertEquals((cause as Error).message, "no 0");
+      assert(message.includes("no 0") && message.includes("deadLetter"));
+      assertEquals(printed.map(([, reason]) => reason), [cause]);
+    },
+  },
+  {
+    name: "consume: a failure that somebody hears of, or wants ignored, is not",
+    async run() {
+      const fail = (): never => {
+        throw new Error("no");
+      };
+      const heard: unknown[] = [];
+      const printed = await printedBy(async () => {
+        await consume([1], fail, { deadLetter: (l) => heard.push(l.item) });
+        await consume([2], fail, { onUndelivered: (item) => heard.push(item) });
+        const ignored = await consume([3], fail, { onError: "ignore" });
+        heard.push(ignored.undelivered);
+        const abort = consume([4], fail, { onError: "abort" });
+        await assertRejects(() => abort, Error, "no");
+      });
+      assertEquals([heard, printed], [[1, 2, 1], []]);
+    },
+  },
+  {
+    name: "consume: a dead letter that is not taken has nowhere to go either",
+    async run() {
+      let error: unknown;
+      const printed = await printedBy(async () => {
+        const deadLetter = new Queue<DeadLetter<number>>();
+        deadLetter.close();
+        const run = consume([1], () => Promise.reject("no"), { deadLetter });
+        error = await assertRejects(() => run, ConsumeError);
+      });
+      assertEquals(printed.length, 1);
+      assert((error as ConsumeError).cause instanceof QueueClosedError);
+    },
+  },
+  {
+    name: "consume: rows with a status of their own are no failures of a batch",
+    async run() {
+      const rows = [{ id: 1, status: "rejected" }, {
+        id: 2,
+        status: "fulfilled",
+      }];
+      const batch = { max: 2 };
+      const report = await consume(rows, (batch) => batch, { batch });
+      assertEquals([report.processed, report.failed], [2, 0]);
+      const settled = [{ status: "rejected", reason: 0 }, rows[0]];
+      const mixed = await consume(rows, () => settled, { batch });
+      assertEquals(mixed.processed, 2);
+      const failed: unknown[] = [];
+      await consume(rows, () => Promise.allSettled([1, Promise.reject(0)]), {
+        batch,
+        onUndelivered: ({ id }) => failed.push(id),
+      });
+      assertEquals(failed, [2]);
+    },
+  },
+  {
     name: "consume: a key that is a promise rejects the run, nothing is lost",
     async run() {
       const queue = new Queue<number>();
@@ -65,7 +149,7 @@ export const consumeCases: FlowCase[] = [
             reject(signal.reason);
           });
         });
-      }, { timeout: 5 });
+      }, { timeout: 5, onError: "ignore" });
       assertEquals([reasons, report.failed], [["TimeoutError"], 1]);
     },
   },
