@@ -399,3 +399,19 @@ test("clock: a delay that has grown without end is still one", () => {
   const none = new Retry("wait", { ...always, delay: 0 }, random);
   assertEquals(none.delayAfter(5_000), 0);
 });
+
+test("clock: the end of a SharedQueue is seen by consume though its rate allows no call", async () => {
+  const clock = new SteppedClock();
+  const queue = new SharedQueue<number>();
+  await queue.putMany([0, 1]);
+  const running = consume(queue, () => {}, {
+    rate: { limit: 1, interval: THIRTY_DAYS },
+    clock,
+  });
+  for (let count = 0; count < 10; count++) await turn();
+  assertEquals(await queue.get(), 1); // it was left to others
+  queue.close();
+  assertEquals((await running).processed, 1);
+  assertEquals(clock.now(), 0);
+  queue.detach();
+});

@@ -473,3 +473,19 @@ test("engines: there is no delay and no lease for ever", async () => {
   assert(await delivery.ack());
   await queue.close();
 });
+
+test("engines: consume sees a handle close though the rate allows no call, and leaves what is there", async () => {
+  const { clock, engine, queue } = start({ prefetch: 0 });
+  await queue.putMany(["a", "b"]);
+  const running = consume(queue, () => {}, {
+    rate: { limit: 1, interval: 3_600_000 },
+    clock,
+  });
+  const watch = watched(running);
+  await turns();
+  assertEquals([watch.state, engine.kept.length], ["pending", 1]);
+  assertEquals(engine.kept[0]!.attempt, 0); // nobody has had it
+  await queue.close();
+  assertEquals((await running).processed, 1);
+  assertEquals([clock.now(), engine.kept.length], [0, 1]);
+});

@@ -452,3 +452,23 @@ test("nats: errors name no password", async () => {
   await assertRejects(() => stuck);
   await connection.close();
 }, { skip: noNats });
+
+testOnNats(
+  "a delay, a lease and a window of any length are taken by the server",
+  async ({ open }) => {
+    const longest = Number.MAX_SAFE_INTEGER;
+    const queue = open({ visibility: longest, dedupe: longest });
+    await queue.putMany(["later", "now"]);
+    const later = await queue.receive();
+    assertEquals([later.item, await later.extend(longest)], ["later", true]);
+    assertEquals(await later.nack({ delay: longest }), true);
+    const now = await queue.receive();
+    assertEquals([now.item, await now.ack()], ["now", true]);
+    // Whoever waits for one gets none.
+    await assertRejects(
+      () => queue.receive({ signal: AbortSignal.timeout(300) }),
+      DOMException,
+    );
+    assertEquals((await queue.stats()).inFlight, 1);
+  },
+);

@@ -2,6 +2,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertLess,
   assertRejects,
   assertStrictEquals,
   assertThrows,
@@ -337,3 +338,48 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
+
+testOnRedis(
+  "a lease of 90 days takes a handful of scripts, and a delay of any length is kept",
+  async ({ open, command }) => {
+    const queue = open();
+    await queue.putMany(["held", "later"]);
+    const scripts = async (): Promise<number> => {
+      const told = String(await command("INFO", "commandstats"));
+      return [...told.matchAll(/cmdstat_eval(?:sha)?:calls=([0-9]+)/g)]
+        .reduce((sum, [, calls]) => sum + Number(calls), 0);
+    };
+    const stop = new AbortController();
+    const run = await consume(queue, async (item) => {
+      if (item === "later") throw new Error("once more");
+      const before = await scripts();
+      // An alarm that rings at once would ring as often.
+      for (let alarm = 0; alarm < 50; alarm++) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      assert(await scripts() - before < 10, `${before} to ${await scripts()}`);
+      stop.abort();
+    }, {
+      concurrency: 2,
+      visibility: 90 * 86_400_000,
+      retry: { delay: Number.MAX_SAFE_INTEGER, maxDelay: Infinity, jitter: 0 },
+      signal: stop.signal,
+    });
+    assertLess(sent, 10);
+    assertEquals([run.processed, run.retried, run.errors?.last], [
+      1,
+      1,
+      run.errors?.first,
+    ]);
+    const due = await command(
+      "ZRANGE",
+      "highwater:{jobs}:due",
+      "0",
+      "-1",
+      "WITHSCORES",
+    );
+    // In one array or in two.
+    assert(Number(String(due).split(",")[1]) > 2 ** 52, `${due}`);
+    assertEquals((await queue.stats()).backlog, 1);
+  },
+);
