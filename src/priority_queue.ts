@@ -111,7 +111,7 @@ export class PriorityQueue<T> extends Queue<T> {
 
   /** As {@linkcode Queue.putMany}, all with one priority if it is given. */
   override putMany(
-    items: Iterable<T>,
+    items: Iterable<T> | AsyncIterable<T>,
     options?: PriorityPutOptions,
   ): Promise<void> {
     return super.putMany(items, options);

@@ -34,6 +34,7 @@ import type {
   UndeliveredReason,
 } from "./strategy.ts";
 import { factsOfStats, printBy } from "./printing.ts";
+import { comeInTime, putEach } from "./putting.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "./takers.ts";
 import { QueueReadable } from "./views/readable.ts";
 import type { EndingView, TakingEnd } from "./views/readable.ts";
@@ -181,7 +182,9 @@ export let assertInvariants: <T>(queue: Queue<T>) => void;
  *   that is ready; once a promise is resolved, a later abort changes nothing.
  * - **Order.** First in, first out: items, waiting puts and waiting gets. Nobody
  *   overtakes one who waits.
- * - **Every promise settles** on close, fail, abort and disposal.
+ * - **Every promise settles** once the queue has ended: at once on abort and
+ *   disposal, as the rest is taken on close and fail. A put that waits then is
+ *   accepted as room comes, and waits while nobody takes anything.
  * - **Any value is an item**, `undefined` included.
  * - **Streams hide nothing.** A readable takes an item when somebody reads, not
  *   before.
@@ -489,25 +492,33 @@ export class Queue<T>
    * that item; those before it stay accepted, the iterable is closed, and none
    * after it has been asked for.
    *
+   * From an async iterable, a signal or the end of the queue also ends the wait for
+   * the next item; what a source that is busy then still gives goes to nobody.
+   *
    * @example From a generator
    * ```ts
    * import { Queue } from "@highwater/queue";
    * import { assertEquals } from "@std/assert";
    *
    * const queue = new Queue<number>();
-   * await queue.putMany(new Set([3, 5, 8]));
+   * async function* pages(): AsyncGenerator<number> {
+   *   yield* [3, 5];
+   * }
+   * await queue.putMany(pages());
+   * await queue.putMany(new Set([8]));
    * assertEquals(await queue.getMany(10), [3, 5, 8]);
    * ```
    */
-  async putMany(items: Iterable<T>, options?: PutOptions): Promise<void> {
-    if (
-      typeof (items as Iterable<T> | null)?.[Symbol.iterator] !== "function"
-    ) {
-      throw new TypeError(
-        `Cannot put many: items must be iterable, received ${received(items)}`,
-      );
+  async putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: PutOptions,
+  ): Promise<void> {
+    const inTime = comeInTime(items);
+    const signal = signalOf("put many", options);
+    if (inTime) {
+      const put = (item: T): Promise<void> => this.put(item, options);
+      return await putEach(items, put, signal, this.closed);
     }
-    signalOf("put many", options);
     for (const item of items) {
       const accepted = this.put(item, options);
       // Without a wait there is no reason to go through the event loop.

@@ -12,6 +12,7 @@ const LAYERS: readonly string[][] = [
     "src/clock.ts",
     "src/delivery.ts",
     "src/printing.ts",
+    "src/putting.ts",
   ],
   ["src/strategy.ts", "src/waiters.ts"],
   ["src/takers.ts", "src/buffers/buffer.ts"],

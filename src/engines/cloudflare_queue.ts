@@ -160,8 +160,11 @@ export class CloudflareQueue<T> implements AsyncDisposable {
    * failed, as `put` does; those before it were put, those behind it that had begun
    * may have been.
    */
-  putMany(items: Iterable<T>, options?: EnginePutOptions): Promise<void> {
-    return this.#putting.putMany(items, options);
+  putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: EnginePutOptions,
+  ): Promise<void> {
+    return this.#putting.putMany(items, options, this.closed);
   }
 
   /**

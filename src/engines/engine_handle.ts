@@ -176,8 +176,11 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
    * says, and fulfils when the engine has them all. Rejects with the first that
    * failed; those before it were put, those behind it that had begun may have been.
    */
-  putMany(items: Iterable<T>, options?: EnginePutOptions): Promise<void> {
-    return this.#putting.putMany(items, options);
+  putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: EnginePutOptions,
+  ): Promise<void> {
+    return this.#putting.putMany(items, options, this.closed);
   }
 
   /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once this handle is closed, and with the signal's reason; nothing was taken then. */

@@ -46,7 +46,10 @@ export interface EngineQueue<T> extends DeliverySource<T>, AsyncDisposable {
   /** Puts an item, and waits until the engine has it. */
   put(item: T, options?: EnginePutOptions): Promise<void>;
   /** Puts items in their order, many on the way at a time, and waits until the engine has them all. */
-  putMany(items: Iterable<T>, options?: EnginePutOptions): Promise<void>;
+  putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: EnginePutOptions,
+  ): Promise<void>;
   /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once this handle is closed. */
   receive(options?: ReceiveOptions): Promise<Delivery<T>>;
   /** From 1 to `max` deliveries; none once this handle is closed. */

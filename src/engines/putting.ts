@@ -9,6 +9,7 @@ import { checkFunction, checkLimit } from "../arguments.ts";
 import { refusePromise } from "../callbacks.ts";
 import { checkClock, type Clock } from "../clock.ts";
 import { received } from "../errors.ts";
+import { comeInTime, putEach } from "../putting.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
 import { FULFILLED, signalOf, WaiterGroup } from "../waiters.ts";
 import { type Codec, toBytes } from "./codec.ts";
@@ -65,9 +66,11 @@ export class Putting<T> {
   }
 
   async putMany(
-    items: Iterable<T>,
+    items: Iterable<T> | AsyncIterable<T>,
     options: EnginePutOptions | undefined,
+    closed: Promise<void>,
   ): Promise<void> {
+    const inTime = comeInTime(items);
     const signal = signalOf("put many", options);
     const arriving = new Set<Promise<void>>();
     let failure: { readonly error: unknown } | undefined;
@@ -80,12 +83,23 @@ export class Putting<T> {
         (error) => failure ??= { error },
       );
     };
-    for (const item of items) {
-      const begun = this.#outbox.whenRoom(() => begin(item), signal);
-      // What needs no waiting goes together.
-      if (begun !== FULFILLED) await begun;
-      signal?.throwIfAborted();
-      if (failure !== undefined) break;
+    const whenRoom = (item: T): Promise<void> =>
+      this.#outbox.whenRoom(() => begin(item), signal);
+    if (inTime) {
+      const put = async (item: T): Promise<void> => {
+        await whenRoom(item);
+        signal?.throwIfAborted();
+        if (failure !== undefined) throw failure.error;
+      };
+      await putEach(items, put, signal, closed);
+    } else {
+      for (const item of items) {
+        const begun = whenRoom(item);
+        // What needs no waiting goes together.
+        if (begun !== FULFILLED) await begun;
+        signal?.throwIfAborted();
+        if (failure !== undefined) break;
+      }
     }
     await Promise.all(arriving);
   }

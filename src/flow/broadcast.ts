@@ -105,7 +105,8 @@ export let assertInvariants: <T>(broadcast: Broadcast<T>) => void;
  * - **Order.** First in, first out, also among waiting puts: while one waits,
  *   `tryPut` is false. An item reaches the subscribers in the order they came to
  *   wait for it.
- * - **Every promise settles** on close, fail and abort; any value is an item.
+ * - **Every promise settles** once it has ended: at once on abort, as the rest is
+ *   read on close and fail, which also let waiting puts in. Any value is an item.
  *
  * | verb | new puts | waiting puts | stored items | subscribers | `closed` |
  * |---|---|---|---|---|---|

@@ -7,6 +7,7 @@
 import { checkDelay } from "../clock.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import { printBy } from "../printing.ts";
+import { comeInTime, putEach } from "../putting.ts";
 import { checkMax } from "../queue.ts";
 import type {
   GetManyOptions,
@@ -18,7 +19,7 @@ import type {
 import { QueueIterator } from "../takers.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
-import { type Deferred, deferred, signalOf } from "../waiters.ts";
+import { type Deferred, deferred, FULFILLED, signalOf } from "../waiters.ts";
 import type { WaiterGroup } from "../waiters.ts";
 import type { PortLike } from "./endpoint.ts";
 import { type PackedReason, packReason, unpackReason } from "./failure.ts";
@@ -255,18 +256,15 @@ export class PortQueue<T>
    * its put; those before it stay accepted, those behind it that were under way may
    * be, and none after them has been asked for.
    */
-  async putMany(items: Iterable<T>, options?: PutOptions): Promise<void> {
-    if (
-      typeof (items as Iterable<T> | null)?.[Symbol.iterator] !== "function"
-    ) {
-      throw new TypeError(
-        `Cannot put many: items must be iterable, received ${received(items)}`,
-      );
-    }
-    signalOf("put many", options);
+  async putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: PutOptions,
+  ): Promise<void> {
+    const inTime = comeInTime(items);
+    const signal = signalOf("put many", options);
     const failures: unknown[] = [];
     const underWay = new Set<Promise<void>>();
-    for (const item of items) {
+    const begin = (item: T): Promise<void> => {
       const accepted = this.put(item, options);
       const answered = accepted.then(
         () => void underWay.delete(answered),
@@ -277,10 +275,25 @@ export class PortQueue<T>
       );
       underWay.add(answered);
       // Without a credit left, the next would only wait.
-      if (!(this.desiredSize! > 0)) await answered;
-      if (failures.length > 0) break;
+      return this.desiredSize! > 0 ? FULFILLED : answered;
+    };
+    try {
+      if (inTime) {
+        const put = async (item: T): Promise<void> => {
+          await begin(item);
+          if (failures.length > 0) throw failures[0];
+        };
+        await putEach(items, put, signal, this.closed);
+      } else {
+        for (const item of items) {
+          const begun = begin(item);
+          if (begun !== FULFILLED) await begun;
+          if (failures.length > 0) break;
+        }
+      }
+    } finally {
+      await Promise.all(underWay);
     }
-    await Promise.all(underWay);
     if (failures.length > 0) throw failures[0];
   }
 

@@ -21,6 +21,7 @@ import type {
 } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "../takers.ts";
 import { factsOfStats, printBy } from "../printing.ts";
+import { comeInTime, putEach } from "../putting.ts";
 import { QueueReadable } from "../views/readable.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
@@ -588,18 +589,22 @@ export class SharedQueue<T>
    * batches; of any other iterable an item is asked only after the one before was
    * accepted.
    *
+   * From an async iterable, a signal or the end of the queue also ends the wait for
+   * the next item.
+   *
    * When an item is refused, the promise rejects with the error of its put; those
    * before it stay accepted, and none after it is put.
    */
-  async putMany(items: Iterable<T>, options?: PutOptions): Promise<void> {
-    if (
-      typeof (items as Iterable<T> | null)?.[Symbol.iterator] !== "function"
-    ) {
-      throw new TypeError(
-        `Cannot put many: items must be iterable, received ${received(items)}`,
-      );
+  async putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: PutOptions,
+  ): Promise<void> {
+    const inTime = comeInTime(items);
+    const signal = signalOf("put many", options);
+    if (inTime) {
+      const put = (item: T): Promise<void> => this.put(item, options);
+      return await putEach(items, put, signal, this.closed);
     }
-    signalOf("put many", options);
     if (Array.isArray(items) && !this.#isBytes) {
       return await this.#putArray(items, options);
     }
