@@ -19,6 +19,12 @@ export interface NackOptions {
   delay?: number | undefined;
   /** Why, for whoever looks at the queue. */
   reason?: unknown;
+  /**
+   * Whether it counts as an attempt that failed. False is for who stops, closes
+   * or comes too late: nothing is known against the item, and the next delivery
+   * has the same `attempt`. Default: true.
+   */
+  counted?: boolean | undefined;
 }
 
 /**
@@ -30,7 +36,7 @@ export interface NackOptions {
 export interface Delivery<T> extends AsyncDisposable {
   /** The item. */
   readonly item: T;
-  /** How many times it was delivered, this time included; from 1. */
+  /** How many times it was delivered, this time included, those that went back uncounted left out; from 1. */
   readonly attempt: number;
   /** When it was put, on the clock of the queue; undefined where the queue does not note it. */
   readonly enqueuedAt: number | undefined;
@@ -48,6 +54,10 @@ export interface Delivery<T> extends AsyncDisposable {
 
 /** Where deliveries come from: a `Queue`, or a queue on an engine. */
 export interface DeliverySource<T> {
+  /** For how many milliseconds items are lent unless `receive` says so; for ever where it is left out. `consume` renews what it works on for longer. */
+  readonly visibility?: number | undefined;
+  /** After how many attempts the source itself gives an item up; never where it is left out. */
+  readonly attempts?: number | undefined;
   /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once the source is closed and empty. */
   receive(options?: ReceiveOptions): Promise<Delivery<T>>;
 }

@@ -105,15 +105,16 @@ export class Leases<T> {
   }
 
   /** The item is the queue's again, after a while. */
-  putBack(lease: Lease<T>, delay: number): void {
+  putBack(lease: Lease<T>, delay: number, counted: boolean): void {
     this.#close(lease);
+    const particulars = lease.particularsAfter(counted);
     if (delay > 0) {
       this.delayed.add(lease);
       lease.startTimer(delay, () => {
         this.delayed.delete(lease);
-        this.end.putBack(lease.item, lease.particulars);
+        this.end.putBack(lease.item, particulars);
       });
-    } else this.end.putBack(lease.item, lease.particulars);
+    } else this.end.putBack(lease.item, particulars);
     this.#admitNext();
   }
 
@@ -245,7 +246,8 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
   }
 
   /** What goes back with the item. */
-  get particulars(): Particulars {
+  particularsAfter(counted: boolean): Particulars {
+    if (!counted) return this.#particulars;
     const { attempt, enqueuedAt } = this;
     const note: Note = { attempt, enqueuedAt };
     return { ...this.#particulars, note };
@@ -269,7 +271,7 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
     const delay = options?.delay ?? 0;
     checkDelay("nack", "delay", delay);
     if (!this.#giveUp()) return false;
-    this.#leases.putBack(this, delay);
+    this.#leases.putBack(this, delay, options?.counted !== false);
     return true;
   }
 
@@ -318,7 +320,7 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
   #expireAfter(milliseconds: number): void {
     this.startTimer(milliseconds, () => {
       this.#held = false;
-      this.#leases.putBack(this, 0);
+      this.#leases.putBack(this, 0, true);
       this.tell(
         new DOMException(
           "The item was lent for longer than its visibility",

@@ -105,7 +105,7 @@ export class CloudflareQueue<T> implements AsyncDisposable {
     } = options;
     const request = codec === undefined ? jsonRequest : bytesRequest;
     const driver = new CloudflareDriver(binding, request, clock);
-    const link = new Link(driver, { clock, onError });
+    const link = new Link(driver, { name: "on Cloudflare", clock, onError });
     const putting = new Putting<T>(link, {
       codec: codec ?? json(),
       keyOf: undefined,

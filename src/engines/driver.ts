@@ -19,8 +19,14 @@ export interface Outgoing {
 export interface Message {
   /** The encoded item. */
   readonly payload: Uint8Array;
-  /** How many times it was delivered, this time included; from 1. */
+  /** How many times it was delivered, this time included, releases left out; from 1. */
   readonly attempt: number;
+  /**
+   * What is known of the delivery before, if nobody ever answered for it: that one
+   * was worked on `"alone"`, see {@linkcode Driver.isolate}, or it was lent
+   * `"beside"` others, any of which may have brought the process down.
+   */
+  readonly lost: "alone" | "beside" | undefined;
   /** When it was put, in milliseconds since 1970 on the clock of the engine. */
   readonly enqueuedAt: number | undefined;
   /** The key it was put with. */
@@ -30,14 +36,14 @@ export interface Message {
 /** What became of a message of a batch: `"accepted"`, `"full"` when the bound of the queue left no room, or the error it was refused with for good. */
 export type Answer = "accepted" | "full" | { readonly error: unknown };
 
-/** Why a message goes to the dead letters: `"failed"` too often by `nack`, too many `"deliveries"` without an answer, it could not be decoded ("undecodable"), or the consumer said so ("rejected"). */
+/** Why a message goes to the dead letters: `"failed"` too often by `nack`, too many `"deliveries"` of which the last was alone and without an answer, it could not be decoded ("undecodable"), or the consumer said so ("rejected"). */
 export type BurialReason =
   | "failed"
   | "deliveries"
   | "undecodable"
   | "rejected";
 
-/** The putting half of an engine. Whatever rejects with an error counts as a failed connection and is tried again later. */
+/** The putting half of an engine. Whatever rejects with an error counts as a failed connection and is tried again later, unless the error lasts. */
 export interface PuttingDriver {
   /** The most messages of one `send`. */
   readonly maxBatch: number;
@@ -53,6 +59,8 @@ export interface PuttingDriver {
    * are sent again with the same ids.
    */
   send(messages: readonly Outgoing[]): Promise<readonly Answer[]>;
+  /** Whether an error will not pass by itself; undefined where only time can tell. Left out where all pass. */
+  lasts?(error: unknown): boolean | undefined;
   /** Waits until there may be room again after `"full"`; a rough guess will do. */
   room(signal: AbortSignal): Promise<void>;
 }
@@ -75,8 +83,10 @@ export interface Driver<M extends Message> extends PuttingDriver {
   ack(message: M): Promise<boolean>;
   /** The message is to be delivered again, after so many milliseconds. False when it was not ours any more. */
   nack(message: M, delay: number): Promise<boolean>;
-  /** As `nack` without a delay for one that nobody has looked at: where the engine can, the delivery does not count. */
-  release(message: M): Promise<boolean>;
+  /** As `nack`, but the delivery does not count, and one that was lost before still has to be worked on alone. */
+  release(message: M, delay: number): Promise<boolean>;
+  /** Notes that the message is worked on alone from now on: who takes this process down, it is this one. False when it was not ours any more. */
+  isolate(message: M): Promise<boolean>;
   /** Lends the message for so many milliseconds from now. False when it was not ours any more. */
   extend(message: M, milliseconds: number): Promise<boolean>;
   /** The message goes to the dead letters, and is done. False when it was not ours any more. */

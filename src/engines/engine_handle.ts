@@ -36,13 +36,13 @@ export interface EngineHandleOptions<T> {
   prefetch?: number | undefined;
   /** For how many milliseconds an item is lent unless `receive` says so; 30,000 unless told. */
   visibility?: number | undefined;
-  /** After how many deliveries an item goes to the dead letters; 5 unless told. */
+  /** After how many attempts an item goes to the dead letters. Default: 5. An attempt is a delivery that failed, or that nobody answered for; what was lent beside others in a process that died gets another one, alone, however many there were. */
   attempts?: number | undefined;
   /** What a full engine means for a put: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
   overflow?: "wait" | "reject" | undefined;
   /** What an engine that cannot be reached means for a put: it waits for it (`"wait"`, unless told) or rejects. */
   offline?: "wait" | "reject" | undefined;
-  /** Learns of each word with the engine that failed. */
+  /** Learns of each word with the engine that failed. Without it the first failure of each kind that is waited out is printed. */
   onError?: ((error: unknown) => void) | undefined;
   /** Where the time of this process comes from; the machine unless told. */
   clock?: Clock | undefined;
@@ -72,6 +72,10 @@ export interface CloseOptions {
 export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   /** The name of the queue. */
   readonly name: string;
+  /** For how many milliseconds an item is lent unless `receive` says so. */
+  readonly visibility: number;
+  /** After how many attempts an item goes to the dead letters. */
+  readonly attempts: number;
   readonly #link: Link<Driver<M>>;
   readonly #putting: Putting<T>;
   readonly #inbox: Inbox<T, M>;
@@ -100,7 +104,9 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       clock = systemClock,
     } = options;
     this.name = name;
-    this.#link = new Link(driver, { clock, onError });
+    this.visibility = visibility;
+    this.attempts = attempts;
+    this.#link = new Link(driver, { name, clock, onError });
     this.#putting = new Putting(this.#link, {
       codec,
       keyOf,
@@ -163,7 +169,9 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
    * goes together.
    *
    * Rejects with what the codec throws, a `RangeError` for an item that is too
-   * large for the engine, `QueueClosedError` on a closed handle, and the signal's
+   * large for the engine, `QueueClosedError` on a closed handle, the words of the
+   * engine when it refuses for good (no permission, wrong password, another kind of
+   * key or stream, a connection that is closed), and the signal's
    * reason; then the item was not put. Only when the signal aborts, or the handle
    * is closed by force, while the engine cannot be reached, an item that was on its way may have arrived.
    */
@@ -183,7 +191,15 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     return this.#putting.putMany(items, options, this.closed);
   }
 
-  /** Lends the next item, and waits for one while there is none. Rejects with `QueueClosedError` once this handle is closed, and with the signal's reason; nothing was taken then. */
+  /**
+   * Lends the next item, and waits for one while there is none. Rejects with
+   * `QueueClosedError` once this handle is closed, with the signal's reason, and with
+   * the words of the engine when it refuses for good; nothing was taken then.
+   *
+   * An item that comes back from somebody who never answered is lent alone: once all
+   * that is lent here has been answered for, and nothing else is lent here until it
+   * is. Who holds items for longer than `visibility` gets it beside them.
+   */
   receive(options?: ReceiveOptions): Promise<Delivery<T>> {
     try {
       const signal = signalOf("receive", options);

@@ -47,9 +47,15 @@ export class Inbox<T, M extends Message>
   readonly link: Link<Driver<M>>;
   readonly attempts: number;
   readonly #options: InboxOptions<T>;
-  /** Fetched, and not taken yet. */
-  readonly #early: Queue<Lent<T, M>> = new Queue({ highWaterMark: Infinity });
-  readonly #end: TakingEnd<Lent<T, M>> = endOf(this.#early);
+  /** Fetched, and not taken yet. Another one after a failure. */
+  #early: Queue<Lent<T, M>> = new Queue({ highWaterMark: Infinity });
+  #end: TakingEnd<Lent<T, M>> = endOf(this.#early);
+  /** Fetched, and lost by somebody before: each of them is to be alone here. */
+  readonly #suspects: Lent<T, M>[] = [];
+  /** The one that is. */
+  #alone: Lent<T, M> | undefined = undefined;
+  /** Until when suspects wait for the end of all else. */
+  #patience: number | undefined = undefined;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #held: Set<Lent<T, M>> = new Set();
   readonly #over: AbortController = new AbortController();
@@ -142,7 +148,7 @@ export class Inbox<T, M extends Message>
       this.#closed = deferred();
       this.#over.abort();
       this.link.clock.clearTimer(this.#staleTimer);
-      this.#releaseEarly(() => true);
+      this.#releaseEarly(Infinity);
       this.#early.close();
       // Who holds one and never answers must not be waited for for ever.
       for (const lent of this.#held) lent.watchDeadline();
@@ -161,6 +167,11 @@ export class Inbox<T, M extends Message>
   ended(lent: Lent<T, M>): void {
     this.#held.delete(lent);
     this.#settleClosed();
+    if (this.#alone === undefined && this.#suspects.length === 0) return;
+    if (this.#alone === lent) this.#alone = undefined;
+    const at = this.#suspects.indexOf(lent);
+    if (at !== -1) this.#suspects.splice(at, 1);
+    this.#wake();
   }
 
   // -- As the end of a readable -------------------------------------------------
@@ -219,14 +230,17 @@ export class Inbox<T, M extends Message>
     this.#wake();
     const asked = visibility ?? this.#options.visibility;
     const left = lent.deadline - this.link.clock.now();
-    if (asked - left > asked / 10 || left > asked) void lent.extend(asked);
+    if (asked - left > asked / 10 || left > asked) {
+      void quietly(lent.extend(asked));
+    }
   }
 
   // -- Fetching -----------------------------------------------------------------
 
   #wake(): void {
-    if (this.#running || this.#closed !== undefined) return;
-    if (this.#wanted() === 0) return;
+    if (this.#closed !== undefined) return;
+    if (this.#suspects.length > 0) this.#admitSuspect();
+    if (this.#running || this.#wanted() === 0) return;
     this.#running = true;
     void this.#run();
   }
@@ -240,8 +254,12 @@ export class Inbox<T, M extends Message>
         messages = await this.link.attempt((driver) =>
           driver.fetch(max, visibility, this.#over.signal)
         );
-      } catch {
+      } catch (error) {
         if (this.#closed !== undefined) break;
+        if (this.link.isFinal(error)) {
+          this.#refuse(error);
+          break;
+        }
         await this.link.pause(this.#over.signal);
         continue;
       }
@@ -249,6 +267,8 @@ export class Inbox<T, M extends Message>
       for (const message of messages) {
         this.#arrived(message, asked + visibility);
       }
+      if (this.#suspects.length > 0) this.#admitSuspect();
+      else if (messages.length > 0) this.#patience = undefined;
       // Who has just got an item asks for the next before more is fetched.
       await FULFILLED;
     }
@@ -256,9 +276,19 @@ export class Inbox<T, M extends Message>
     this.#settleClosed();
   }
 
-  /** Those that wait, or what is taken in a moment, less what is here. */
+  /** Who waits learns of it, and who asks next asks the engine again. */
+  #refuse(error: unknown): void {
+    this.#rate = 0;
+    if (!isAwaited(this.#early)) return;
+    this.#early.abort(error);
+    this.#early = new Queue({ highWaterMark: Infinity });
+    this.#end = endOf(this.#early);
+  }
+
+  /** Those that wait, or what is taken in a moment, less what is here. Nothing beside a suspect. */
   #wanted(): number {
     if (this.#closed !== undefined) return 0;
+    if (this.#alone !== undefined || this.#suspects.length > 0) return 0;
     const ahead = this.#ahead();
     if (isAwaited(this.#early)) {
       return Math.max(this.#early.stats().waitingGets, ahead);
@@ -280,8 +310,9 @@ export class Inbox<T, M extends Message>
   }
 
   #arrived(message: M, deadline: number): void {
-    const { attempt } = message;
-    if (attempt > this.attempts) {
+    const { attempt, lost } = message;
+    // What was lost beside others may have nothing to do with it.
+    if (attempt > this.attempts && lost !== "beside") {
       return this.#sayFor(
         (driver) => driver.bury(message, "deliveries", undefined),
         deadline,
@@ -309,9 +340,49 @@ export class Inbox<T, M extends Message>
       deadline,
     );
     this.#held.add(lent);
-    if (this.#closed !== undefined) return void lent.release();
+    if (this.#closed !== undefined) return void quietly(lent.release());
+    if (lost === undefined) this.#early.tryPut(lent);
+    else this.#suspects.push(lent);
+    if (this.#early.length + this.#suspects.length > 0) this.#watchStale();
+  }
+
+  // -- What somebody was lost with -------------------------------------------------
+
+  /** Gives the next one to who waits, once there is nothing else here. */
+  #admitSuspect(): void {
+    if (this.#alone !== undefined || !isAwaited(this.#early)) return;
+    if (this.#held.size === this.#suspects.length) {
+      this.#patience = undefined;
+      this.#alone = this.#suspects.shift()!;
+      void this.#isolate(this.#alone);
+    } else if (this.#patience === undefined) {
+      this.#patience = this.link.clock.now() + this.#options.visibility;
+      // Who has one and never answers must not be waited for for ever.
+      for (const lent of [...this.#held]) lent.watchDeadline();
+    }
+  }
+
+  async #isolate(lent: Lent<T, M>): Promise<void> {
+    const [isOurs] = await Promise.all([
+      quietly(this.link.insist(
+        (driver) => driver.isolate(lent.message),
+        () => lent.deadline,
+      )),
+      // It may have waited for its turn.
+      quietly(lent.extend(this.#options.visibility)),
+    ]);
+    if (!lent.held) return;
+    if (isOurs !== true) return lent.lose();
+    if (this.#closed !== undefined) return void quietly(lent.release());
+    lent.watchDeadline();
     this.#early.tryPut(lent);
-    if (this.#early.length > 0) this.#watchStale();
+  }
+
+  /** The others take their time: beside them it is not known whose fault it is, but all goes on. */
+  #admitBeside(): void {
+    this.#patience = undefined;
+    for (const lent of this.#suspects.splice(0)) this.#early.tryPut(lent);
+    this.#wake();
   }
 
   /** When it was put, on the clock of this process. */
@@ -326,7 +397,7 @@ export class Inbox<T, M extends Message>
     deadline: number,
   ): void {
     this.#words++;
-    void this.link.insist(word, () => deadline).then(() => {
+    void quietly(this.link.insist(word, () => deadline)).then(() => {
       this.#words--;
       this.#settleClosed();
     });
@@ -336,17 +407,27 @@ export class Inbox<T, M extends Message>
     const longest = Math.min(STALE, this.#options.visibility / 2);
     this.#staleTimer ??= this.link.clock.setTimer(() => {
       this.#staleTimer = undefined;
-      const limit = this.link.clock.now() - longest;
-      this.#releaseEarly((lent) => lent.since <= limit);
-      if (this.#early.length > 0) this.#watchStale();
+      const now = this.link.clock.now();
+      if (this.#patience !== undefined && now >= this.#patience) {
+        this.#admitBeside();
+      }
+      const hadSuspects = this.#suspects.length > 0;
+      this.#releaseEarly(now - longest);
+      if (this.#early.length + this.#suspects.length > 0) this.#watchStale();
+      // Nothing was fetched beside them.
+      if (hadSuspects) this.#wake();
     }, longest);
   }
 
-  /** The newest first, as each goes to the head of the queue. */
-  #releaseEarly(isDue: (lent: Lent<T, M>) => boolean): void {
+  /** What came until then. The newest first, as each goes to the head of the queue. */
+  #releaseEarly(limit: number): void {
     const early = this.#early.clear();
-    for (const lent of early) if (!isDue(lent)) this.#early.tryPut(lent);
-    for (const lent of early.reverse()) if (isDue(lent)) void lent.release();
+    for (const lent of early) if (lent.since > limit) this.#early.tryPut(lent);
+    const suspects = this.#suspects.splice(0);
+    for (const lent of suspects) if (lent.since > limit) this.#suspects.push(lent);
+    for (const lent of [...suspects, ...early].reverse()) {
+      if (lent.since <= limit) void quietly(lent.release());
+    }
   }
 
   #settleClosed(): void {
@@ -354,6 +435,11 @@ export class Inbox<T, M extends Message>
       this.#closed?.resolve();
     }
   }
+}
+
+/** Who fails here has told the link. */
+function quietly<R>(answer: Promise<R>): Promise<R | undefined> {
+  return answer.catch(() => undefined);
 }
 
 /** Waits for one delivery. */

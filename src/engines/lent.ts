@@ -72,6 +72,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   nack(options?: NackOptions): Promise<boolean> {
     const delay = options?.delay ?? 0;
     checkDelay("nack", "delay", delay);
+    if (options?.counted === false) return this.release(delay);
     if (this.attempt >= this.#lender.attempts) {
       return this.#bury("failed", options?.reason);
     }
@@ -82,9 +83,9 @@ export class Lent<T, M extends Message> implements Delivery<T> {
     return this.#bury("rejected", reason);
   }
 
-  /** Gives back what nobody has looked at. */
-  release(): Promise<boolean> {
-    return this.#settle((driver) => driver.release(this.message));
+  /** Gives back what nothing is known against. */
+  release(delay = 0): Promise<boolean> {
+    return this.#settle((driver) => driver.release(this.message, delay));
   }
 
   async extend(milliseconds: number): Promise<boolean> {
@@ -154,10 +155,10 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   watchDeadline(): void {
     if (!this.#held || this.#timer !== undefined) return;
     const { clock } = this.#lender.link;
+    if (clock.now() >= this.deadline) return this.lose();
     this.#timer = clock.setTimer(() => {
       this.#timer = undefined;
-      if (clock.now() >= this.deadline) this.lose();
-      else this.watchDeadline();
+      this.watchDeadline();
     }, this.deadline - clock.now());
   }
 }

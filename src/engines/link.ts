@@ -1,5 +1,6 @@
 /**
- * The word with an engine: tried again, ever later, until the engine answers.
+ * The word with an engine: tried again, ever later, until the engine answers, or
+ * has refused it for good.
  *
  * @module
  */
@@ -11,18 +12,34 @@ import { deferred } from "../waiters.ts";
 
 /** What a link is made of. */
 export interface LinkOptions {
+  /** The name of the queue, for who reads what is printed. */
+  name: string;
   clock: Clock;
   /** Learns of each failed word. */
   onError: ((error: unknown) => void) | undefined;
 }
 
+/** What a link needs of the engine. */
+export interface LinkedDriver {
+  open(): Promise<void>;
+  /** Whether an error will not pass by itself; undefined where only time can tell. Left out where all pass. */
+  lasts?(error: unknown): boolean | undefined;
+}
+
+/** How many milliseconds an error of which only time can tell may last: a replica becomes a primary meanwhile. */
+const DOUBT = 2_000;
+/** How many kinds of failures are printed, once each. */
+const MAX_PRINTED = 100;
+
 /** One handle's word with its engine. */
-export class Link<D extends { open(): Promise<void> }> {
+export class Link<D extends LinkedDriver> {
   readonly driver: D;
   readonly clock: Clock;
   /** What the last word failed with. */
   failure: { readonly error: unknown } | undefined = undefined;
+  readonly #name: string;
   readonly #onError: ((error: unknown) => void) | undefined;
+  readonly #printed: Set<string> = new Set();
   readonly #backoff: Retry = new Retry(
     "open",
     { delay: 100, maxDelay: 5_000, jitter: 0.5 },
@@ -33,10 +50,13 @@ export class Link<D extends { open(): Promise<void> }> {
   #failures = 0;
   /** When the next failure counts. */
   #countsFrom = 0;
+  /** Since when all that failed may pass by itself or not. */
+  #doubtSince: number | undefined = undefined;
 
-  constructor(driver: D, { clock, onError }: LinkOptions) {
+  constructor(driver: D, { name, clock, onError }: LinkOptions) {
     this.driver = driver;
     this.clock = clock;
+    this.#name = name;
     this.#onError = onError;
   }
 
@@ -52,6 +72,7 @@ export class Link<D extends { open(): Promise<void> }> {
       const answer = await word(this.driver);
       this.failure = undefined;
       this.#failures = 0;
+      this.#doubtSince = undefined;
       return answer;
     } catch (error) {
       this.#opened = undefined;
@@ -60,9 +81,18 @@ export class Link<D extends { open(): Promise<void> }> {
     }
   }
 
+  /** Whether it is no use to try again after this error, which was the last. */
+  isFinal(error: unknown): boolean {
+    const lasts = this.#lasts(error);
+    if (lasts !== undefined) return lasts;
+    return this.#doubtSince !== undefined &&
+      this.clock.now() >= this.#doubtSince + DOUBT;
+  }
+
   /** Waits before the next word after a failed one, unless the signal says that there will be none. */
   async pause(signal: AbortSignal = this.signal): Promise<void> {
     if (signal.aborted) return;
+    if (this.#onError === undefined) this.#print();
     const { promise, resolve } = deferred<void>();
     const over = (): void => resolve();
     const delay = this.#backoff.delayAfter(Math.max(1, this.#failures));
@@ -73,7 +103,7 @@ export class Link<D extends { open(): Promise<void> }> {
     signal.removeEventListener("abort", over);
   }
 
-  /** Tries until the engine answers, the deadline has passed, or the link is over; undefined without an answer. */
+  /** Tries until the engine answers, the deadline has passed, or the link is over; undefined without an answer. Rejects with an error that is final. */
   async insist<R>(
     word: (driver: D) => Promise<R>,
     deadline: () => number,
@@ -81,9 +111,13 @@ export class Link<D extends { open(): Promise<void> }> {
     while (true) {
       try {
         return await this.attempt(word);
-      } catch {
+      } catch (error) {
         if (this.signal.aborted || this.clock.now() >= deadline()) {
           return undefined;
+        }
+        if (this.isFinal(error)) {
+          if (this.#onError === undefined) this.#print();
+          throw error;
         }
         await this.pause();
       }
@@ -99,6 +133,8 @@ export class Link<D extends { open(): Promise<void> }> {
   #note(error: unknown): void {
     this.failure = { error };
     const now = this.clock.now();
+    if (this.#lasts(error) === undefined) this.#doubtSince ??= now;
+    else this.#doubtSince = undefined;
     if (this.#failures === 0 || now >= this.#countsFrom) {
       this.#failures++;
       this.#countsFrom = now + this.#backoff.delayAfter(this.#failures);
@@ -106,5 +142,19 @@ export class Link<D extends { open(): Promise<void> }> {
     const onError = this.#onError;
     if (onError === undefined) return;
     callOut("a queue on an engine", "onError", onError, error);
+  }
+
+  #lasts(error: unknown): boolean | undefined {
+    return this.driver.lasts === undefined ? false : this.driver.lasts(error);
+  }
+
+  /** Nobody else would say why it takes so long, or is given up. */
+  #print(): void {
+    if (this.failure === undefined) return;
+    const { error } = this.failure;
+    const kind = String(error).replaceAll(/[0-9a-f]*[0-9][0-9a-f]*/g, "#");
+    if (this.#printed.has(kind) || this.#printed.size >= MAX_PRINTED) return;
+    this.#printed.add(kind);
+    console.error(`The queue "${this.#name}" had no answer: ${error}`);
   }
 }

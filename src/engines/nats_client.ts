@@ -35,6 +35,19 @@ export interface NatsSubscription {
   unsubscribe(): void;
 }
 
+/** What is used of what a connection says of itself. */
+export interface NatsStatus {
+  /** What happened. */
+  readonly type: string;
+  /** What went wrong; with the subject, where that was not permitted. */
+  readonly error?: unknown;
+  /** What was not permitted, as older clients tell it. */
+  readonly permissionContext?: {
+    readonly operation: string;
+    readonly subject: string;
+  } | undefined;
+}
+
 /** What is used of a connection of `@nats-io/transport-node`, `@nats-io/nats-core` (`wsconnect`), or `nats` 2. */
 export interface NatsConnection {
   /** What the server says of itself; undefined while there is none. */
@@ -61,7 +74,9 @@ export interface NatsConnection {
   /** True once it is over for good. */
   isClosed(): boolean;
   /** What becomes of the connection. */
-  status(): AsyncIterable<{ readonly type: string }>;
+  status(): AsyncIterable<NatsStatus>;
+  /** Fulfils once it is over for good, with what it broke with. */
+  closed?(): Promise<unknown>;
 }
 
 /** A NATS client: a connection, and the function of the same package that makes headers. */

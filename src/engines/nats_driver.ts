@@ -19,6 +19,7 @@ import { Orders } from "./nats_orders.ts";
 import {
   ApiError,
   type ApiFault,
+  lasts,
   NAK,
   Wire,
   type WireOptions,
@@ -30,10 +31,13 @@ export interface NatsMessage extends Message {
   readonly reply: string;
   /** Its number in the stream. */
   readonly sequence: number;
-  /** Those of its deliveries that somebody looked at, this one included. */
+  /** Which of its deliveries it is, as the server counts. */
+  readonly delivery: number;
+  /** The same without those that do not count. */
   attempt: number;
-  /** How many of its deliveries nobody has looked at. */
+  /** How many of its deliveries do not count. */
   releases: number;
+  lost: Message["lost"];
   /** Since when it is lent at least, on the clock of this process. */
   renewedAt: number;
   /** Until when it is to be lent. */
@@ -109,8 +113,8 @@ const LONGEST_LOAN = 3_600_000;
 const LONGEST_DELAY = 200 * 365 * 86_400_000;
 /** About what the server stores with each message, subject and id included. */
 const STORED = 160;
-/** How long it is noted that nobody looked at a delivery: a week. */
-const RELEASES_KEPT = 604_800_000;
+/** How long it is noted what became of a delivery: a week. */
+const NOTES_KEPT = 604_800_000;
 const KEY = "Highwater-Key";
 /** The name of the consumer where there is one order of all. */
 const WORK = "work";
@@ -124,6 +128,20 @@ const encoder = new TextEncoder();
 
 /** What is on the server is not for us. */
 class MisfitError extends TypeError {}
+
+/**
+ * What is noted of a message when a delivery of it is answered for, or begins alone:
+ * the server counts deliveries and tells nothing else of them. What has no note was
+ * lost.
+ */
+interface Fate {
+  /** Which delivery, as the server counts. */
+  readonly delivery: number;
+  /** How many until then do not count. */
+  readonly releases: number;
+  /** It came `"back"`, came back and was lost before that (`"doubt"`), or is `"alone"`. */
+  readonly state: "back" | "doubt" | "alone";
+}
 
 /** A queue on JetStream, as one handle uses it. */
 export class NatsDriver implements Driver<NatsMessage> {
@@ -141,8 +159,6 @@ export class NatsDriver implements Driver<NatsMessage> {
   /** For how many milliseconds the server lends without further word. */
   #ackWait: number;
   #isSkewKnown = false;
-  /** What will not get better by itself. */
-  #misfit: MisfitError | undefined = undefined;
   /** How long the next wait for a message is. */
   #idle = SHORTEST_WAIT;
   /** The last wait for a message. */
@@ -151,8 +167,8 @@ export class NatsDriver implements Driver<NatsMessage> {
     | undefined = undefined;
   /** Where items have keys. */
   #orders: Orders<NatsMessage> | undefined = undefined;
-  /** Whether there is a place for the notes of releases. */
-  #releasesNoted: Promise<void> | undefined = undefined;
+  /** Whether there is a place for notes. */
+  #hasNotes: Promise<void> | undefined = undefined;
   #releasing: { message: NatsMessage; go: () => void }[] = [];
   /** Those with an alarm. */
   readonly #kept: Set<NatsMessage> = new Set();
@@ -174,36 +190,29 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async open(): Promise<void> {
-    this.#misfit = undefined;
-    try {
-      const stream = await this.#findOrMakeStream();
-      const partitions = this.#partitionsOf(stream);
-      if (partitions !== this.#partitions) {
-        void this.#orders?.close();
-        this.#orders = undefined;
-        this.#partitions = partitions;
-      }
-      await this.#findOrMakeDeadStream();
-      const consumers = await Promise.all(
-        this.#consumers().map((consumer) => this.#findOrMakeConsumer(consumer)),
-      );
-      this.#ackWait = Math.min(
-        ...consumers.map(({ config }) => config.ack_wait / 1e6),
-      );
-      if (this.#partitions > 0) this.#orders ??= this.#makeOrders();
-      await this.#learnSkew();
-    } catch (error) {
-      if (!(error instanceof MisfitError)) throw error;
-      // Puts are told, see send; to fetch fails, and is tried again.
-      this.#misfit = error;
+    const stream = await this.#findOrMakeStream();
+    const partitions = this.#partitionsOf(stream);
+    if (partitions !== this.#partitions) {
+      void this.#orders?.close();
+      this.#orders = undefined;
+      this.#partitions = partitions;
     }
+    await this.#findOrMakeDeadStream();
+    const consumers = await Promise.all(
+      this.#consumers().map((consumer) => this.#findOrMakeConsumer(consumer)),
+    );
+    this.#ackWait = Math.min(
+      ...consumers.map(({ config }) => config.ack_wait / 1e6),
+    );
+    if (this.#partitions > 0) this.#orders ??= this.#makeOrders();
+    await this.#learnSkew();
+  }
+
+  lasts(error: unknown): boolean | undefined {
+    return error instanceof MisfitError || lasts(error);
   }
 
   async send(messages: readonly Outgoing[]): Promise<readonly Answer[]> {
-    // Somebody may have mended it.
-    if (this.#misfit !== undefined) await this.open();
-    const error = this.#misfit ?? (this.#wire.isClosed ? closedError() : null);
-    if (error !== null) return messages.map(() => ({ error }));
     const fitting = messages.slice(0, await this.#countFitting(messages));
     const answers = this.#partitions > 0
       ? await this.#sendInOrders(fitting)
@@ -222,7 +231,6 @@ export class NatsDriver implements Driver<NatsMessage> {
     visibility: number,
     signal: AbortSignal,
   ): Promise<readonly NatsMessage[]> {
-    if (this.#misfit !== undefined) throw this.#misfit;
     if (this.#orders !== undefined) {
       return await this.#orders.take(max, visibility, signal);
     }
@@ -238,16 +246,13 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async nack(message: NatsMessage, delay: number): Promise<boolean> {
-    const word = delay === 0 ? NAK : `${NAK} ${
-      JSON.stringify({
-        delay: nanoseconds(delay),
-      })
-    }`;
-    return await this.#settle(message, word);
+    if (!this.#holds(message)) return false;
+    await this.#note(message, message.releases, "back");
+    return await this.#settle(message, nakAfter(delay));
   }
 
-  /** Does not count, as it is noted. What goes back in one turn goes in the order of the stream, as it will be delivered in the order it comes in. */
-  async release(message: NatsMessage): Promise<boolean> {
+  /** What goes back in one turn goes in the order of the stream, as it will be delivered in the order it comes in. */
+  async release(message: NatsMessage, delay = 0): Promise<boolean> {
     await new Promise<void>((resolve) => {
       this.#releasing.push({ message, go: resolve });
       if (this.#releasing.length === 1) {
@@ -256,13 +261,15 @@ export class NatsDriver implements Driver<NatsMessage> {
     });
     if (this.#wait?.signal.aborted) await this.#wait.over;
     if (!this.#holds(message)) return false;
-    try {
-      await this.#noteRelease(message);
-    } catch (error) {
-      this.#releasesNoted = undefined;
-      throw error;
-    }
-    return await this.#settle(message, NAK);
+    const state = message.lost === undefined ? "back" : "doubt";
+    await this.#note(message, message.releases + 1, state);
+    return await this.#settle(message, nakAfter(delay));
+  }
+
+  async isolate(message: NatsMessage): Promise<boolean> {
+    if (!this.#holds(message)) return false;
+    await this.#note(message, message.releases, "alone");
+    return this.#holds(message);
   }
 
   async extend(message: NatsMessage, milliseconds: number): Promise<boolean> {
@@ -337,12 +344,12 @@ export class NatsDriver implements Driver<NatsMessage> {
     return `${this.#name}.dead`;
   }
 
-  get #releaseStream(): string {
-    return `${this.#name}+released`;
+  get #noteStream(): string {
+    return `${this.#name}+notes`;
   }
 
-  #releaseSubject(sequence: number | "*"): string {
-    return `${this.#name}.released.${sequence}`;
+  #noteSubject(sequence: number | "*"): string {
+    return `${this.#name}.note.${sequence}`;
   }
 
   #itemSubject(key: string | undefined): string {
@@ -656,7 +663,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     const messages = incoming.map((message) =>
       this.#lent(message, asked, visibility)
     );
-    await this.#forgetReleases(messages);
+    await this.#learnFates(messages);
     if (visibility !== this.#ackWait) {
       for (const message of messages) this.#keep(message);
     }
@@ -686,7 +693,7 @@ export class NatsDriver implements Driver<NatsMessage> {
       names: this.#consumers(),
       free: () => this.#freeOrders(),
       pull: (name, visibility) => this.#waitForOne(name, visibility),
-      release: (message) => this.release(message),
+      release: (message) => this.release(message, 0),
     });
   }
 
@@ -699,43 +706,60 @@ export class NatsDriver implements Driver<NatsMessage> {
       .map(({ name }) => name);
   }
 
-  /** What nobody has looked at does not count as a delivery. */
-  async #forgetReleases(messages: readonly NatsMessage[]): Promise<void> {
-    const again = messages.filter(({ attempt }) => attempt > 1);
+  /** Those that were delivered before. */
+  async #learnFates(messages: readonly NatsMessage[]): Promise<void> {
+    const again = messages.filter(({ delivery }) => delivery > 1);
     await Promise.all(again.map(async (message) => {
-      message.releases = await this.#releasesOf(message);
-      message.attempt = Math.max(1, message.attempt - message.releases);
+      const fate = await this.#fateOf(message);
+      message.releases = fate?.releases ?? 0;
+      message.attempt = Math.max(1, message.delivery - message.releases);
+      const state = fate?.delivery === message.delivery - 1
+        ? fate.state
+        : "beside";
+      if (state !== "back") message.lost = state === "alone" ? state : "beside";
     }));
   }
 
-  async #releasesOf({ sequence }: NatsMessage): Promise<number> {
+  async #fateOf({ sequence }: NatsMessage): Promise<Fate | undefined> {
     try {
       const { message } = await this.#api<{ message: { data: string } }>(
-        "look at what went back unseen",
-        `STREAM.MSG.GET.${this.#releaseStream}`,
-        { last_by_subj: this.#releaseSubject(sequence) },
+        "look at what became of a delivery",
+        `STREAM.MSG.GET.${this.#noteStream}`,
+        { last_by_subj: this.#noteSubject(sequence) },
       );
-      return Number(atob(message.data));
+      return JSON.parse(atob(message.data));
     } catch {
       // Nothing of it is noted, or the word failed: then the message is here all the same.
-      return 0;
+      return undefined;
     }
   }
 
-  async #noteRelease(message: NatsMessage): Promise<void> {
-    await (this.#releasesNoted ??= this.#makeStream(this.#releaseStream, {
-      subjects: [this.#releaseSubject("*")],
-      retention: "limits",
-      max_msgs_per_subject: 1,
-      max_age: RELEASES_KEPT * 1e6,
-    }));
-    const fault = faultOf(
-      await this.#wire.request(
-        this.#releaseSubject(message.sequence),
-        String(message.releases + 1),
-      ),
-    );
-    if (fault !== undefined) throw new ApiError("note a release", fault);
+  async #note(
+    { sequence, delivery }: NatsMessage,
+    releases: number,
+    state: Fate["state"],
+  ): Promise<void> {
+    try {
+      await (this.#hasNotes ??= this.#makeStream(this.#noteStream, {
+        subjects: [this.#noteSubject("*")],
+        retention: "limits",
+        max_msgs_per_subject: 1,
+        max_age: nanoseconds(NOTES_KEPT),
+      }));
+      const fate: Fate = { delivery, releases, state };
+      const fault = faultOf(
+        await this.#wire.request(
+          this.#noteSubject(sequence),
+          JSON.stringify(fate),
+        ),
+      );
+      if (fault !== undefined) {
+        throw new ApiError("note what became of a delivery", fault);
+      }
+    } catch (error) {
+      this.#hasNotes = undefined;
+      throw error;
+    }
   }
 
   #lent(
@@ -749,8 +773,10 @@ export class NatsDriver implements Driver<NatsMessage> {
     return {
       // A copy, as it may be a view of all that came with it.
       payload: new Uint8Array(message.data),
+      delivery: deliveries,
       attempt: deliveries,
       releases: 0,
+      lost: undefined,
       enqueuedAt: timestamp / 1e6,
       key: key === undefined ? undefined : decodeURIComponent(key),
       reply,
@@ -894,8 +920,7 @@ function keyError(length: number): RangeError {
   );
 }
 
-function closedError(): Error {
-  return new Error(
-    "Cannot put: the connection to NATS must be open, received one that is closed",
-  );
+function nakAfter(delay: number): string {
+  if (delay === 0) return NAK;
+  return `${NAK} ${JSON.stringify({ delay: nanoseconds(delay) })}`;
 }

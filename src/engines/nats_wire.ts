@@ -12,6 +12,7 @@ import type {
   NatsConnection,
   NatsHeaders,
   NatsIncoming,
+  NatsStatus,
   NatsSubscription,
 } from "./nats_client.ts";
 
@@ -35,6 +36,29 @@ export class ApiError extends Error {
   }
 }
 
+/** There is no answer to wait for. */
+export class NoWayError extends Error {
+  /** Whether that will not change by itself; undefined where only time can tell. */
+  readonly lasts: boolean | undefined;
+
+  constructor(message: string, lasts: boolean | undefined) {
+    super(message);
+    this.name = "NatsError";
+    this.lasts = lasts;
+  }
+}
+
+const NO_JETSTREAM = [10_039, 10_076];
+
+/** Whether an error will not pass by itself. A stream that is gone is made again. */
+export function lasts(error: unknown): boolean | undefined {
+  if (error instanceof NoWayError) return error.lasts;
+  if (!(error instanceof ApiError)) return false;
+  const { code, err_code } = error.fault;
+  if (NO_JETSTREAM.includes(err_code)) return true;
+  return code >= 400 && code < 500 && ![404, 408, 429].includes(code);
+}
+
 /** What a wire is made of. */
 export interface WireOptions {
   readonly clock: Clock;
@@ -55,6 +79,7 @@ export interface PullOptions {
 }
 
 interface Question {
+  readonly subject: string;
   readonly askedAt: number;
   readonly resolve: (message: NatsIncoming) => void;
   readonly reject: (error: unknown) => void;
@@ -77,7 +102,10 @@ export class Wire {
   #count = 0;
   /** How many milliseconds an answer has taken of late, at most. */
   #roundTrip = 0;
-  readonly #broken = (): void => this.#break();
+  readonly #broken = (refusal?: Refusal): void => {
+    if (refusal === undefined) this.#break();
+    else this.#refused(refusal);
+  };
 
   constructor(client: NatsClient, options: WireOptions) {
     this.#client = client;
@@ -96,10 +124,11 @@ export class Wire {
   checkUp(): void {
     const { connection } = this.#client;
     if (this.#watchHealth().isUp && connection.info && !this.isClosed) return;
-    throw new Error(
+    throw new NoWayError(
       `Cannot reach NATS: the connection must be there, received one that is ${
         this.isClosed ? "closed" : "broken"
-      }`,
+      }${wordsOf(this.#health?.failure)}`,
+      this.isClosed,
     );
   }
 
@@ -119,7 +148,7 @@ export class Wire {
       const name = String(++this.#count);
       const reply = `${this.#inbox}.${name}`;
       const askedAt = this.#options.clock.now();
-      this.#questions.set(name, { askedAt, resolve, reject });
+      this.#questions.set(name, { subject, askedAt, resolve, reject });
       try {
         this.#client.connection.publish(
           subject,
@@ -200,8 +229,10 @@ export class Wire {
     if (this.#questions.size === 0) this.#watch();
     if (message.data.length === 0 && message.headers?.code === 503) {
       question.reject(
-        new Error(
+        new NoWayError(
           "Cannot ask NATS: the server must have JetStream and the stream, received word that nobody answers there",
+          // While a cluster chooses its leader nobody does either.
+          undefined,
         ),
       );
     } else question.resolve(message);
@@ -213,6 +244,21 @@ export class Wire {
     this.#watch();
     for (const { reject } of questions) reject(brokenError());
     for (const source of this.#sources.values()) source.break();
+  }
+
+  /** The server lets us not say or hear something. It does not tell which question that was, but which subject. */
+  #refused({ subject, message }: Refusal): void {
+    const error = new NoWayError(`Cannot ask NATS: ${message}`, true);
+    const isOurs = subject.startsWith(this.#inbox);
+    for (const [name, question] of this.#questions) {
+      if (!isOurs && question.subject !== subject) continue;
+      this.#questions.delete(name);
+      question.reject(error);
+    }
+    if (this.#questions.size === 0) this.#watch();
+    for (const [from, source] of this.#sources) {
+      if (isOurs || from === subject) source.fail(error);
+    }
   }
 
   /** The alarm is for the oldest question. */
@@ -308,7 +354,12 @@ class PullSource {
 
   /** The connection broke. */
   break(): void {
-    this.#pull?.fail(brokenError());
+    this.fail(brokenError());
+  }
+
+  /** There will be no answer. */
+  fail(error: unknown): void {
+    this.#pull?.fail(error);
   }
 
   close(): void {
@@ -372,10 +423,18 @@ class Pull {
   }
 }
 
+/** What a server did not permit. */
+interface Refusal {
+  readonly subject: string;
+  readonly message: string;
+}
+
 /** Whether a connection is up, for all handles that use it. */
 interface Health {
   isUp: boolean;
-  readonly listeners: Set<() => void>;
+  /** What it broke with last. */
+  failure: unknown;
+  readonly listeners: Set<(refusal?: Refusal) => void>;
 }
 
 const healths: WeakMap<NatsConnection, Health> = new WeakMap();
@@ -383,7 +442,7 @@ const healths: WeakMap<NatsConnection, Health> = new WeakMap();
 function healthOf(connection: NatsConnection): Health {
   let health = healths.get(connection);
   if (health === undefined) {
-    health = { isUp: true, listeners: new Set() };
+    health = { isUp: true, failure: undefined, listeners: new Set() };
     healths.set(connection, health);
     void follow(connection, health);
   }
@@ -394,15 +453,38 @@ async function follow(
   connection: NatsConnection,
   health: Health,
 ): Promise<void> {
-  for await (const { type } of connection.status()) {
+  void connection.closed?.().then((error) => health.failure = error ?? undefined);
+  for await (const event of connection.status()) {
+    const { type } = event;
+    const refusal = refusalIn(event);
     if (type === "reconnect") health.isUp = true;
     else if (type === "disconnect" || type === "close") {
       health.isUp = false;
       for (const listener of [...health.listeners]) listener();
+    } else if (refusal !== undefined) {
+      for (const listener of [...health.listeners]) listener(refusal);
     }
   }
   health.isUp = false;
   for (const listener of [...health.listeners]) listener();
+}
+
+/** Older clients tell it as `data` and `permissionContext`, newer ones as an `error`. */
+function refusalIn(
+  { error, permissionContext }: NatsStatus,
+): Refusal | undefined {
+  const { subject, message } = (error ?? {}) as Partial<Refusal>;
+  if (typeof subject === "string") return { subject, message: String(message) };
+  if (permissionContext === undefined) return undefined;
+  const { operation, subject: refused } = permissionContext;
+  return {
+    subject: refused,
+    message: `Permissions Violation for ${operation} to "${refused}"`,
+  };
+}
+
+function wordsOf(failure: unknown): string {
+  return failure instanceof Error ? `: ${failure.message}` : "";
 }
 
 function brokenError(): Error {

@@ -235,8 +235,9 @@ export class Outbox<T> {
         this.#batch.length === 0 ? NOTHING : driver.send(this.#batch)
       );
     } catch (error) {
-      if (this.#options.offline === "reject") this.#refuseBatch(error);
-      else {
+      if (this.#options.offline === "reject" || this.#link.isFinal(error)) {
+        this.#refuseBatch(error);
+      } else {
         this.#dropGivenUp();
         await this.#link.pause();
       }
@@ -294,8 +295,9 @@ export class Outbox<T> {
   async #waitForRoom(): Promise<void> {
     try {
       await this.#link.attempt((driver) => driver.room(this.#link.signal));
-    } catch {
-      await this.#link.pause();
+    } catch (error) {
+      // What is final the next batch will hear as well.
+      if (!this.#link.isFinal(error)) await this.#link.pause();
     }
   }
 

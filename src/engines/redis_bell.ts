@@ -51,9 +51,14 @@ export class RedisBell {
     }
   }
 
+  /** Whoever waits looks again. */
+  wake(): void {
+    for (const waiter of this.#waiting) waiter.resolve();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
-    for (const waiter of this.#waiting) waiter.resolve();
+    this.wake();
     if (this.#listening !== undefined) {
       void this.#connection?.drop();
       await this.#listening;

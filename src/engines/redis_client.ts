@@ -71,6 +71,8 @@ export interface RedisConnection {
   duplicate(): RedisConnection;
   /** Drops a connection of our own; fulfils when it is gone. */
   drop(): Promise<void>;
+  /** Who is called when the client has ended for good. */
+  readonly whenEnded?: Set<() => void> | undefined;
 }
 
 /** One for all queues of a client: more listeners than ten make a warning. */
@@ -124,6 +126,18 @@ export class RedisError extends Error {
   }
 }
 
+/** What a server, or a client that is closed, says again and again; within scripts it may stand behind other words. */
+const REFUSALS =
+  /\b(WRONGTYPE|NOPERM|NOAUTH|WRONGPASS|NOPROTO|DENIED)\b|can't run this command|no permissions|unknown (redis )?command|compiling script|invalid password|without any password|no password is set|client must be connected/i;
+
+/** Whether an error will not pass by itself. A replica may become a primary, and only time tells. */
+export function lasts(error: unknown): boolean | undefined {
+  // It is not Redis that failed.
+  if (!(error instanceof RedisError)) return true;
+  if (REFUSALS.test(error.message)) return true;
+  return /\bREADONLY\b/.test(error.message) ? undefined : false;
+}
+
 /** How long a client may take to be ready again before that counts as a failure. */
 const READY_LIMIT = 1_000;
 /** How long an answer may take; what was asked may still happen. */
@@ -135,6 +149,21 @@ interface Emitter {
 }
 
 abstract class ClientConnection {
+  readonly whenEnded: Set<() => void> = new Set();
+  /** What the server refused the connection with, since it was there last. */
+  #refusal: RedisError | undefined = undefined;
+
+  constructor(client: Emitter) {
+    client.on("error", (reason) => {
+      const error = new RedisError(words(reason));
+      if (lasts(error)) this.#refusal = error;
+    });
+    client.on("ready", () => this.#refusal = undefined);
+    client.on("end", () => {
+      for (const ended of [...this.whenEnded]) ended();
+    });
+  }
+
   abstract call(
     command: string,
     args: RedisArgument[],
@@ -149,7 +178,7 @@ abstract class ClientConnection {
     limit: number = ANSWER_LIMIT,
   ): Promise<unknown> {
     try {
-      if (!isReady) await becomesReady(client);
+      if (!isReady) await becomesReady(client, () => this.#refusal);
       return await withinLimit(ask(), limit);
     } catch (error) {
       throw error instanceof RedisError ? error : new RedisError(words(error));
@@ -165,7 +194,7 @@ class NodeRedisConnection extends ClientConnection implements RedisConnection {
   readonly #waiting: Set<Deferred<unknown>> = new Set();
 
   constructor(client: NodeRedisClient, isOurs: boolean) {
-    super();
+    super(client);
     this.#client = client;
     // A command that went into a connection about to close may never be answered.
     for (const event of ["error", "reconnecting", "end"]) {
@@ -235,7 +264,7 @@ class IORedisConnection extends ClientConnection implements RedisConnection {
   readonly #client: IORedisClient;
 
   constructor(client: IORedisClient) {
-    super();
+    super(client);
     this.#client = client;
   }
 
@@ -266,7 +295,6 @@ class IORedisConnection extends ClientConnection implements RedisConnection {
       lazyConnect: true,
       commandTimeout: undefined,
     });
-    client.on("error", ignore);
     return new IORedisConnection(client);
   }
 
@@ -280,18 +308,33 @@ class IORedisConnection extends ClientConnection implements RedisConnection {
   }
 }
 
-function becomesReady(client: Emitter): Promise<void> {
+function becomesReady(
+  client: Emitter,
+  refusal: () => RedisError | undefined,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const ready = (): void => {
+    const leave = (): void => {
       systemClock.clearTimer(timer);
       client.off("ready", ready);
+      client.off("error", refused);
+    };
+    const ready = (): void => {
+      leave();
       resolve();
     };
+    const refused = (): void => {
+      const error = refusal();
+      if (error === undefined) return;
+      leave();
+      reject(error);
+    };
     const timer = systemClock.setTimer(() => {
-      client.off("ready", ready);
+      leave();
       reject(new RedisError("Cannot ask Redis: there is no connection"));
     }, READY_LIMIT);
     client.on("ready", ready);
+    client.on("error", refused);
+    refused();
   });
 }
 

@@ -15,6 +15,7 @@ import type {
 } from "./driver.ts";
 import { RedisBell } from "./redis_bell.ts";
 import {
+  lasts,
   type RedisArgument,
   type RedisConnection,
   RedisError,
@@ -36,6 +37,8 @@ export interface RedisMessage extends Message {
   readonly id: string;
   /** Until when it is lent, on the clock of Redis; what the lease is known by. */
   lease: number;
+  /** Whether the answer to a word about it was lost. */
+  isUnsure: boolean;
 }
 
 /** What a driver is made of. All of it has been checked. */
@@ -44,7 +47,6 @@ export interface RedisDriverOptions {
   name: string;
   /** What the names of all keys begin with. */
   prefix: string;
-  group: string;
   consumer: string;
   /** The most entries there may be. */
   capacity: number;
@@ -67,8 +69,10 @@ export interface RedisKeys {
   readonly put: string;
 }
 
-/** The consumer that entries belong to which nobody has. */
+/** The consumer that entries belong to which nobody has, as the scripts know. */
 export const NOBODY = "-";
+/** The consumer group. */
+const GROUP = "highwater";
 /** For how many milliseconds a repeated put is known as one. */
 const PUT_WINDOW = 600_000;
 /** For how many milliseconds an entry stays with whoever took it past us. */
@@ -85,7 +89,7 @@ const MAX_TELLING = 2;
 
 /** An answer that waits to be told. */
 interface Saying {
-  readonly word: "ack" | "nack" | "release" | "extend";
+  readonly word: "ack" | "nack" | "release" | "doubt" | "isolate" | "extend";
   readonly message: RedisMessage;
   readonly number: number;
   readonly told: Deferred<boolean>;
@@ -112,6 +116,11 @@ export class RedisDriver implements Driver<RedisMessage> {
   /** What is being extended: until then nobody knows what its lease is known by. */
   readonly #extensions: Map<RedisMessage, Promise<void>> = new Map();
   #skew = 0;
+  /** Those who wait shall learn that there is nothing to wait for. */
+  readonly #ended = (): void => {
+    this.#bell.wake();
+    this.#room.wake();
+  };
 
   constructor(options: RedisDriverOptions) {
     const { connection, maxPayload, patience } = options;
@@ -121,9 +130,10 @@ export class RedisDriver implements Driver<RedisMessage> {
     this.keys = keysOf(options);
     const connect = (): RedisConnection => connection.duplicate();
     const ring = (key: string): Promise<unknown> =>
-      this.run(RING_SCRIPT, [key]);
+      this.run(RING_SCRIPT, [key, this.keys.due]);
     this.#bell = new RedisBell(this.keys.bell, patience, connect, ring);
     this.#room = new RedisBell(this.keys.room, patience, connect, ring);
+    connection.whenEnded?.add(this.#ended);
   }
 
   get skew(): number {
@@ -132,9 +142,12 @@ export class RedisDriver implements Driver<RedisMessage> {
 
   async open(): Promise<void> {
     const { stream, due } = this.keys;
-    const { group } = this.#options;
     const visibility = String(STRAY_VISIBILITY);
-    await this.run(OPEN_SCRIPT, [stream, due], [group, visibility]);
+    await this.run(OPEN_SCRIPT, [stream, due], [GROUP, visibility]);
+  }
+
+  lasts(error: unknown): boolean | undefined {
+    return lasts(error);
   }
 
   async send(messages: readonly Outgoing[]): Promise<readonly Answer[]> {
@@ -144,14 +157,9 @@ export class RedisDriver implements Driver<RedisMessage> {
     const sizes: number[] = [];
     const small: Uint8Array[] = [];
     const large: Uint8Array[] = [];
-    messages.forEach(({ payload, key }, index) => {
-      const keyBytes = key === undefined ? undefined : encoder.encode(key);
-      const keySize = keyBytes?.byteLength ?? -1;
-      const parts = keyBytes === undefined ? [payload] : [payload, keyBytes];
-      sizes.push(numbers[index]!, payload.byteLength, keySize);
-      if (payload.byteLength + Math.max(keySize, 0) > LARGE) {
-        large.push(joined(parts));
-      } else small.push(...parts);
+    messages.forEach(({ payload }, index) => {
+      sizes.push(numbers[index]!, payload.byteLength);
+      (payload.byteLength > LARGE ? large : small).push(payload);
     });
     let taken: number;
     try {
@@ -183,10 +191,10 @@ export class RedisDriver implements Driver<RedisMessage> {
     signal: AbortSignal,
   ): Promise<readonly RedisMessage[]> {
     const { stream, due, bell } = this.keys;
-    const { group, consumer, patience } = this.#options;
+    const { consumer, patience } = this.#options;
     const [heads, small, lease, wait, ...large] = await this.#insisting(() =>
       this.run(LEND_SCRIPT, [stream, due, bell], [
-        group,
+        GROUP,
         consumer,
         String(Math.min(max, MAX_BATCH)),
         String(wholeMilliseconds(visibility)),
@@ -208,8 +216,13 @@ export class RedisDriver implements Driver<RedisMessage> {
     return this.#say("nack", message, wholeMilliseconds(delay));
   }
 
-  release(message: RedisMessage): Promise<boolean> {
-    return this.#say("release", message, message.attempt);
+  release(message: RedisMessage, delay = 0): Promise<boolean> {
+    const word = message.lost === undefined ? "release" : "doubt";
+    return this.#say(word, message, wholeMilliseconds(delay));
+  }
+
+  isolate(message: RedisMessage): Promise<boolean> {
+    return this.#say("isolate", message, 0);
   }
 
   extend(message: RedisMessage, milliseconds: number): Promise<boolean> {
@@ -222,27 +235,31 @@ export class RedisDriver implements Driver<RedisMessage> {
     error: unknown,
   ): Promise<boolean> {
     const { stream, due, dead, wanted, room } = this.keys;
-    const { group, maxDeadLetters } = this.#options;
+    const { maxDeadLetters } = this.#options;
     await this.#extensions.get(message);
-    const { id, lease, attempt } = message;
-    const buried = await this.run(
-      BURY_SCRIPT,
-      [stream, due, dead, wanted, room],
-      [
-        ...[group, id, String(lease)],
-        String(maxDeadLetters === Infinity ? -1 : maxDeadLetters),
-        ...["id", id, "attempt", String(attempt), "reason", reason],
-        ...(error === undefined ? [] : ["error", wordsOf(error)]),
-      ],
-    );
-    return buried === 1;
+    const { id, attempt } = message;
+    try {
+      const buried = await this.run(
+        BURY_SCRIPT,
+        [stream, due, dead, wanted, room],
+        [
+          ...[GROUP, id, String(leaseOf(message))],
+          String(maxDeadLetters === Infinity ? -1 : maxDeadLetters),
+          ...["id", id, "attempt", String(attempt), "reason", reason],
+          ...(error === undefined ? [] : ["error", wordsOf(error)]),
+        ],
+      );
+      return buried === 1;
+    } catch (error) {
+      message.isUnsure = true;
+      throw error;
+    }
   }
 
   async measure(): Promise<Measures> {
     const { stream, due, dead } = this.keys;
-    const { group } = this.#options;
     const [length, lent, age, deadLetters, delayed] = await this.#insisting(
-      () => this.run(MEASURE_SCRIPT, [stream, due, dead], [group, NOBODY]),
+      () => this.run(MEASURE_SCRIPT, [stream, due, dead], [GROUP]),
     ) as [number, number, number, number, number];
     return {
       backlog: length - lent,
@@ -255,6 +272,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   }
 
   async close(): Promise<void> {
+    this.#connection.whenEnded?.delete(this.#ended);
     await Promise.all([this.#bell.close(), this.#room.close()]);
   }
 
@@ -331,7 +349,10 @@ export class RedisDriver implements Driver<RedisMessage> {
         const results = await this.#tell(batch);
         batch.forEach(({ told }, index) => told.resolve(results[index]!));
       } catch (error) {
-        for (const { told } of batch) told.reject(error);
+        for (const { message, told } of batch) {
+          message.isUnsure = true;
+          told.reject(error);
+        }
       }
       this.#telling--;
     }
@@ -341,16 +362,19 @@ export class RedisDriver implements Driver<RedisMessage> {
     const { stream, due, bell, wanted, room } = this.keys;
     const answers = batch.flatMap(({ word, message, number }) => [
       ...[word, message.id],
-      ...[message.lease, number],
+      ...[leaseOf(message), number],
     ]);
     const [results, now] = await this.run(
       SETTLE_SCRIPT,
       [stream, due, bell, wanted, room],
-      [this.#options.group, NOBODY, JSON.stringify(answers)],
+      [GROUP, this.#options.consumer, JSON.stringify(answers)],
     ) as [Uint8Array, number];
     return batch.map(({ word, message, number }, index) => {
       const isOurs = results[index] === ONE;
-      if (isOurs && word === "extend") message.lease = now + number;
+      if (isOurs && word === "extend") {
+        message.lease = now + number;
+        message.isUnsure = false;
+      }
       return isOurs;
     });
   }
@@ -384,27 +408,33 @@ function messagesOf(
   const messages: RedisMessage[] = [];
   let at = 0;
   let nextLarge = 0;
-  for (let word = 0; word < words.length; word += 4) {
+  for (let word = 0; word < words.length; word += 3) {
     const id = words[word]!;
+    const attempt = words[word + 1]!;
     const size = Number(words[word + 2]);
-    const keySize = Number(words[word + 3]);
-    const whole = size + Math.max(keySize, 0);
-    const isLarge = whole > LARGE;
+    const isLarge = size > LARGE;
     const bytes = isLarge ? large[nextLarge++]! : small;
     const first = isLarge ? 0 : at;
-    if (!isLarge) at += whole;
+    if (!isLarge) at += size;
     messages.push({
       id,
       lease,
-      attempt: Number(words[word + 1]),
+      isUnsure: false,
+      attempt: parseInt(attempt),
+      lost: LOST[attempt.at(-1)!],
       enqueuedAt: Number(id.slice(0, id.indexOf("-"))),
       payload: new Uint8Array(bytes.buffer, bytes.byteOffset + first, size),
-      key: keySize < 0
-        ? undefined
-        : decoder.decode(bytes.subarray(first + size, first + whole)),
     });
   }
   return messages;
+}
+
+/** By what is behind the attempt. */
+const LOST: Record<string, RedisMessage["lost"]> = { a: "alone", b: "beside" };
+
+/** As the scripts know it. */
+function leaseOf({ lease, isUnsure }: RedisMessage): number {
+  return isUnsure ? -lease : lease;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {

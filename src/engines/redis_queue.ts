@@ -15,7 +15,8 @@ import { connectionOf, type RedisClient } from "./redis_client.ts";
 import { NOBODY, RedisDriver, type RedisMessage } from "./redis_driver.ts";
 
 /** Options of {@linkcode RedisQueue}. */
-export interface RedisQueueOptions<T> extends EngineHandleOptions<T> {
+export interface RedisQueueOptions<T>
+  extends Omit<EngineHandleOptions<T>, "keyOf"> {
   /** The most items there may be in Redis, those that are lent included; 100,000 unless told, `Infinity` for no bound. At that, `overflow` decides. All handles should say the same. */
   capacity?: number | undefined;
   /** The most dead letters that are kept, about; the oldest go first. `Infinity` unless told. */
@@ -24,11 +25,15 @@ export interface RedisQueueOptions<T> extends EngineHandleOptions<T> {
   maxPayload?: number | undefined;
   /** What the names of all keys begin with; `"highwater"` unless told. */
   prefix?: string | undefined;
-  /** The consumer group; `"highwater"` unless told. */
-  group?: string | undefined;
   /** Whom `XPENDING` shows lent items under; `"worker"` unless told. Any number of handles may share it. */
   consumer?: string | undefined;
 }
+
+/** Options that others have, and why there are none here. */
+const ABSENT = {
+  keyOf: "as Redis keeps one order of all items, whatever their keys",
+  group: "as a queue has one group; a queue of another name is kept apart",
+};
 
 /** For how many milliseconds Redis is left alone by one who waits. */
 const PATIENCE = 5_000;
@@ -80,13 +85,21 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     options: RedisQueueOptions<T> = {},
   ) {
     const connection = connectionOf(ACTION, client);
+    for (const [option, instead] of Object.entries(ABSENT)) {
+      const value = (options as Record<string, unknown> | null)?.[option];
+      if (value === undefined) continue;
+      throw new TypeError(
+        `Cannot ${ACTION}: ${option} must be left out, ${instead}, received ${
+          received(value)
+        }`,
+      );
+    }
     checkOptions(ACTION, options, {
       ...ENGINE_OPTIONS,
       capacity: true,
       maxDeadLetters: true,
       maxPayload: true,
       prefix: true,
-      group: true,
       consumer: true,
     });
     const {
@@ -94,12 +107,10 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
       maxDeadLetters = Infinity,
       maxPayload = 16_777_216,
       prefix = "highwater",
-      group = "highwater",
       consumer = "worker",
     } = options;
     checkWord("name", name);
     checkWord("prefix", prefix);
-    checkWord("group", group);
     checkWord("consumer", consumer);
     if (consumer === NOBODY) {
       throw new RangeError(
@@ -112,7 +123,7 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     checkLimit(ACTION, "maxDeadLetters", maxDeadLetters, 1);
     checkCount(ACTION, "maxPayload", maxPayload, 1);
     const driver = new RedisDriver({
-      ...{ connection, name, prefix, group, consumer },
+      ...{ connection, name, prefix, consumer },
       ...{ capacity, maxDeadLetters, maxPayload, patience: PATIENCE },
     });
     super(name, driver, options);

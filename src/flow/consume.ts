@@ -55,10 +55,14 @@ import { checkSource, type Source } from "./source.ts";
  *   which may take its time: the place is held meanwhile, so that a full target
  *   slows the run down.
  * - **Sources that lend** (anything with a `receive`) get `ack` when the item has
- *   ended, `nack` for a retry and when the run was stopped, so that the attempts
- *   of all consumers count. With `keyOf` retries wait here instead, or others of
- *   the key would overtake. Without a `deadLetter`, what failed for good goes to
- *   the dead letters of the source, if it keeps some.
+ *   ended and `nack` for a retry, so that the attempts of all consumers count.
+ *   What a stop gives back counts for nothing: the next delivery has the same
+ *   `attempt`. What is worked on for longer than it is lent for is renewed; a
+ *   handler that hangs is what `timeout` is for. With `keyOf` retries wait here
+ *   instead, or others of the key would overtake. Without a `deadLetter`, what
+ *   failed for good goes to the dead letters of the source, if it keeps some.
+ *   Where the source gives up by itself after fewer attempts than
+ *   `retry.attempts`, that is a `RangeError`.
  * - **Timeouts.** After `timeout` the signal of the attempt aborts. A handler that
  *   then ends well has ended well, one that rejects has failed, and one that
  *   does neither within `grace` is overrunning: that is reported, its item goes on
@@ -152,6 +156,9 @@ export async function consume<
   ).outcome;
 }
 
+/** Of a source that lends nothing. */
+const NO_LIMITS: { visibility?: undefined; attempts?: undefined } = {};
+
 /** How many items may wait to be tried again. */
 const MAX_WAITING = 1_000;
 
@@ -161,6 +168,8 @@ class Run<T> implements IntakeOwner<T> {
   readonly #options: ConsumeOptions<T>;
   readonly #concurrency: number | (() => number);
   readonly #retry: Retry;
+  /** For how long what is here is lent at a time; undefined when for ever. */
+  readonly #visibility: number | undefined;
   readonly #grace: number;
   readonly #clock: Clock;
   readonly #mailbox: Mailbox<T> | undefined;
@@ -230,7 +239,10 @@ class Run<T> implements IntakeOwner<T> {
     this.#concurrency = options.concurrency ?? 1;
     this.#grace = options.grace ?? 1000;
     this.#clock = options.clock ?? systemClock;
-    this.#retry = new Retry("consume", retry, random);
+    const { visibility, attempts } = lends(source) ? source : NO_LIMITS;
+    this.#retry = new Retry("consume", retry, random, attempts);
+    const lentFor = options.visibility ?? visibility;
+    this.#visibility = lentFor === Infinity ? undefined : lentFor;
     this.#rate = rate && new SlidingWindow("consume", rate);
     this.#keys = options.keyOf && new KeyLines();
     if (options.timeout === undefined && !lends(source)) {
@@ -806,7 +818,7 @@ class Run<T> implements IntakeOwner<T> {
 
   #list(job: Job<T>): void {
     this.#jobs.push(job);
-    if (this.#options.visibility !== undefined) this.#renewLater();
+    if (this.#visibility !== undefined) this.#renewLater();
   }
 
   /** The job has ended; who is behind it can begin. */
@@ -821,7 +833,7 @@ class Run<T> implements IntakeOwner<T> {
 
   /** One alarm for all that is lent: who has been here at two of them in a row needs more time. */
   #renewLater(): void {
-    const visibility = this.#options.visibility!;
+    const visibility = this.#visibility!;
     this.#leaseTimer ??= setAlarm(this.#clock, () => {
       this.#leaseTimer = undefined;
       for (let job = this.#jobs.first; job !== undefined; job = job.next) {
@@ -888,26 +900,38 @@ class Run<T> implements IntakeOwner<T> {
     this.#givingBack = true;
     const reason = this.#stopReason?.reason;
     const toReport: T[] = [];
-    for (let job = this.#jobs.last; job !== undefined; job = this.#jobs.last) {
-      const returned = (): void => void this.#returned++;
-      if (job.delivery === undefined) {
-        this.#leave(job);
-        returned();
-        toReport.push(job.item);
-      } else {
-        const answer = this.#settle(
-          job,
-          (delivery) => delivery.nack({ reason }),
-          returned,
-        );
-        // In order: an engine puts back what it hears of first, first.
-        if (answer !== undefined) await answer;
+    while (this.#jobs.last !== undefined) {
+      const answers: (Promise<void> | undefined)[] = [];
+      // In one turn: engines put back in order what they hear of together.
+      for (
+        let job = this.#jobs.last, next = job;
+        job !== undefined;
+        job = next
+      ) {
+        next = job.previous!;
+        if (job.delivery === undefined) {
+          this.#leave(job);
+          this.#returned++;
+          toReport.push(job.item);
+        } else answers.push(this.#return(job, reason));
       }
+      await Promise.all(answers);
     }
     this.#givingBack = false;
     for (const item of toReport.reverse()) {
       this.#report(item, "stopped", reason);
     }
+  }
+
+  /** The stop is no attempt of the item; what failed before it is. */
+  #return(job: Job<T>, reason: unknown): Promise<void> | undefined {
+    const counted = job.attempt > job.delivery!.attempt ||
+      job.failure?.attempts === job.attempt;
+    return this.#settle(
+      job,
+      (delivery) => delivery.nack({ reason, counted }),
+      () => void this.#returned++,
+    );
   }
 
   #makeReport(): ConsumeReport {

@@ -52,13 +52,13 @@ export interface ConsumeOptions<
    * number can be changed meanwhile.
    */
   concurrency?: number | (() => number) | undefined;
-  /** Whether and when an item that failed is tried again; never unless told. */
+  /** Whether and when an item that failed is tried again; never unless told. No more often than a source that lends allows: `attempts` above those of the queue are a `RangeError`. */
   retry?: RetryOptions | undefined;
   /** How many milliseconds an attempt may take before its signal aborts; as long as it likes unless told. */
   timeout?: number | undefined;
   /** How many milliseconds a handler has to end once its signal has aborted, before it counts as overrunning; 1000 unless told. */
   grace?: number | undefined;
-  /** For sources that lend, for how many milliseconds at a time. Renewed for as long as the item is here. */
+  /** For sources that lend, for how many milliseconds at a time. Renewed for as long as the item is here. Default: as the source lends. */
   visibility?: number | undefined;
   /** Gets what failed for good. A full target is waited for. */
   deadLetter?: DeadLetterTarget<T> | undefined;

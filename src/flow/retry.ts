@@ -11,7 +11,7 @@ import { checkDelay, checkTimeLimit } from "../clock.ts";
 
 /** How often and when an item is tried again. */
 export interface RetryOptions {
-  /** How often an item is tried in all, the first time included; a whole number of 1 or more, 5 unless told. */
+  /** How often an item is tried in all, the first time included; a whole number of 1 or more. Default: 5, or as many as the source allows if those are fewer. */
   attempts?: number | undefined;
   /** Milliseconds before the second attempt, at most; 1000 unless told. */
   delay?: number | undefined;
@@ -46,6 +46,7 @@ export class Retry {
     action: string,
     options: RetryOptions | undefined,
     random: () => number,
+    most: number = Infinity,
   ) {
     if (options !== undefined) {
       checkOptions(action, options, {
@@ -58,7 +59,7 @@ export class Retry {
       }, "retry");
     }
     const {
-      attempts = 5,
+      attempts = Math.min(5, most),
       delay = 1000,
       factor = 2,
       maxDelay = 60_000,
@@ -69,6 +70,12 @@ export class Retry {
       throw new RangeError(
         `Cannot ${action}: retry.attempts must be a whole number of 1 or ` +
           `more, received ${received(attempts)}`,
+      );
+    }
+    if (attempts > most) {
+      throw new RangeError(
+        `Cannot ${action}: retry.attempts must be at most the attempts of the ` +
+          `source, which are ${most}, received ${attempts}`,
       );
     }
     checkDelay(action, "retry.delay", delay);

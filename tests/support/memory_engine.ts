@@ -23,6 +23,8 @@ export interface Kept extends Message {
   /** When it may be delivered again. */
   visibleAt: number;
   isLent: boolean;
+  lost: "alone" | "beside" | undefined;
+  isAlone: boolean;
 }
 
 /** What several drivers have in common: the server, as it were. */
@@ -38,6 +40,8 @@ export class MemoryEngine {
   failures: unknown[] = [];
   /** Whether a failing word has its effect all the same. */
   failsLate = false;
+  /** Which of them do not pass by themselves. */
+  lasts: (error: unknown) => boolean | undefined = () => false;
   words = 0;
   /** Runs before each word. */
   before: () => Promise<void> = () => Promise.resolve();
@@ -71,6 +75,8 @@ export class MemoryEngine {
       enqueuedAt: this.clock.now(),
       visibleAt: 0,
       isLent: false,
+      lost: undefined,
+      isAlone: false,
     });
     this.changed();
     return "accepted";
@@ -83,8 +89,10 @@ export class MemoryEngine {
       if (taken.length === max) break;
       if (kept.visibleAt > now) continue;
       // Each delivery is a message of its own: who lost one cannot answer for the next.
-      const next = {
+      const next: Kept = {
         ...kept,
+        lost: kept.isLent ? kept.isAlone ? "alone" : "beside" : kept.lost,
+        isAlone: false,
         attempt: kept.attempt + 1,
         visibleAt: now + visibility,
         isLent: true,
@@ -190,18 +198,23 @@ class MemoryDriver implements Driver<Kept> {
   nack(message: Kept, delay: number): Promise<boolean> {
     return this.#if(message, () => {
       message.isLent = false;
+      message.lost = undefined;
       message.visibleAt = this.#engine.clock.now() + delay;
       this.#engine.changed();
     });
   }
 
-  release(message: Kept): Promise<boolean> {
+  release(message: Kept, delay: number): Promise<boolean> {
     return this.#if(message, () => {
       message.isLent = false;
       message.attempt--;
-      message.visibleAt = 0;
+      message.visibleAt = delay === 0 ? 0 : this.#engine.clock.now() + delay;
       this.#engine.changed();
     });
+  }
+
+  isolate(message: Kept): Promise<boolean> {
+    return this.#if(message, () => message.isAlone = true);
   }
 
   extend(message: Kept, milliseconds: number): Promise<boolean> {
@@ -232,6 +245,10 @@ class MemoryDriver implements Driver<Kept> {
         deadLetters: this.#engine.buried.length,
       };
     });
+  }
+
+  lasts(error: unknown): boolean | undefined {
+    return this.#engine.lasts(error);
   }
 
   close(): Promise<void> {
