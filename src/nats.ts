@@ -21,6 +21,7 @@ export type {
   NatsConnection,
   NatsHeaders,
   NatsIncoming,
+  NatsStatus,
   NatsSubscription,
 } from "./engines/nats_client.ts";
 export type { Message } from "./engines/driver.ts";

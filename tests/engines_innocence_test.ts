@@ -10,7 +10,7 @@ import {
   type DeadLetter,
   type Delivery,
 } from "../mod.ts";
-import { ENGINES, type EnginePlace } from "./support/engines.ts";
+import { type EnginePlace, ENGINES } from "./support/engines.ts";
 import { outcomeOf, startScript } from "./support/example.ts";
 import { test } from "./support/harness.ts";
 import { noNats, startNats } from "./support/nats_server.ts";
@@ -27,10 +27,13 @@ function testOnEngines(
   ) => Promise<void>,
   timeout = 60_000,
 ): void {
-  for (const [engine, skip] of Object.entries({ redis: noRedis, nats: noNats })) {
+  for (
+    const [engine, skip] of Object.entries({ redis: noRedis, nats: noNats })
+  ) {
     const kind = engine as "redis" | "nats";
     test(`innocence on ${kind}: ${name}`, async () => {
-      await using server = await (kind === "redis" ? startRedis() : startNats());
+      await using server =
+        await (kind === "redis" ? startRedis() : startNats());
       await using place = await ENGINES[kind](server.address);
       await body(place, kind, server.address);
     }, { skip, timeout });
@@ -259,7 +262,10 @@ testOnEngines(
     const retry = { delay: 1 };
     const report = await consume(queue, handler, { retry, deadLetter, signal });
     assertEquals([calls, report.failed, report.deadLettered], [3, 1, 1]);
-    assertEquals(letters.map(({ item, attempts }) => [item, attempts]), [[7, 3]]);
+    assertEquals(letters.map(({ item, attempts }) => [item, attempts]), [[
+      7,
+      3,
+    ]]);
     const { backlog, deadLetters } = await queue.stats();
     assertEquals([backlog, deadLetters], [0, 0]);
   },

@@ -382,7 +382,9 @@ testOnRedis(
     const [driver, other] = [await open(), await open()];
     await driver.send(outgoings("a", "b", "c"));
     const messages = await driver.fetch(2, 30_000, never);
-    const answers = messages.toReversed().map((each) => driver.release(each, 0));
+    const answers = messages.toReversed().map((each) =>
+      driver.release(each, 0)
+    );
     assertEquals(await Promise.all(answers), [true, true]);
     const again = await other.fetch(3, 30_000, never);
     assertEquals(textsOf(again), ["a", "b", "c"]);

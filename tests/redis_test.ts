@@ -111,7 +111,11 @@ test("redis: arguments are checked before anything is sent", () => {
     TypeError,
     "Cannot open a queue in Redis: keyOf must be left out, as Redis keeps one order",
   );
-  assertThrows(open("jobs", { group: "mine" }), TypeError, "group must be left");
+  assertThrows(
+    open("jobs", { group: "mine" }),
+    TypeError,
+    "group must be left",
+  );
   assertThrows(open("jobs", null), TypeError, "options must be an object");
   assertThrows(open("jobs", { capacity: 0 }), RangeError, "capacity");
   assertThrows(open("jobs", { capacity: "9" }), TypeError, "capacity");

@@ -424,7 +424,9 @@ export class Inbox<T, M extends Message>
     const early = this.#early.clear();
     for (const lent of early) if (lent.since > limit) this.#early.tryPut(lent);
     const suspects = this.#suspects.splice(0);
-    for (const lent of suspects) if (lent.since > limit) this.#suspects.push(lent);
+    for (const lent of suspects) {
+      if (lent.since > limit) this.#suspects.push(lent);
+    }
     for (const lent of [...suspects, ...early].reverse()) {
       if (lent.since <= limit) void quietly(lent.release());
     }

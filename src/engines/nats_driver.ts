@@ -37,6 +37,7 @@ export interface NatsMessage extends Message {
   attempt: number;
   /** How many of its deliveries do not count. */
   releases: number;
+  /** What is known of the delivery before. */
   lost: Message["lost"];
   /** Since when it is lent at least, on the clock of this process. */
   renewedAt: number;

@@ -453,7 +453,9 @@ async function follow(
   connection: NatsConnection,
   health: Health,
 ): Promise<void> {
-  void connection.closed?.().then((error) => health.failure = error ?? undefined);
+  void connection.closed?.().then((error) =>
+    health.failure = error ?? undefined
+  );
   for await (const event of connection.status()) {
     const { type } = event;
     const refusal = refusalIn(event);
