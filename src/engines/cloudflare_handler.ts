@@ -100,6 +100,10 @@ export type QueueHandlerConfiguration<Options, Environment> =
  * - **At least once.** Cloudflare may deliver a message twice, and does so with all
  *   of a call that it kills.
  *
+ * Cloudflare counts each delivery, whatever became of it: also what was given back by a
+ * stop, and all messages of a call that it killed, of which it does not tell the culprit.
+ * Where a message may bring the Worker down, set `max_batch_size` of the consumer to 1.
+ *
  * Set `max_retries` of the consumer to `retry.attempts` or more, or Cloudflare drops
  * the message, or moves it to its `dead_letter_queue`, before `deadLetter` gets it.
  *

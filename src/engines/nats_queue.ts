@@ -75,20 +75,25 @@ const ACTION = "open a queue on NATS";
  *   at it still when somebody else gets it. Without keys items are lent in the order
  *   they were put, and done in any.
  * - **Dead letters** are messages of the stream `<name>+dead`, with the reason in their headers.
- * - **Attempts** are counted by the server. What went back unseen does not count; NATS
- *   2.9 may count one more when somebody who waited has died.
+ * - **Attempts** are counted by the server; those that do not count are noted beside
+ *   the queue, such as what a stop gave back. That is one message more for each item
+ *   that goes back, and none for the others.
+ * - **Nobody is blamed for a neighbour.** What nobody answered for is lent again alone:
+ *   a handle has nothing else meanwhile. Only what is lost alone goes to the dead
+ *   letters for that.
  * - **Waking** is up to the server, which holds the request of who waits, for up to a
  *   second. It cannot be taken back without a loss, so `close` waits for its end.
  *
  * On the server it is the stream `<name>` and its consumers, `<name>+dead`, and
- * `<name>+released` for what went back unseen. They are made when they are not there, and
+ * `<name>+notes` for what became of deliveries. They are made when they are not there, and
  * never changed: edit them with the tools of NATS. NATS 2.9 or later, with JetStream;
  * it tells items that wait for the end of a delay as in flight.
  *
  * The client is the connection and the function `headers` of `@nats-io/transport-node`,
  * of `@nats-io/nats-core` (`wsconnect`, for browsers, too) or of `nats` 2. It stays yours: closing
  * the queue leaves it open. Connect with `maxReconnectAttempts: -1`, or it will be over
- * after some failures: puts reject then, and nothing is received. The server lends for one time for all, the
+ * after some failures: puts and receives reject then, as they do without JetStream,
+ * without permission, and with a stream that was made for something else. The server lends for one time for all, the
  * visibility of who made the queue; who says another has it kept, or given back, by
  * its process.
  *

@@ -86,7 +86,7 @@ export function connectionOf(
   const known = connections.get(client as object ?? {});
   if (known !== undefined) return known;
   const connection = isIORedis(client)
-    ? new IORedisConnection(client)
+    ? new IORedisConnection(client, false)
     : isNodeRedis(client)
     ? new NodeRedisConnection(client, false)
     : undefined;
@@ -251,20 +251,18 @@ class NodeRedisConnection extends ClientConnection implements RedisConnection {
   }
 
   #loseAnswers(): void {
-    for (const answer of this.#waiting) {
-      answer.reject(
-        new RedisError("Cannot ask Redis: the connection was lost"),
-      );
-    }
+    for (const answer of this.#waiting) answer.reject(lostError());
     this.#waiting.clear();
   }
 }
 
 class IORedisConnection extends ClientConnection implements RedisConnection {
   readonly #client: IORedisClient;
+  readonly #isOurs: boolean;
 
-  constructor(client: IORedisClient) {
+  constructor(client: IORedisClient, isOurs: boolean) {
     super(client);
+    this.#isOurs = isOurs;
     this.#client = client;
   }
 
@@ -276,7 +274,7 @@ class IORedisConnection extends ClientConnection implements RedisConnection {
     const client = this.#client;
     const { status } = client;
     if (status === "end") {
-      throw new RedisError(
+      throw this.#isOurs ? lostError() : new RedisError(
         "Cannot ask Redis: client must be connected, received one that has ended",
       );
     }
@@ -295,7 +293,7 @@ class IORedisConnection extends ClientConnection implements RedisConnection {
       lazyConnect: true,
       commandTimeout: undefined,
     });
-    return new IORedisConnection(client);
+    return new IORedisConnection(client, true);
   }
 
   drop(): Promise<void> {
@@ -370,6 +368,10 @@ function words(error: unknown): string {
     ? errors.map(words).join(", ")
     : String(message ?? error);
   return all.replaceAll(/\/\/[^/\s@]*@/g, "//");
+}
+
+function lostError(): RedisError {
+  return new RedisError("Cannot ask Redis: the connection was lost");
 }
 
 interface BufferClass {

@@ -48,6 +48,9 @@ const ACTION = "open a queue in Redis";
  *   handlers must stand a repetition. What is given back keeps its attempts and the
  *   time when it was put, and comes before what is new. Only the clock of Redis
  *   counts; those of the processes may say what they like.
+ * - **Nobody is blamed for a neighbour.** What nobody answered for is lent again alone:
+ *   a handle has nothing else meanwhile. Only what is lost alone goes to the dead
+ *   letters for that. What a stop gives back, or was fetched early, is no attempt.
  * - **Bounded.** At `capacity` a put waits until there is room, and streams with it,
  *   or rejects, as `overflow` says. Nothing is ever trimmed.
  * - **A put is repeated** until Redis answers, and Redis knows a repetition for ten
@@ -58,8 +61,13 @@ const ACTION = "open a queue in Redis";
  *
  * The client is that of `redis` (connected, with a listener for `"error"`) or of
  * `ioredis`. It stays yours: closing the queue leaves it open. Redis 6.2 or later, or
- * Valkey; `maxmemory-policy` should be `noeviction`, and what Redis has not written
+ * Valkey; `maxmemory-policy` should be `noeviction`: where memory is full puts wait, and
+ * what is there still comes out. What Redis has not written
  * to its disk is gone with it, so see to `appendonly`.
+ *
+ * A server that is away, full, loading or failing over is waited for. What it refuses
+ * for good (`WRONGTYPE`, `NOPERM`, `NOAUTH`, `WRONGPASS`, a replica that stays one), and
+ * a client that is closed, rejects puts and receives.
  *
  * Throws a `TypeError` or `RangeError` that names the argument it cannot use.
  *
