@@ -139,7 +139,7 @@ const provocations: Provocation[] = [
   ["onError", "an engine", async (onError) => {
     const clock = new SteppedClock();
     const driver = { open: () => Promise.reject(new Error("away")) };
-    const link = new Link(driver, { clock, onError });
+    const link = new Link(driver, { name: "jobs", clock, onError });
     const attempt = (): Promise<void> => link.attempt(() => Promise.resolve());
     await assertRejects(attempt, Error, "away");
   }],

@@ -4,7 +4,6 @@
  * @module
  */
 
-import { ignore } from "../callbacks.ts";
 import { systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
 import { type Deferred, deferred, FULFILLED } from "../waiters.ts";

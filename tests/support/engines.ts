@@ -54,7 +54,7 @@ function placeOf(
   make: <T>(options: SharedOptions) => EngineQueue<T> & {
     close(options: { signal: AbortSignal }): Promise<void>;
   },
-  end: () => Promise<void>,
+  end: () => PromiseLike<void>,
 ): EnginePlace {
   const closings: (() => Promise<void>)[] = [];
   return {
