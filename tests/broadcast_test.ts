@@ -638,3 +638,16 @@ test("broadcast: options that cannot be used are named", () => {
   for (const [make, kind, message] of cases) assertThrows(make, kind, message);
   assertEquals(broadcast.stats().subscribers, []);
 });
+
+test("broadcast: aborting its writable without a reason is an AbortError", async () => {
+  for (const way of ["stream", "writer"] as const) {
+    const broadcast = new Broadcast<number>();
+    const { writable } = broadcast;
+    const reader = broadcast.subscribe().getReader();
+    await (way === "stream" ? writable : writable.getWriter()).abort();
+    for (const act of [() => broadcast.put(1), () => reader.read()]) {
+      const { name } = await assertRejects(act, Error);
+      assertEquals(name, "AbortError");
+    }
+  }
+});

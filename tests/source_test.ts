@@ -348,3 +348,26 @@ test("source: zip reads one array whose items are no sources", async () => {
   assertEquals(await firstOf(zip([1, 2])), [1]);
   assertEquals(await firstOf(zip(["ab", "cd"])), ["ab"]);
 });
+
+test("source: a stream that is cancelled without a reason cancels its sources with an AbortError", async () => {
+  const make: Record<
+    string,
+    (source: ReadableStream<number>) => ReadableStream[]
+  > = {
+    merge: (source) => [merge([source])],
+    mergeSorted: (source) => [mergeSorted([source], (a, b) => a - b)],
+    zip: (source) => [zip(source)],
+    tee: (source) => tee(source, 2),
+    balance: (source) => balance(source, 2),
+    partition: (source) => partition(source, 2, (item) => item),
+  };
+  for (const [name, readables] of Object.entries(make)) {
+    let reason: unknown;
+    const source = new ReadableStream<number>({
+      cancel: (given) => void (reason = given),
+    });
+    await Promise.all(readables(source).map((stream) => stream.cancel()));
+    const reasons = (Array.isArray(reason) ? reason : [reason]) as Error[];
+    for (const error of reasons) assertEquals(error.name, "AbortError", name);
+  }
+});
