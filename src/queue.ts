@@ -1591,6 +1591,11 @@ export class Queue<T>
   }
 }
 
+// Said again beside the class, because `deno pack` leaves members that are named by
+// symbols out of the declarations of a class.
+/** For `for await` and `await using`. */
+export interface Queue<T> extends AsyncIterable<T>, AsyncDisposable {}
+
 const RANKS: readonly QueueState[] = ["open", "closing", "closed", "errored"];
 
 function expect(holds: boolean, invariant: string): void {

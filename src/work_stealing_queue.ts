@@ -307,6 +307,9 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
   }
 }
 
+/** For `await using`. */
+export interface WorkStealingQueue<T> extends AsyncDisposable {}
+
 function factsOfGroup<T>(
   queue: WorkStealingQueue<T>,
 ): Readonly<Record<string, unknown>> {

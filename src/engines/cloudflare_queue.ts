@@ -191,6 +191,9 @@ export class CloudflareQueue<T> implements AsyncDisposable {
   }
 }
 
+/** For `await using`. */
+export interface CloudflareQueue<T> extends AsyncDisposable {}
+
 /** The limits of Cloudflare: a kB is 1000 bytes, and about 100 bytes of each message are its own. */
 const MAX_MESSAGES = 100;
 const MAX_MESSAGE_BYTES = 128_000;

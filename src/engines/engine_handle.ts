@@ -278,6 +278,9 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   }
 }
 
+/** For `await using`. */
+export interface EngineHandle<T, M extends Message> extends AsyncDisposable {}
+
 function checkHandleOptions<T>(
   name: unknown,
   options: EngineHandleOptions<T>,

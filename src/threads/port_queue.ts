@@ -686,3 +686,6 @@ export class PortQueue<T>
     }
   }
 }
+
+/** For `for await` and `await using`. */
+export interface PortQueue<T> extends AsyncIterable<T>, AsyncDisposable {}

@@ -1782,6 +1782,9 @@ export class SharedQueue<T>
   }
 }
 
+/** For `for await` and `await using`. */
+export interface SharedQueue<T> extends AsyncIterable<T>, AsyncDisposable {}
+
 /** A line that says when it gets shorter. */
 class WatchedLine<W extends Waiter> extends Line<W> {
   readonly #shorter: (length: number) => void;

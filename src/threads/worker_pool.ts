@@ -802,6 +802,9 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 }
 
+/** For `await using`. */
+export interface WorkerPool<T, R = ResultOf<T>> extends AsyncDisposable {}
+
 /** Where one worker after the other does the tasks of a lane. */
 interface Place<T, R> {
   readonly index: number;
