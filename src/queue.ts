@@ -142,34 +142,69 @@ export interface QueueFollower {
   erroredByQueue(reason: unknown, aborted: boolean): void;
 }
 
+/** What the rest of the library may do with a queue, beside its surface. */
+interface Friend {
+  takeBack<T>(queue: Queue<T>, items: T[]): T[];
+  endOf<T>(queue: Queue<T>): TakingEnd<T>;
+  puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T>;
+  isAwaited<T>(queue: Queue<T>): boolean;
+  follow<T>(queue: Queue<T>, follower: QueueFollower): () => void;
+  receiveWith<T>(
+    queue: Queue<T>,
+    lent: (delivery: Delivery<T>) => void,
+    none: (reason: unknown) => void,
+  ): Waiter;
+  assertInvariants<T>(queue: Queue<T>): void;
+}
+
+/** Made by the first queue there is: a bundler drops a module whose loading does nothing. */
+let friend: Friend | undefined;
+
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
-export let takeBack: <T>(queue: Queue<T>, items: T[]) => T[];
+export function takeBack<T>(queue: Queue<T>, items: T[]): T[] {
+  return friend!.takeBack(queue, items);
+}
 
 /**
  * The taking end of a queue; the same object each time, its `cancel` leaves the
  * queue alone. Who waits at several queues must be able to leave the lines of all
  * but one, which cannot be said in promises.
  */
-export let endOf: <T>(queue: Queue<T>) => TakingEnd<T>;
+export function endOf<T>(queue: Queue<T>): TakingEnd<T> {
+  return friend!.endOf(queue);
+}
 
 /** The putting end of a queue, whose endings leave the queue alone: for who puts on behalf of others. */
-export let puttingEndOf: <T>(queue: Queue<T>) => PuttingEnd<T>;
+export function puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T> {
+  return friend!.puttingEndOf(queue);
+}
 
 /** Whether somebody waits for an item; a native read that was given up does not. */
-export let isAwaited: <T>(queue: Queue<T>) => boolean;
+export function isAwaited<T>(queue: Queue<T>): boolean {
+  return friend!.isAwaited(queue);
+}
 
 /** Tells the follower when the queue takes nothing more, at once if it does not already; returns how to stop following. */
-export let follow: <T>(queue: Queue<T>, follower: QueueFollower) => () => void;
+export function follow<T>(
+  queue: Queue<T>,
+  follower: QueueFollower,
+): () => void {
+  return friend!.follow(queue, follower);
+}
 
 /** As `receive`, for who has to know in the moment an item is lent; the waiter may be withdrawn. */
-export let receiveWith: <T>(
+export function receiveWith<T>(
   queue: Queue<T>,
   lent: (delivery: Delivery<T>) => void,
   none: (reason: unknown) => void,
-) => Waiter;
+): Waiter {
+  return friend!.receiveWith(queue, lent, none);
+}
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
-export let assertInvariants: <T>(queue: Queue<T>) => void;
+export function assertInvariants<T>(queue: Queue<T>): void {
+  friend!.assertInvariants(queue);
+}
 
 /**
  * A bounded queue between producers and consumers that is a pair of web
@@ -287,6 +322,7 @@ export class Queue<T>
    */
   constructor(options?: QueueOptions<T>) {
     printBy(Queue.prototype, factsOfStats);
+    friend ??= Queue.#makeFriend();
     this.#strategy = readStrategy(options);
     this.#highWaterMark = this.#strategy.highWaterMark;
     this.#sizeOf = this.#strategy.size;
@@ -1571,23 +1607,25 @@ export class Queue<T>
 
   #stateRank = 0;
 
-  static {
-    assertInvariants = (queue) => queue.#assertInvariants();
-    endOf = (queue) => queue.#end ??= queue.#takingEnd();
-    puttingEndOf = (queue) =>
-      queue.#puttingEnd({ close() {}, abort() {}, failed() {} });
-    takeBack = (queue, items) => queue.#takeBack(items);
-    follow = (queue, follower) => {
-      queue.#follow(follower);
-      return () => void queue.#writables.delete(follower);
+  static #makeFriend(): Friend {
+    return {
+      assertInvariants: (queue) => queue.#assertInvariants(),
+      endOf: (queue) => queue.#end ??= queue.#takingEnd(),
+      puttingEndOf: (queue) =>
+        queue.#puttingEnd({ close() {}, abort() {}, failed() {} }),
+      takeBack: (queue, items) => queue.#takeBack(items),
+      follow(queue, follower): () => void {
+        queue.#follow(follower);
+        return () => void queue.#writables.delete(follower);
+      },
+      receiveWith(queue, lent, none): Waiter {
+        const leases = queue.#lending();
+        const receiver = new Receiver(leases, Infinity, lent, none);
+        leases.admit(receiver);
+        return receiver;
+      },
+      isAwaited: (queue) => queue.#oldestGetter() !== undefined,
     };
-    receiveWith = (queue, lent, none) => {
-      const leases = queue.#lending();
-      const receiver = new Receiver(leases, Infinity, lent, none);
-      leases.admit(receiver);
-      return receiver;
-    };
-    isAwaited = (queue) => queue.#oldestGetter() !== undefined;
   }
 }
 

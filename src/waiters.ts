@@ -9,7 +9,7 @@ import { ignore } from "./callbacks.ts";
 import { received } from "./errors.ts";
 
 /** The one fulfilled promise that every operation without a wait hands out. */
-export const FULFILLED: Promise<void> = Promise.resolve();
+export const FULFILLED: Promise<void> = /* @__PURE__ */ Promise.resolve();
 
 /** A promise together with its ends. */
 export interface Deferred<T> {

@@ -203,7 +203,7 @@ function secondsOf(milliseconds: number): number {
   return Math.min(Math.ceil(milliseconds / 1000), MAX_DELAY_SECONDS);
 }
 
-const encoder = new TextEncoder();
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 function bytesOf(body: unknown): Uint8Array {
   if (body instanceof Uint8Array) return body;

@@ -280,7 +280,7 @@ function isAboutBody(error: unknown): boolean {
     (error as Partial<Error> | null)?.name === "DataCloneError";
 }
 
-const decoder = new TextDecoder();
+const decoder = /* @__PURE__ */ new TextDecoder();
 
 function jsonRequest(payload: Uint8Array): TypedRequest {
   return { body: JSON.parse(decoder.decode(payload)), contentType: "json" };

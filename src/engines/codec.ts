@@ -15,8 +15,11 @@ export interface Codec<T> {
   decode(payload: Uint8Array): T;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = /* @__PURE__ */ new TextEncoder();
+const decoder = /* @__PURE__ */ new TextDecoder("utf-8", {
+  fatal: true,
+  ignoreBOM: true,
+});
 
 /** JSON in UTF-8. Values that JSON knows no word for, such as `undefined` and functions, are refused with a `TypeError`. */
 export function json<T>(): Codec<T> {

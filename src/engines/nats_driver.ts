@@ -124,8 +124,8 @@ const ACK = "+ACK";
 const WORKING = "+WPI";
 const TERM = "+TERM";
 
-const decoder = new TextDecoder();
-const encoder = new TextEncoder();
+const decoder = /* @__PURE__ */ new TextDecoder();
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 /** What is on the server is not for us. */
 class MisfitError extends TypeError {}

@@ -85,7 +85,7 @@ interface Question {
   readonly reject: (error: unknown) => void;
 }
 
-const decoder = new TextDecoder();
+const decoder = /* @__PURE__ */ new TextDecoder();
 
 /** One handle's side of a connection. */
 export class Wire {

@@ -332,7 +332,7 @@ export class Outbox<T> {
   }
 }
 
-const NOTHING: Promise<readonly Answer[]> = Promise.resolve([]);
+const NOTHING: Promise<readonly Answer[]> = /* @__PURE__ */ Promise.resolve([]);
 
 /** For puts on a handle that is closed. */
 export function closedError<T>(item: T): QueueClosedError<T> {

@@ -381,8 +381,8 @@ export class RedisDriver implements Driver<RedisMessage> {
 }
 
 const ONE = "1".charCodeAt(0);
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const encoder = /* @__PURE__ */ new TextEncoder();
+const decoder = /* @__PURE__ */ new TextDecoder();
 
 function keysOf({ prefix, name }: RedisDriverOptions): RedisKeys {
   const base = `${prefix}:{${name}}`;

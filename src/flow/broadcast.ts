@@ -83,7 +83,7 @@ export interface BroadcastStats {
   readonly subscribers: readonly SubscriberStats[];
 }
 
-/** Throws when the broadcast contradicts itself. For tests, after every step. */
+/** Throws when the broadcast contradicts itself. For tests, after every step; there once there is a broadcast. */
 export let assertInvariants: <T>(broadcast: Broadcast<T>) => void;
 
 /**
@@ -158,6 +158,7 @@ export class Broadcast<T> {
   /** Makes a broadcast without subscribers. Throws a `TypeError` or `RangeError` that names the option it cannot use. */
   constructor(options: BroadcastOptions = {}) {
     printBy(Broadcast.prototype, factsOfStats);
+    assertInvariants ??= (broadcast) => broadcast.#assertInvariants();
     const action = "make a broadcast";
     checkOptions(action, options, {
       highWaterMark: true,
@@ -586,9 +587,5 @@ export class Broadcast<T> {
     if ((desiredSize === null) !== (this.#failure !== undefined)) {
       throw new Error("Invariant broken: desiredSize is null after a failure");
     }
-  }
-
-  static {
-    assertInvariants = (broadcast) => broadcast.#assertInvariants();
   }
 }

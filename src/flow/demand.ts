@@ -44,7 +44,7 @@ export function readableOnDemand<T>(
   });
 }
 
-const signals: SignalGroups = new SignalGroups();
+const signals: SignalGroups = /* @__PURE__ */ new SignalGroups();
 
 /** Does something when a signal fires, until it leaves. One listener per signal, however many wait for it. */
 export class Abortion extends Waiter {

@@ -242,7 +242,9 @@ function isFull<T>(queue: Queue<T>): boolean {
   return desiredSize !== null && desiredSize <= 0;
 }
 
-const double: DataView = new DataView(new ArrayBuffer(8));
+const double: DataView = /* @__PURE__ */ new DataView(
+  /* @__PURE__ */ new ArrayBuffer(8),
+);
 
 /**
  * 32 bits of a key: FNV-1a over the UTF-16 units of a string, the two halves of a

@@ -96,7 +96,7 @@ function selectFrom<T>(
   });
 }
 
-const signals: SignalGroups = new SignalGroups();
+const signals: SignalGroups = /* @__PURE__ */ new SignalGroups();
 
 /** The turn in which a queue was last taken from. Held by the queues alone. */
 const turns: WeakMap<Queue<never>, number> = new WeakMap();

@@ -61,8 +61,8 @@ const NUMBER = 1;
 const BLANK = 0x20;
 const CLOSING = 0x5d;
 /** What takes the place of the length of a record. */
-const COMMA = fourBytes("   ,");
-const OPENING = fourBytes("   [");
+const COMMA = /* @__PURE__ */ fourBytes("   ,");
+const OPENING = /* @__PURE__ */ fourBytes("   [");
 /** Up to here a loop beats the call into the runtime. */
 const SHORT_TEXT = 64;
 
