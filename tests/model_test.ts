@@ -176,11 +176,18 @@ function operationsOf(
   );
 }
 
-/** The kinds; those without priorities do not look at them. */
+/** The kinds. */
 const KINDS: Record<
   Order,
   new (options: PriorityQueueOptions<Item>) => Queue<Item>
 > = { fifo: Queue, lifo: LifoQueue, priority: PriorityQueue };
+
+/** The options that only some of them know. */
+const PRIORITY: Record<Order, PriorityQueueOptions<Item>> = {
+  fifo: {},
+  lifo: {},
+  priority: { priority: (item) => item.priority! },
+};
 
 /** A signal on both sides: real and, as an owner, in the model. */
 class Signal {
@@ -245,7 +252,7 @@ class Session {
       highWaterMark,
       overflow,
       size: (item) => item.weight,
-      priority: (item) => item.priority!,
+      ...PRIORITY[order],
       onUndelivered: (item, reason) => this.#undelivered(item, reason),
     });
     this.#model = new ReferenceQueue({
