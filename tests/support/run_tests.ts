@@ -1,5 +1,5 @@
 /**
- * `deno task test [deno|bun|node|edge|browser|docs ...] [part of a path ...]`:
+ * `deno task test [deno|bun|node|edge|browser|docs|package ...] [part of a path ...]`:
  * runs the tests on each runtime, a line each, failures in full, and the sum
  * as the last line.
  *
@@ -10,6 +10,7 @@ import { bundleForRuntimes } from "../runtimes/bundle.ts";
 import { runInChromium } from "../runtimes/chromium.ts";
 import { lookAtDashboard } from "../runtimes/dashboard_chromium.ts";
 import { runInEdgeRuntime } from "../runtimes/edge_runtime.ts";
+import { tryPackage } from "../runtimes/package.ts";
 import { runInWorkerd } from "../runtimes/workerd.ts";
 import { Journal, NOT_RUN } from "./journal.ts";
 import { parseJUnit, type TestResult } from "./junit.ts";
@@ -39,7 +40,7 @@ interface Suite {
   run(): Promise<TestResult[]>;
 }
 
-const GROUPS = ["deno", "docs", "bun", "node", "edge", "browser"];
+const GROUPS = ["deno", "docs", "bun", "node", "edge", "browser", "package"];
 
 /** Files that start processes of the runtime by the dozen. All Nodes together would take longer than all the rest, so the newest stands for them. */
 const STARTS_PROCESSES = /examples_|survival_|_workerd_/;
@@ -126,6 +127,11 @@ const suites: Suite[] = [
   { name: "edge-runtime", group: "edge", run: () => bundled(runInEdgeRuntime) },
   { name: "Chromium", group: "browser", run: () => bundled(runInChromium) },
   { name: "Dashboard in Chromium", group: "browser", run: lookAtDashboard },
+  {
+    name: "The package for npm, in fresh projects",
+    group: "package",
+    run: tryPackage,
+  },
 ];
 
 let passed = 0;

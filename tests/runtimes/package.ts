@@ -1,0 +1,291 @@
+/**
+ * The package for npm in fresh projects: README's programs compiled against its
+ * declarations and run, and what bundles of it weigh. Runs on Deno.
+ *
+ * @module
+ */
+
+import type { TestResult } from "../support/junit.ts";
+import { pack } from "../support/pack.ts";
+import {
+  binPath,
+  nodePath,
+  nodeVersions,
+  type Outcome,
+  pathOf,
+  run,
+} from "../support/tools.ts";
+
+/** What bundles weigh at most, minified and gzipped, in kB: now, and what they should. */
+const SIZES: readonly [code: string, bound: number, aim: number][] = [
+  ['export { QueueClosedError } from "@highwater/queue"', 0.5, 0.3],
+  ['export { Queue } from "@highwater/queue"', 10.9, 6],
+  ['export { PriorityQueue } from "@highwater/queue"', 13.4, 8],
+  ['export { WorkStealingQueue } from "@highwater/queue"', 14.2, 9],
+  ['export { merge } from "@highwater/queue"', 12.4, 8],
+  ['export { Broadcast } from "@highwater/queue"', 8, 6],
+  ['export { consume, Queue } from "@highwater/queue"', 17.2, 10],
+  ['export * from "@highwater/queue"', 29.5, 22],
+  ['export * from "@highwater/queue/cloudflare"', 19.5, 15],
+  ['export * from "@highwater/queue/dashboard"', 11.5, 9],
+  ['export * from "@highwater/queue/nats"', 24.5, 20],
+  ['export * from "@highwater/queue/otel"', 5.5, 4],
+  ['export * from "@highwater/queue/redis"', 23.5, 20],
+  ['export * from "@highwater/queue/threads"', 38, 30],
+];
+
+const ENTRIES = [
+  "",
+  "cloudflare",
+  "dashboard",
+  "nats",
+  "otel",
+  "redis",
+  "threads",
+]
+  .map((name) => name === "" ? "@highwater/queue" : `@highwater/queue/${name}`);
+
+/** A program of README that needs nothing but this package. */
+interface Program {
+  name: string;
+  text: string;
+}
+
+/** Tries the package everywhere. */
+export async function tryPackage(): Promise<TestResult[]> {
+  const folder = await Deno.makeTempDir({ prefix: "highwater-package-" });
+  try {
+    return await new Trial(folder, await pack(), await programs()).run();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+class Trial {
+  readonly #folder: string;
+  readonly #tarball: string;
+  readonly #programs: Program[];
+  readonly #results: TestResult[] = [];
+
+  constructor(folder: string, tarball: string, programs: Program[]) {
+    this.#folder = folder;
+    this.#tarball = tarball;
+    this.#programs = programs;
+  }
+
+  async run(): Promise<TestResult[]> {
+    await this.#inNode();
+    await this.#inCommonJS();
+    await this.#inBundles();
+    await this.#inBun();
+    await this.#weigh();
+    return this.#results;
+  }
+
+  async #inNode(): Promise<void> {
+    const project = await this.#project("node", "module");
+    await this.#writePrograms(project);
+    await this.#compile(project, "Node, ES modules", {
+      module: "nodenext",
+      lib: ["es2024", "esnext.disposable"],
+      types: ["node"],
+      typeRoots: [pathOf("node_modules/@types")],
+    });
+    for (const major of nodeVersions) {
+      for (const { name } of this.#programs) {
+        await this.#expect(
+          `Node ${major} runs ${name}`,
+          run(nodePath(major), [`${project}/out/${name}.js`]),
+        );
+      }
+    }
+  }
+
+  async #inCommonJS(): Promise<void> {
+    const project = await this.#project("commonjs", "commonjs");
+    const lines = ENTRIES.map((entry, index) =>
+      `import entry${index} = require("${entry}");\n` +
+      `if (Object.keys(entry${index}).length === 0) throw new Error("${entry}");\n`
+    );
+    await Deno.writeTextFile(`${project}/all.ts`, lines.join(""));
+    await this.#compile(project, "CommonJS", {
+      module: "nodenext",
+      lib: ["es2024", "esnext.disposable"],
+      types: ["node"],
+      typeRoots: [pathOf("node_modules/@types")],
+    });
+    for (const major of nodeVersions) {
+      await this.#expect(
+        `Node ${major} requires all entries`,
+        run(nodePath(major), [`${project}/out/all.js`]),
+      );
+    }
+  }
+
+  async #inBundles(): Promise<void> {
+    const project = await this.#project("bundler", "module");
+    await this.#writePrograms(project);
+    await this.#compile(project, "a bundler", {
+      module: "esnext",
+      moduleResolution: "bundler",
+      lib: [
+        ...["es2024", "esnext.disposable"],
+        ...["dom", "dom.iterable", "dom.asynciterable"],
+      ],
+      types: [],
+    });
+    const names = this.#programs.map(({ name }) => name);
+    await this.#expect(
+      "esbuild bundles all programs",
+      this.#bundle(project, names.map((name) => `${project}/${name}.ts`)),
+    );
+    for (const name of names) {
+      await this.#expect(
+        `its bundle of ${name} runs`,
+        run(nodePath(24), [`${project}/bundles/${name}.js`]),
+      );
+    }
+  }
+
+  async #inBun(): Promise<void> {
+    const project = await this.#project("bun", "module");
+    await this.#writePrograms(project);
+    for (const { name } of this.#programs) {
+      await this.#expect(
+        `Bun runs ${name}`,
+        run(binPath("bun"), ["run", `${project}/${name}.ts`]),
+      );
+    }
+  }
+
+  async #weigh(): Promise<void> {
+    const project = await this.#project("sizes", "module");
+    const inputs: string[] = [];
+    for (const [index, [code]] of SIZES.entries()) {
+      inputs.push(`${project}/size${index}.js`);
+      await Deno.writeTextFile(inputs[index]!, code);
+    }
+    await this.#expect(
+      "esbuild minifies all entries",
+      this.#bundle(project, inputs, ["--minify"]),
+    );
+    const rows = ["  minified, gzip, bound and aim in kB:"];
+    for (const [index, [code, bound, aim]] of SIZES.entries()) {
+      const bundle = await Deno.readFile(`${project}/bundles/size${index}.js`);
+      const kilobytes = await gzippedSize(bundle) / 1000;
+      rows.push(
+        [bundle.length / 1000, kilobytes, bound, aim]
+          .map((size) => size.toFixed(1).padStart(6)).join("") + `  ${code}`,
+      );
+      this.#note(
+        `a bundle of \`${code}\` weighs at most ${bound} kB`,
+        kilobytes <= bound ? undefined : `it weighs ${kilobytes} kB`,
+      );
+    }
+    console.log(rows.join("\n"));
+  }
+
+  /** A fresh project with the package in it. */
+  async #project(name: string, type: string): Promise<string> {
+    const project = `${this.#folder}/${name}`;
+    await Deno.mkdir(project);
+    await Deno.writeTextFile(
+      `${project}/package.json`,
+      JSON.stringify({ private: true, type }),
+    );
+    const npm = Deno.build.os === "windows" ? "npm.cmd" : "npm";
+    await this.#expect(
+      `npm installs it (${name})`,
+      run(npm, [
+        ...["install", "--prefix", project, "--no-audit", "--no-fund"],
+        ...["--omit=peer", "--loglevel=error", this.#tarball],
+      ]),
+    );
+    return project;
+  }
+
+  async #writePrograms(project: string): Promise<void> {
+    for (const { name, text } of this.#programs) {
+      await Deno.writeTextFile(`${project}/${name}.ts`, text);
+    }
+    const imports = ENTRIES.map((entry, index) =>
+      `import * as entry${index} from "${entry}";\nvoid entry${index};\n`
+    );
+    await Deno.writeTextFile(`${project}/entries.ts`, imports.join(""));
+  }
+
+  async #compile(
+    project: string,
+    name: string,
+    options: Record<string, unknown>,
+  ): Promise<void> {
+    await Deno.writeTextFile(
+      `${project}/tsconfig.json`,
+      JSON.stringify({
+        compilerOptions: {
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          skipLibCheck: false,
+          target: "es2022",
+          rootDir: project,
+          outDir: `${project}/out`,
+          ...options,
+        },
+        include: [`${project}/*.ts`],
+      }),
+    );
+    await this.#expect(
+      `tsc compiles everything (${name})`,
+      run(binPath("tsc"), ["-p", project]),
+    );
+  }
+
+  #bundle(
+    project: string,
+    inputs: string[],
+    more: string[] = [],
+  ): Promise<Outcome> {
+    return run(binPath("esbuild"), [
+      ...inputs,
+      ...["--bundle", "--format=esm", "--platform=neutral"],
+      ...["--external:node:*", "--log-level=error"],
+      ...[`--outdir=${project}/bundles`, ...more],
+    ]);
+  }
+
+  async #expect(name: string, running: Promise<Outcome>): Promise<void> {
+    const { success, stdout, stderr } = await running;
+    this.#note(name, success ? undefined : stdout + stderr);
+  }
+
+  #note(name: string, failure: string | undefined): void {
+    this.#results.push({
+      name,
+      status: failure === undefined ? "passed" : "failed",
+      detail: failure ?? "",
+    });
+  }
+}
+
+/** Those of README, by the line at which they begin. */
+async function programs(): Promise<Program[]> {
+  const found: Program[] = [];
+  const readme = await Deno.readTextFile(pathOf("README.md"));
+  for (
+    const { 1: text = "", index } of readme.matchAll(/^```ts\n(.*?)^```/gms)
+  ) {
+    const specifiers = [...text.matchAll(/ from "([^"]+)"/g)].map(([, from]) =>
+      from!
+    );
+    if (!specifiers.every((from) => ENTRIES.includes(from))) continue;
+    const line = readme.slice(0, index).split("\n").length;
+    found.push({ name: `readme_${line}`, text: `${text}export {};\n` });
+  }
+  return found;
+}
+
+async function gzippedSize(bytes: Uint8Array<ArrayBuffer>): Promise<number> {
+  const zipped = new Blob([bytes]).stream()
+    .pipeThrough(new CompressionStream("gzip"));
+  return (await new Response(zipped).arrayBuffer()).byteLength;
+}
