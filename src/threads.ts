@@ -4,7 +4,7 @@
  * @module
  */
 
-export { type PortLike } from "./threads/endpoint.ts";
+export { type PortLike, type TransferableObject } from "./threads/endpoint.ts";
 export { bytes, type BytesOptions, type Codec, json } from "./threads/codec.ts";
 export { type SharedQueueHandle } from "./threads/layout.ts";
 export { structured } from "./threads/structured.ts";

@@ -7,6 +7,13 @@
 
 import { received } from "../errors.ts";
 
+/**
+ * What can be moved to another thread instead of being copied: an `ArrayBuffer`, a
+ * `MessagePort`, a stream, whatever the platform can move. No type of a platform is
+ * there on all of them.
+ */
+export type TransferableObject = object;
+
 /** What can send messages and hear them: `MessagePort`, `Worker`, the global scope of a worker, `worker_threads.Worker`, `parentPort`. */
 export interface PortLike {
   /** Sends a value to the other side. The types of the platforms do not agree on what can be moved. */
@@ -53,7 +60,7 @@ export class Endpoint {
   }
 
   /** Sends a value. Throws a `DataCloneError` when it cannot be cloned. */
-  post(message: unknown, transfer: Transferable[] = []): void {
+  post(message: unknown, transfer: TransferableObject[] = []): void {
     this.#port.postMessage(message, transfer as never[]);
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { TransferableObject } from "./endpoint.ts";
 import { setAlarm, systemClock } from "../clock.ts";
 import type { Delivery } from "../delivery.ts";
 import { Abortion } from "../flow/demand.ts";
@@ -53,7 +54,7 @@ export class WorkerCrashedError<T = unknown> extends Error {
 export class Job<T, R> {
   readonly task: T;
   /** What is moved to the worker: then the task can be sent only once. */
-  readonly transfer: Transferable[];
+  readonly transfer: TransferableObject[];
   readonly resolve: (result: R) => void;
   readonly reject: (reason: unknown) => void;
   /** How many workers ended while they did it. */
@@ -74,7 +75,7 @@ export class Job<T, R> {
 
   constructor(
     task: T,
-    transfer: Transferable[],
+    transfer: TransferableObject[],
     resolve: (result: R) => void,
     reject: (reason: unknown) => void,
   ) {

@@ -7,7 +7,7 @@
 import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
 import { checkClock, checkDelay, type Clock, systemClock } from "../clock.ts";
 import { received } from "../errors.ts";
-import type { PortLike } from "./endpoint.ts";
+import type { PortLike, TransferableObject } from "./endpoint.ts";
 import { checkPort } from "./endpoint.ts";
 
 /** Options of `serve` and `connect`. */
@@ -17,7 +17,7 @@ export interface PortOptions<T> {
   /** How many items may be on their way to this side and wait here; 16 unless told. */
   highWaterMark?: number | undefined;
   /** What of an item is moved to the other side instead of copied. */
-  transfer?: ((item: T) => Transferable[]) | undefined;
+  transfer?: ((item: T) => TransferableObject[]) | undefined;
   /** Receives each item that reaches nobody, and why; it is printed unless told. */
   onUndelivered?: ((item: T, reason: unknown) => void) | undefined;
   /**
@@ -34,7 +34,7 @@ export interface PortOptions<T> {
 export interface CheckedPortOptions<T> {
   channel: string;
   highWaterMark: number;
-  transfer: ((item: T) => Transferable[]) | undefined;
+  transfer: ((item: T) => TransferableObject[]) | undefined;
   onUndelivered: ((item: T, reason: unknown) => void) | undefined;
   heartbeat: number | undefined;
   clock: Clock;

@@ -7,7 +7,11 @@
 
 import { refusePromise } from "../callbacks.ts";
 import { type Clock, keepAlive } from "../clock.ts";
-import { Endpoint, type PortLike } from "./endpoint.ts";
+import {
+  Endpoint,
+  type PortLike,
+  type TransferableObject,
+} from "./endpoint.ts";
 import type { PackedReason } from "./failure.ts";
 import { PortClosedError } from "./port_errors.ts";
 
@@ -98,7 +102,7 @@ export interface WireListener<F extends Frame> {
   /** The item of the frame, its only one, could not be sent. */
   unsendable(frame: Frame, item: unknown, error: unknown): void;
   /** What can be moved instead of copied. */
-  transferOf(item: unknown): Transferable[];
+  transferOf(item: unknown): TransferableObject[];
   /** The other side is gone: the port was closed, the thread has ended, nothing was heard for too long. */
   closed(reason: PortClosedError): void;
 }
@@ -282,7 +286,7 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     session: string = this.session,
   ): void {
     const { channel } = this.#options;
-    const transfer: Transferable[] = [];
+    const transfer: TransferableObject[] = [];
     for (const frame of frames) {
       for (const item of itemsOf(frame)) {
         const moved = this.#listener.transferOf(item);

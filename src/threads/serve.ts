@@ -6,7 +6,7 @@
 
 import { received } from "../errors.ts";
 import { Queue } from "../queue.ts";
-import type { PortLike } from "./endpoint.ts";
+import type { PortLike, TransferableObject } from "./endpoint.ts";
 import { checkPortOptions, type PortOptions } from "./port_options.ts";
 import type { CheckedPortOptions } from "./port_options.ts";
 import type { PortClosedError } from "./port_errors.ts";
@@ -169,7 +169,7 @@ class Service<T> implements ServedQueue, WireListener<ClientFrame> {
     if (frame[0] === "items") this.#session?.unsendable(item as T, error);
   }
 
-  transferOf(item: unknown): Transferable[] {
+  transferOf(item: unknown): TransferableObject[] {
     const moved = this.#options.transfer?.(item as T) ?? [];
     if (moved.length > 0) this.#session?.moved(item as T);
     return moved;

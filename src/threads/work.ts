@@ -8,7 +8,7 @@ import { isThenable } from "../callbacks.ts";
 import { checkFunction } from "../arguments.ts";
 import { received } from "../errors.ts";
 import { Claims } from "./claims.ts";
-import { Endpoint } from "./endpoint.ts";
+import { Endpoint, type TransferableObject } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import { isBegin, VERSION } from "./messages.ts";
 import type {
@@ -50,10 +50,10 @@ export class Transferred<R> {
   /** The result. */
   readonly result: R;
   /** The parts of it that are moved. */
-  readonly transfer: readonly Transferable[];
+  readonly transfer: readonly TransferableObject[];
 
   /** Use {@linkcode transferred}. */
-  constructor(result: R, transfer: readonly Transferable[]) {
+  constructor(result: R, transfer: readonly TransferableObject[]) {
     this.result = result;
     this.transfer = transfer;
   }
@@ -79,7 +79,7 @@ export class Transferred<R> {
  */
 export function transferred<R>(
   result: R,
-  transfer: readonly Transferable[],
+  transfer: readonly TransferableObject[],
 ): Transferred<R> {
   if (!Array.isArray(transfer)) {
     throw new TypeError(
@@ -222,7 +222,7 @@ class Bench {
     this.#answer({ cell, error: packReason(error), aborted });
   }
 
-  #answer(answer: FromWorker, transfer?: Transferable[]): void {
+  #answer(answer: FromWorker, transfer?: TransferableObject[]): void {
     this.#port.post(answer, transfer);
     this.#calls.delete(answer.cell);
   }

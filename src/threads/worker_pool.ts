@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { TransferableObject } from "./endpoint.ts";
 import { callOut, ignore, refusePromise } from "../callbacks.ts";
 import {
   checkCount,
@@ -47,7 +48,7 @@ export interface WorkerPoolOptions<T> {
   /** How many milliseconds a worker may take to call `work()`; 30,000 unless told. */
   startTimeout?: number | undefined;
   /** What is moved, not copied, to the worker with a task: part of it, see {@linkcode RunOptions.transfer}. Nothing unless told. */
-  transfer?: ((task: T) => Transferable[]) | undefined;
+  transfer?: ((task: T) => TransferableObject[]) | undefined;
   /** Whether `readable` gives the results in the order of their tasks; true unless told. */
   ordered?: boolean | undefined;
   /**
@@ -67,7 +68,7 @@ export interface RunOptions {
   /** The worker it is meant for, an index from 0; another does it if that one is busy and the other idle. Unless told, the one with the fewest tasks waiting. */
   lane?: number | undefined;
   /** Parts of the task that are moved to the worker and not copied. They are gone here, and so the task is not tried again when its worker crashes. */
-  transfer?: Transferable[] | undefined;
+  transfer?: TransferableObject[] | undefined;
 }
 
 /** Options of {@linkcode WorkerPool.map}. */
@@ -195,7 +196,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   readonly #attempts: number;
   readonly #grace: number;
   readonly #ordered: boolean;
-  readonly #transfer: ((task: TaskOf<T>) => Transferable[]) | undefined;
+  readonly #transfer: ((task: TaskOf<T>) => TransferableObject[]) | undefined;
   readonly #onUndelivered:
     | ((task: TaskOf<T>, reason: unknown) => void)
     | undefined;
@@ -367,7 +368,7 @@ export class WorkerPool<T, R = ResultOf<T>>
    */
   run(task: TaskOf<T>, options?: RunOptions): Promise<R> {
     let signal: AbortSignal | undefined;
-    let transfer: Transferable[];
+    let transfer: TransferableObject[];
     const lane = options?.lane;
     try {
       signal = signalOf("run", options);
@@ -465,7 +466,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   #transferOf(
     task: TaskOf<T>,
     options: RunOptions | undefined,
-  ): Transferable[] {
+  ): TransferableObject[] {
     const transfer = options?.transfer ?? this.#transfer?.(task);
     if (transfer === undefined) return NOTHING;
     if (Array.isArray(transfer)) return transfer;
@@ -816,7 +817,7 @@ interface Place<T, R> {
   timer?: unknown;
 }
 
-const NOTHING: Transferable[] = [];
+const NOTHING: TransferableObject[] = [];
 
 function cores(): number {
   return (globalThis as { navigator?: { hardwareConcurrency?: number } })
