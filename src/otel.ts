@@ -26,7 +26,7 @@
  * const pages: number[] = [];
  * await consume(
  *   jobs,
- *   traces.restoreAround(({ page }) => void pages.push(page)), // in a span of that trace
+ *   traces.restoreAround(({ page }: { page: number }) => void pages.push(page)), // in a span of that trace
  * );
  * assertEquals(pages, [1]);
  * instruments.stop();
@@ -405,7 +405,7 @@ export interface Tracing<T = unknown> {
  * const receivers: string[] = [];
  * const working = consume(
  *   mails,
- *   traces.restoreAround(({ to }) => void receivers.push(to)),
+ *   traces.restoreAround(({ to }: { to: string }) => void receivers.push(to)),
  * );
  * await mails.put({ to: "ada@example.com" });
  * mails.close();
