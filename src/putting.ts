@@ -1,10 +1,26 @@
 /**
- * Putting what comes in time.
+ * What all have in common that can be put into.
  *
  * @module
  */
 
+import { checkOptions } from "./arguments.ts";
 import { QueueClosedError, received } from "./errors.ts";
+
+/** What the failure of a producer means, of the options it was registered with. */
+export function producerPolicy(
+  options: { onError?: "collect" | "abort" | "ignore" | undefined } = {},
+): "collect" | "abort" | "ignore" {
+  checkOptions("register a producer", options, { onError: true });
+  const { onError = "collect" } = options;
+  if (onError === "collect" || onError === "abort" || onError === "ignore") {
+    return onError;
+  }
+  throw new TypeError(
+    `Cannot register a producer: onError must be "collect", "abort" or ` +
+      `"ignore", received ${received(onError)}`,
+  );
+}
 
 /** Whether items are given one by one, in time, rather than at once. Throws a `TypeError` for what is not iterable. */
 export function comeInTime<T>(

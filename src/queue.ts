@@ -34,7 +34,7 @@ import type {
   UndeliveredReason,
 } from "./strategy.ts";
 import { factsOfStats, printBy } from "./printing.ts";
-import { comeInTime, putEach } from "./putting.ts";
+import { comeInTime, producerPolicy, putEach } from "./putting.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "./takers.ts";
 import { QueueReadable } from "./views/readable.ts";
 import type { EndingView, TakingEnd } from "./views/readable.ts";
@@ -647,7 +647,10 @@ export class Queue<T>
     let signal: AbortSignal | undefined;
     const linger = options?.linger ?? 0;
     try {
-      signal = signalOf("get many", options);
+      signal = signalOf("get many", options, {
+        signal: true,
+        linger: true,
+      });
       checkMax(max);
       checkDelay("get many", "linger", linger);
     } catch (reason) {
@@ -895,13 +898,7 @@ export class Queue<T>
    * ```
    */
   producer(options?: ProducerOptions): WritableStream<T> {
-    const onError = options?.onError ?? "collect";
-    if (onError !== "collect" && onError !== "abort" && onError !== "ignore") {
-      throw new TypeError(
-        `Cannot register a producer: onError must be "collect", "abort" or ` +
-          `"ignore", received ${received(onError)}`,
-      );
-    }
+    const onError = producerPolicy(options);
     if (this.#state !== "open") {
       throw new QueueClosedError(
         `Cannot register a producer: ${this.#called()} must be open, ` +

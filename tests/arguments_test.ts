@@ -18,6 +18,7 @@ import {
   PriorityQueue,
   Queue,
   replay,
+  select,
   tee,
   WorkStealingQueue,
 } from "../mod.ts";
@@ -38,7 +39,12 @@ import { test } from "./support/harness.ts";
 function ignore(): void {}
 
 const binding = { send: ignore, sendBatch: ignore } as never;
-const ioredis = { callBuffer: ignore, duplicate: ignore, status: "" } as never;
+const ioredis = {
+  callBuffer: ignore,
+  duplicate: ignore,
+  on: ignore,
+  status: "",
+} as never;
 const nats = {
   connection: { publish: ignore, subscribe: ignore, status: ignore },
   headers: ignore,
@@ -54,6 +60,9 @@ const takers: Record<string, [string, (options: never) => unknown]> = {
   WorkStealingQueue: ["steal", (options) => new WorkStealingQueue(options)],
   Broadcast: ["replay", (options) => new Broadcast(options)],
   subscribe: ["onLag", (options) => new Broadcast().subscribe(options)],
+  producer: ["onError", (options) => new Queue().producer(options)],
+  getMany: ["linger", (options) => new Queue().getMany(1, options)],
+  select: ["signal", (options) => select([new Queue()], options)],
   tee: ["onLag", (options) => tee([], 2, options)],
   partition: ["overflow", (options) => partition([], 2, String, options)],
   balance: ["onUndelivered", (options) => balance([], 2, options)],
@@ -88,6 +97,22 @@ const takers: Record<string, [string, (options: never) => unknown]> = {
     (options) => SharedQueue.attach(new SharedQueue().handle, options),
   ],
   putSync: ["timeout", (options) => new SharedQueue().putSync(1, options)],
+  "getMany of a SharedQueue": [
+    "linger",
+    (options) => new SharedQueue().getMany(1, options),
+  ],
+  "producer of a SharedQueue": [
+    "onError",
+    (options) => new SharedQueue().producer(options),
+  ],
+  "putMany of a CloudflareQueue": [
+    "signal",
+    (options) => new CloudflareQueue(binding).putMany([], options),
+  ],
+  "close of a CloudflareQueue": [
+    "signal",
+    (options) => new CloudflareQueue(binding).close(options),
+  ],
   bytes: ["pooled", (options) => bytes(options)],
   connect: ["heartbeat", (options) => connect(port, options)],
   serve: ["channel", (options) => serve(new Queue(), port, options)],

@@ -12,9 +12,8 @@ const LAYERS: readonly string[][] = [
     "src/clock.ts",
     "src/delivery.ts",
     "src/printing.ts",
-    "src/putting.ts",
   ],
-  ["src/strategy.ts", "src/waiters.ts"],
+  ["src/putting.ts", "src/strategy.ts", "src/waiters.ts"],
   ["src/takers.ts", "src/buffers/buffer.ts"],
   ["src/leases.ts"],
   [

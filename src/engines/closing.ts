@@ -42,7 +42,7 @@ export class Closing {
   close(
     options: { signal?: AbortSignal | undefined } | undefined,
   ): Promise<void> {
-    const signal = checkSignal("close", options);
+    const signal = checkSignal("close", options, { signal: true });
     if (!this.#begun) {
       this.#begun = true;
       void this.#ending.drain().then(() => this.#leave()).then(

@@ -224,7 +224,11 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   ): Promise<Delivery<T>[]> {
     try {
       checkLimit("receive many", "max", max, 1);
-      const signal = signalOf("receive many", options);
+      const signal = signalOf("receive many", options, {
+        signal: true,
+        visibility: true,
+        linger: true,
+      });
       const linger = options?.linger ?? 0;
       checkDelay("receive many", "linger", linger);
       return this.#inbox.receiveMany(

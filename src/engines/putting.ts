@@ -71,7 +71,7 @@ export class Putting<T> {
     closed: Promise<void>,
   ): Promise<void> {
     const inTime = comeInTime(items);
-    const signal = signalOf("put many", options);
+    const signal = signalOf("put many", options, { signal: true });
     const arriving = new Set<Promise<void>>();
     let failure: { readonly error: unknown } | undefined;
     const begin = (item: T): void => {

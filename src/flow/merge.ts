@@ -7,7 +7,6 @@
 import { allOf } from "../errors.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
-import { checkOptions } from "../arguments.ts";
 import { checkSignal, Line, markHandled, Waiter } from "../waiters.ts";
 import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
 import {
@@ -85,15 +84,12 @@ export function merge<T, S extends Source<T> = Source<T>>(
   sources: Iterable<S> | AsyncIterable<S>,
   options?: MergeOptions,
 ): ReadableStream<ItemOf<S>> {
-  if (options !== undefined) {
-    checkOptions("merge", options, {
-      onError: true,
-      highWaterMark: true,
-      signal: true,
-    });
-  }
   checkOneList("merge", "sources", options);
-  const signal = checkSignal("merge", options);
+  const signal = checkSignal("merge", options, {
+    onError: true,
+    highWaterMark: true,
+    signal: true,
+  });
   const { onError = "collect", highWaterMark = 16 } = options ?? {};
   checkSourceErrorPolicy("merge", onError);
   checkHighWaterMark("merge", highWaterMark);

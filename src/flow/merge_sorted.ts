@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFunction, checkOptions } from "../arguments.ts";
+import { checkFunction } from "../arguments.ts";
 import { allOf } from "../errors.ts";
 import { refusePromise } from "../callbacks.ts";
 import { isAwaited, Queue } from "../queue.ts";
@@ -78,10 +78,10 @@ export function mergeSorted<T, S extends Source<T> = Source<T>>(
 ): ReadableStream<ItemOf<S>> {
   checkFunction("merge sorted", "compare", compare);
   checkOneList("merge sorted", "sources", options);
-  if (options !== undefined) {
-    checkOptions("merge sorted", options, { onError: true, signal: true });
-  }
-  const signal = checkSignal("merge sorted", options);
+  const signal = checkSignal("merge sorted", options, {
+    onError: true,
+    signal: true,
+  });
   const onError = options?.onError ?? "collect";
   checkSourceErrorPolicy("merge sorted", onError);
   const feeds = openAll(

@@ -81,7 +81,7 @@ function selectFrom<T>(
   try {
     checkQueues(queues);
     checkOneList("select", "queues", options);
-    signal = signalOf("select", options);
+    signal = signalOf("select", options, { signal: true });
   } catch (reason) {
     return Promise.reject(reason);
   }

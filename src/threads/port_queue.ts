@@ -7,7 +7,7 @@
 import { checkDelay } from "../clock.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import { printBy } from "../printing.ts";
-import { comeInTime, putEach } from "../putting.ts";
+import { comeInTime, producerPolicy, putEach } from "../putting.ts";
 import { checkMax } from "../queue.ts";
 import type {
   GetManyOptions,
@@ -319,7 +319,10 @@ export class PortQueue<T>
   /** Takes up to `max` items, of those that are here or else of what comes first; with `linger` and errors as `Queue.getMany`. */
   getMany(max: number, options?: GetManyOptions): Promise<T[]> {
     try {
-      const signal = signalOf("get many", options);
+      const signal = signalOf("get many", options, {
+        signal: true,
+        linger: true,
+      });
       const linger = options?.linger ?? 0;
       checkMax(max);
       checkDelay("get many", "linger", linger);
@@ -416,13 +419,7 @@ export class PortQueue<T>
    * closed by then.
    */
   producer(options?: ProducerOptions): WritableStream<T> {
-    const onError = options?.onError ?? "collect";
-    if (onError !== "collect" && onError !== "abort" && onError !== "ignore") {
-      throw new TypeError(
-        `Cannot register a producer: onError must be "collect", "abort" or ` +
-          `"ignore", received ${received(onError)}`,
-      );
-    }
+    const onError = producerPolicy(options);
     if (!this.#departures.open) {
       const { failure } = this.#departures;
       throw new QueueClosedError(

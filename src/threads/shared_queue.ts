@@ -12,7 +12,7 @@ import {
   checkOptions,
 } from "../arguments.ts";
 import { checkDelay, checkTimeLimit, systemClock } from "../clock.ts";
-import { allOf, QueueClosedError, reasonOr, received } from "../errors.ts";
+import { allOf, QueueClosedError, reasonOr } from "../errors.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -21,7 +21,7 @@ import type {
 } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "../takers.ts";
 import { factsOfStats, printBy } from "../printing.ts";
-import { comeInTime, putEach } from "../putting.ts";
+import { comeInTime, producerPolicy, putEach } from "../putting.ts";
 import { QueueReadable } from "../views/readable.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
@@ -169,8 +169,8 @@ const attached: WeakMap<object, { memory: Memory; name: string }> =
  * - **Order.** First in, first out: all items of the queue; and the waiting puts
  *   and the waiting gets of one handle. Between handles, who is awake goes first;
  *   a put that woke four times in vain gets the next room for itself.
- * - **Every promise settles** when the queue ends on any thread, and when the
- *   handle is detached.
+ * - **Every promise settles** once the queue has ended on any thread, a put that
+ *   waits on close as room comes; and when the handle is detached.
  * - **A thread that dies**, however and in whatever it was doing, is found out
  *   within two or three seconds by who waits at the queue, and at once by who
  *   attaches and finds no place: its waiting puts are withdrawn, its producers have
@@ -746,7 +746,10 @@ export class SharedQueue<T>
     const linger = options?.linger ?? 0;
     const items: T[] = [];
     try {
-      signal = signalOf("get many", options);
+      signal = signalOf("get many", options, {
+        signal: true,
+        linger: true,
+      });
       checkLimit("get many", "max", max, 1);
       checkDelay("get many", "linger", linger);
       this.#takeMany(items, max);
@@ -1042,13 +1045,7 @@ export class SharedQueue<T>
    * Throws `QueueClosedError` once the queue has ended.
    */
   producer(options?: ProducerOptions): WritableStream<T> {
-    const onError = options?.onError ?? "collect";
-    if (onError !== "collect" && onError !== "abort" && onError !== "ignore") {
-      throw new TypeError(
-        `Cannot register a producer: onError must be "collect", "abort" or ` +
-          `"ignore", received ${received(onError)}`,
-      );
-    }
+    const onError = producerPolicy(options);
     if (this.#state === "detached") {
       throw this.#detachedError("register a producer");
     }

@@ -371,7 +371,11 @@ export class WorkerPool<T, R = ResultOf<T>>
     let transfer: TransferableObject[];
     const lane = options?.lane;
     try {
-      signal = signalOf("run", options);
+      signal = signalOf("run", options, {
+        signal: true,
+        lane: true,
+        transfer: true,
+      });
       this.#checkLane(lane);
       transfer = this.#transferOf(task, options);
       this.#checkOpen(task);
