@@ -23,7 +23,7 @@ const LAYERS: readonly string[][] = [
     "src/buffers/tournament.ts",
   ],
   ["src/buffers/lanes.ts"],
-  ["src/views/pipe.ts"],
+  ["src/views/native.ts", "src/views/pipe.ts"],
   ["src/views/readable.ts", "src/views/writable.ts"],
   ["src/queue.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],

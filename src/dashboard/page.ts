@@ -24,32 +24,6 @@ const NUMBERS: readonly (readonly [value: string, label: string])[] = [
 /** A line of a chart: its class, its name, and whether it is dashed. */
 type Line = readonly [name: string, legend: string, dashed?: "dashed"];
 
-/** What a queue has below its name. Once in the page, however many there are. */
-const PANEL = `<ul class="alerts" aria-label="Alerts now"></ul>
-${
-  chartOf("depth", "stored, against the bound", [
-    ["stored", "stored"],
-    ["bound", "bound", "dashed"],
-  ])
-}
-${
-  chartOf("rates", "in and out, a second", [
-    ["in", "in, a second"],
-    ["out", "out, a second", "dashed"],
-  ])
-}
-${
-  chartOf("waits", "waiting puts and gets", [
-    ["puts", "waiting puts"],
-    ["gets", "waiting gets", "dashed"],
-  ])
-}
-<dl>${
-  NUMBERS.map(([value, label]) =>
-    `<div><dt>${label}</dt><dd data-value="${value}">–</dd></div>`
-  ).join("")
-}</dl>`;
-
 /** The page for queues of these names. Only what carries the nonce runs in it. */
 export function pageOf(title: string, names: string[], nonce: string): string {
   return `<!doctype html>
@@ -71,7 +45,7 @@ export function pageOf(title: string, names: string[], nonce: string): string {
 <main>
 ${names.map(sectionOf).join("\n")}
 </main>
-<template id="panel">${PANEL}</template>
+<template id="panel">${panel()}</template>
 <section id="log" aria-labelledby="log-title">
 <h2 id="log-title">Alerts since this page was opened</h2>
 <ol role="log"></ol>
@@ -81,6 +55,34 @@ ${names.map(sectionOf).join("\n")}
 </body>
 </html>
 `;
+}
+
+/** What a queue has below its name. Once in the page, however many there are. */
+function panel(): string {
+  return `<ul class="alerts" aria-label="Alerts now"></ul>
+${
+    chartOf("depth", "stored, against the bound", [
+      ["stored", "stored"],
+      ["bound", "bound", "dashed"],
+    ])
+  }
+${
+    chartOf("rates", "in and out, a second", [
+      ["in", "in, a second"],
+      ["out", "out, a second", "dashed"],
+    ])
+  }
+${
+    chartOf("waits", "waiting puts and gets", [
+      ["puts", "waiting puts"],
+      ["gets", "waiting gets", "dashed"],
+    ])
+  }
+<dl>${
+    NUMBERS.map(([value, label]) =>
+      `<div><dt>${label}</dt><dd data-value="${value}">–</dd></div>`
+    ).join("")
+  }</dl>`;
 }
 
 function sectionOf(name: string, index: number): string {

@@ -6,7 +6,7 @@
  */
 
 /** The script. It writes into the page by `textContent` and attributes only. */
-export const SCRIPT: string = String.raw`"use strict";
+export const SCRIPT: string = `"use strict";
 {
   const KEPT = 180, WIDTH = 600, HEIGHT = 100;
   const one = (selector, within = document) => within.querySelector(selector);

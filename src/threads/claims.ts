@@ -15,9 +15,11 @@ const BEGUN = -1;
 const RECALLED = 0;
 
 /** Where there is no shared memory to be had, what was sent cannot be recalled. */
-export const canShare: boolean = typeof SharedArrayBuffer === "function" &&
-  (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !==
-    false;
+export function canShare(): boolean {
+  return typeof SharedArrayBuffer === "function" &&
+    (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !==
+      false;
+}
 
 /** The cells of one worker. */
 export class Claims {

@@ -79,7 +79,7 @@ export class Member<T, R> {
     for (let cell = this.room - 1; cell >= 0; cell--) {
       this.#freeCells.push(cell);
     }
-    if (canShare) this.#claims = Claims.ofSize(settings.inFlight);
+    if (canShare()) this.#claims = Claims.ofSize(settings.inFlight);
     try {
       this.#worker = startWorker(settings.source, settings.name);
       this.#listen(this.#worker);
@@ -94,7 +94,7 @@ export class Member<T, R> {
   /** How many tasks it may hold: without claims, none that it cannot begin at once. */
   get room(): number {
     const { concurrency, inFlight } = this.#settings;
-    return canShare ? inFlight : concurrency;
+    return canShare() ? inFlight : concurrency;
   }
 
   get outstanding(): number {

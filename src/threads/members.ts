@@ -23,11 +23,6 @@ export type WaitWord =
   | typeof Word.WAIT_ROOM
   | typeof Word.WAIT_END;
 
-const WAIT_WORDS: readonly WaitWord[] = [
-  Word.WAIT_ITEM,
-  Word.WAIT_ROOM,
-  Word.WAIT_END,
-];
 const GENERATIONS = 0x3fffff;
 /** What is taken from the negative generation by each who takes the cleaning over. */
 const TAKEOVER = 0x400000;
@@ -112,7 +107,7 @@ export class Membership {
 
   /** Rings all that wait, for whatever. */
   wakeEverybody(): void {
-    for (const what of WAIT_WORDS) this.wake(what, MEMBERS);
+    for (const what of waitWords()) this.wake(what, MEMBERS);
   }
 
   /** Wakes the sleepers of this very handle. */
@@ -261,7 +256,7 @@ function takeOver(
 function cleanUp(words: Int32Array, token: number, mark: number): Owed {
   const index = indexOf(token);
   const base = memberAt(index);
-  for (const what of WAIT_WORDS) Atomics.and(words, what, ~(1 << index));
+  for (const what of waitWords()) Atomics.and(words, what, ~(1 << index));
   const producers = Atomics.exchange(words, base + Member.PRODUCERS, 0);
   Atomics.store(words, base + Member.WAITING_PUTS, 0);
   Atomics.compareExchange(words, Word.RESERVED, token, 0);
@@ -286,4 +281,8 @@ function ring(words: Int32Array, index: number): void {
 function nextBit(bits: number, from: number): number {
   const rotated = (bits >>> from) | (bits << (MEMBERS - from) % MEMBERS);
   return (from + 31 - Math.clz32(rotated & -rotated)) % MEMBERS;
+}
+
+function waitWords(): readonly WaitWord[] {
+  return [Word.WAIT_ITEM, Word.WAIT_ROOM, Word.WAIT_END];
 }

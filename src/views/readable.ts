@@ -11,6 +11,7 @@
 
 import { reasonOr, received } from "../errors.ts";
 import { markHandled, Taker, WaiterGroup } from "../waiters.ts";
+import { NativeReadable, NativeReader } from "./native.ts";
 import { isLocked, pipe, readPipeOptions } from "./pipe.ts";
 
 /** What a readable view needs of the queue behind it. */
@@ -44,7 +45,7 @@ export interface EndingView {
  * The reading side of a queue. It follows the queue from the start: a native
  * reader, a native `tee` and `cancel` see an ending without a read.
  */
-export class QueueReadable<T> extends ReadableStream<T> {
+export class QueueReadable<T> extends NativeReadable<T> {
   readonly #source: Source<T>;
 
   /** Where the queue is not to keep the view, it keeps it only while a reader of the short cut holds the lock. */
@@ -317,7 +318,7 @@ class PullTaker<T> extends Taker<T> {
   }
 }
 
-class QueueReader<T> extends ReadableStreamDefaultReader<T> {
+class QueueReader<T> extends NativeReader<T> {
   readonly pending: WaiterGroup = new WaiterGroup();
   readonly #source: Source<T>;
   #released = false;

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { NativeWritable, NativeWriter } from "./native.ts";
 import { FULFILLED, markHandled, WaiterGroup } from "../waiters.ts";
 import { QueueClosedError, reasonOr } from "../errors.ts";
 
@@ -31,7 +32,7 @@ export interface PuttingEnd<T> {
  * The writing side of a queue. Its highWaterMark is 1, because a pipe into 0
  * never starts; the chunk it holds waits in the queue's line of puts.
  */
-export class QueueWritable<T> extends WritableStream<T> {
+export class QueueWritable<T> extends NativeWritable<T> {
   readonly #sink: Sink<T>;
 
   constructor(end: PuttingEnd<T>) {
@@ -164,7 +165,7 @@ class Sink<T> {
   }
 }
 
-class QueueWriter<T> extends WritableStreamDefaultWriter<T> {
+class QueueWriter<T> extends NativeWriter<T> {
   readonly #sink: Sink<T>;
   #released = false;
 
