@@ -147,6 +147,10 @@ interface Friend {
   takeBack<T>(queue: Queue<T>, items: T[]): T[];
   endOf<T>(queue: Queue<T>): TakingEnd<T>;
   puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T>;
+  watchPuts<T>(
+    queue: Queue<T>,
+    waits: (putter: Putter<T>) => void,
+  ): PutWatch | undefined;
   isAwaited<T>(queue: Queue<T>): boolean;
   follow<T>(queue: Queue<T>, follower: QueueFollower): () => void;
   receiveWith<T>(
@@ -199,6 +203,30 @@ export function receiveWith<T>(
   none: (reason: unknown) => void,
 ): Waiter {
   return friend!.receiveWith(queue, lent, none);
+}
+
+/** What there is to know about a queue whose puts are watched. */
+export interface PutWatch {
+  /** How the queue is called in messages. */
+  readonly name: string;
+  /** How many puts wait. */
+  waiting(): number;
+  /** How many items have ever been taken. */
+  taken(): number;
+  /** Changes with every item that comes or goes. */
+  moves(): number;
+  /** Whether somebody waits for an item, or has a view that could be read. */
+  hasOthers(): boolean;
+  /** Watches no longer. */
+  end(): void;
+}
+
+/** Tells of each put that begins to wait. Undefined where it is watched already, or where other queues may take from it. */
+export function watchPuts<T>(
+  queue: Queue<T>,
+  waits: (putter: Putter<T>) => void,
+): PutWatch | undefined {
+  return friend!.watchPuts(queue, waits);
 }
 
 /** Throws when the queue contradicts itself. For tests, after every step. */
@@ -288,6 +316,9 @@ export class Queue<T>
   readonly #putters: WaitingLine<Putter<T>>;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#endIfDrained();
+
+  /** Learns of puts that wait, see {@linkcode watchPuts}. */
+  #putWaits: ((putter: Putter<T>) => void) | undefined = undefined;
 
   #putCount = 0;
   #takenCount = 0;
@@ -476,6 +507,7 @@ export class Queue<T>
         this.#putters.push(putter);
         if (signal !== undefined) group = this.#signals.of(signal);
         group?.add(putter);
+        this.#putWaits?.(putter);
         return putter.promise;
       }
       case "reject":
@@ -1512,6 +1544,24 @@ export class Queue<T>
     );
   }
 
+  #watchPuts(waits: (putter: Putter<T>) => void): PutWatch | undefined {
+    if (this.#putWaits !== undefined || this.#neighbours !== undefined) {
+      return undefined;
+    }
+    this.#putWaits = waits;
+    return {
+      name: this.#called(),
+      waiting: () => this.#putters.length,
+      taken: () => this.#takenCount,
+      moves: () => this.#putCount + this.#takenCount + this.#clearedCount,
+      hasOthers: () =>
+        this.#getters.first !== undefined || this.#readers.size > 0,
+      end: () => {
+        this.#putWaits = undefined;
+      },
+    };
+  }
+
   // -- What the neighbours see -------------------------------------------------
 
   #asNeighbour(): Neighbour<T> {
@@ -1621,6 +1671,7 @@ export class Queue<T>
         leases.admit(receiver);
         return receiver;
       },
+      watchPuts: (queue, waits) => queue.#watchPuts(waits),
       isAwaited: (queue) => queue.#oldestGetter() !== undefined,
     };
   }

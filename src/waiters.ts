@@ -168,6 +168,10 @@ export class Line<W extends Waiter> implements WaitingLine<W> {
 export class WaiterGroup {
   first: Waiter | undefined = undefined;
   last: Waiter | undefined = undefined;
+  /** What its waiters wait under, if that is a signal. */
+  get signal(): AbortSignal | undefined {
+    return undefined;
+  }
 
   add(waiter: Waiter): void {
     waiter.group = this;
@@ -241,6 +245,10 @@ class SignalGroup extends WaiterGroup {
     this.#groups = groups;
     this.#listener = () => this.withdrawAll(signal.reason);
     signal.addEventListener("abort", this.#listener);
+  }
+
+  override get signal(): AbortSignal {
+    return this.#signal;
   }
 
   override remove(waiter: Waiter): void {

@@ -23,6 +23,7 @@ import { numbers } from "./support/counted.ts";
 import { Lending, PromptLending } from "./support/lending.ts";
 import { test } from "./support/harness.ts";
 import { turn } from "./support/properties.ts";
+import { deferred } from "../src/waiters.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
 
 /** A handler whose calls end when the test says so. */
@@ -1367,6 +1368,55 @@ test("consume: what allSettled gives tells which items of a batch failed, and a 
     batch: { max: 3 },
   });
   assertEquals(figures(others), { processed: 3 });
+});
+
+test("consume: a put that others could have made, or may let in, waits on", async () => {
+  const waits = async (
+    handler: (queue: Queue<number>, signal: AbortSignal) => unknown,
+    others: (queue: Queue<number>) => unknown = () => {},
+  ): Promise<void> => {
+    const clock = new SteppedClock();
+    const queue = new Queue<number>({ highWaterMark: 1 });
+    const { promise, resolve } = deferred<void>();
+    await queue.put(0);
+    const run = consume(queue, async (item, { signal }) => {
+      if (item === 0) await Promise.all([handler(queue, signal), promise]);
+    }, { clock });
+    await turn();
+    queue.tryPut(2);
+    void others(queue);
+    await turn();
+    await clock.pass(10_000);
+    assertEquals(queue.stats().waitingPuts > 0, true);
+    resolve();
+    queue.highWaterMark = Infinity;
+    await turn();
+    queue.close();
+    assertEquals((await run).failed, 0);
+  };
+  // Somebody else puts, and the handler is slow.
+  await waits(() => {}, (queue) => queue.putMany([3, 4, 5]));
+  // The handler does not wait for it, and would not handle its rejection.
+  await waits((queue) => {
+    queue.tryPut(1);
+    void queue.put(3);
+  });
+  // It cannot be told whose it is.
+  await waits(async (queue) => {
+    await Promise.resolve();
+    await queue.put(1);
+    await queue.put(3);
+  });
+  // Somebody has a view, or takes now and then.
+  await waits(async (queue) => {
+    queue.consumer();
+    queue.tryPut(1);
+    const reader = queue.readable.getReader();
+    reader.releaseLock();
+    await queue.get();
+    await queue.put(1);
+    await queue.put(3);
+  });
 });
 
 test("consume: at most 1,000 items wait to be tried again, then nothing new is taken", async () => {

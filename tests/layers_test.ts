@@ -65,6 +65,7 @@ const LAYERS: readonly string[][] = [
   ["src/flow/consume_options.ts"],
   ["src/flow/consume_error.ts"],
   ["src/flow/calls.ts"],
+  ["src/flow/own_puts.ts"],
   ["src/flow/consume.ts"],
   ["src/flow/replay.ts"],
   ["mod.ts"],

@@ -30,6 +30,11 @@ export abstract class Call<T> implements ConsumeContext {
     return this.#own!.signal;
   }
 
+  /** The signal, if somebody has looked at it and no other call has it. */
+  get ownSignal(): AbortSignal | undefined {
+    return this.#own?.signal;
+  }
+
   abort(reason: unknown): void {
     this.aborted ??= { reason };
     this.#own?.abort(reason);

@@ -25,7 +25,9 @@ import {
   type Work,
 } from "./consume_options.ts";
 import { type DeadLetter, type Mailbox, mailboxTo } from "./dead_letter.ts";
+import { type OwnPuts, type PuttingRun, watchOwnPuts } from "./own_puts.ts";
 import { Histogram, Sampling } from "./histogram.ts";
+import { Queue } from "../queue.ts";
 import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
 import { KeyLines } from "./keys.ts";
 import { SlidingWindow } from "./rate.ts";
@@ -77,6 +79,15 @@ import { checkSource, type Source } from "./source.ts";
  *   either: the first is printed at once, and in the end the promise rejects with a
  *   `ConsumeError` that has the errors and the report, unless `onError` is
  *   `"ignore"`.
+ *
+ * **A handler that puts into its own source** must not wait for room that it alone
+ * can make: when all calls wait so, nobody takes. A frontier that grows is unbounded
+ * (`highWaterMark: Infinity`), or the handler uses `tryPut` and keeps what is refused.
+ * Where it can be known that all calls wait in such a put (its source is a `Queue`,
+ * `concurrency` is a number, the put began before the first `await` of the handler or
+ * with the `signal` of its context, nobody else has taken or has a view to read, and
+ * nothing has moved for a second) these puts reject with a `QueueFullError` that has
+ * the item. Others hang: give such puts the signal.
  *
  * **Closing** the source drains: what is in it is still worked on, then the
  * promise fulfils. The **signal** stops: nothing more is taken, the signals of the
@@ -162,7 +173,7 @@ const NO_LIMITS: { visibility?: undefined; attempts?: undefined } = {};
 /** How many items may wait to be tried again. */
 const MAX_WAITING = 1_000;
 
-class Run<T> implements IntakeOwner<T> {
+class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   readonly #intake: Intake<T>;
   readonly #handler: Handler<T & T[]>;
   readonly #options: ConsumeOptions<T>;
@@ -177,6 +188,8 @@ class Run<T> implements IntakeOwner<T> {
   readonly #rate: SlidingWindow | undefined;
   readonly #memory: FailureMemory<T> = new FailureMemory();
   readonly #unheard: Unheard = new Unheard();
+  readonly #ownPuts: OwnPuts<T> | undefined;
+  received = 0;
   /** Aborts when the run is stopped. */
   readonly #controller: AbortController = new AbortController();
   /** Undefined where each attempt may need its own. */
@@ -255,6 +268,9 @@ class Run<T> implements IntakeOwner<T> {
     } catch (error) {
       this.#mailbox?.release();
       throw error;
+    }
+    if (source instanceof Queue && typeof this.#concurrency === "number") {
+      this.#ownPuts = watchOwnPuts<T>(source, this, this.#clock);
     }
     this.#began = this.#clock.now();
     this.#stopped = () => this.#stop(signal!.reason, false);
@@ -451,15 +467,31 @@ class Run<T> implements IntakeOwner<T> {
       const items = call instanceof Job
         ? call.item
         : call.jobs.map((job) => job.item);
+      if (this.#ownPuts !== undefined) this.#ownPuts.beginning = call;
       const result = (0, this.#handler)(items as T & T[], call);
+      if (this.#ownPuts !== undefined) this.#ownPuts.beginning = undefined;
       if (isThenable(result)) {
         Promise.resolve(result).then(slot.fulfilled, slot.rejected);
         return;
       }
       this.#fulfilled(slot, result);
     } catch (error) {
+      if (this.#ownPuts !== undefined) this.#ownPuts.beginning = undefined;
       this.#rejected(slot, error);
     }
+  }
+
+  allCalls(): Call<T>[] | undefined {
+    if (this.#running !== this.#concurrency || this.#stopReason !== undefined) {
+      return undefined;
+    }
+    const calls: Call<T>[] = [];
+    // A place without a call waits for a dead letter to be taken.
+    for (const { call } of this.#slots) {
+      if (call === undefined) return undefined;
+      calls.push(call);
+    }
+    return calls;
   }
 
   #takeSlot(): Slot<T> {
@@ -817,6 +849,7 @@ class Run<T> implements IntakeOwner<T> {
   // -- The list of jobs -------------------------------------------------------
 
   #list(job: Job<T>): void {
+    this.received++;
     this.#jobs.push(job);
     if (this.#visibility !== undefined) this.#renewLater();
   }
@@ -876,6 +909,7 @@ class Run<T> implements IntakeOwner<T> {
   async #finish(): Promise<void> {
     if (this.#over) return;
     this.#over = true;
+    this.#ownPuts?.end();
     this.#clear(this.#graceTimer);
     this.#clear(this.#rateTimer);
     this.#options.signal?.removeEventListener("abort", this.#stopped);

@@ -6,14 +6,23 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
+  type Clock,
   consume,
   ConsumeError,
   type DeadLetter,
   Queue,
   QueueClosedError,
+  QueueFullError,
   unrecoverable,
 } from "../../mod.ts";
 import { printedBy } from "../support/printed.ts";
+
+/** A second goes by at once. */
+const hasty: Clock = {
+  now: () => performance.now(),
+  setTimer: (callback) => setTimeout(callback, 5),
+  clearTimer: (timer) => clearTimeout(timer as number),
+};
 
 /** One promise, and how to see it kept. */
 export interface FlowCase {
@@ -122,6 +131,62 @@ export const consumeCases: FlowCase[] = [
         onUndelivered: ({ id }) => failed.push(id),
       });
       assertEquals(failed, [2]);
+    },
+  },
+  {
+    name:
+      "consume: handlers that wait for room in their own source are told, not left to hang",
+    async run() {
+      const frontier = new Queue<number>({ highWaterMark: 2 });
+      await frontier.putMany([0, 0]);
+      const refused: unknown[] = [];
+      const run = consume(frontier, async (_depth, { signal }) => {
+        await Promise.resolve();
+        try {
+          for (const child of [1, 2, 3]) await frontier.put(child, { signal });
+        } catch (error) {
+          refused.push(error);
+          frontier.close();
+          throw error;
+        }
+      }, { concurrency: 2, clock: hasty, onError: "ignore" });
+      await run;
+      const [error] = refused;
+      assert(refused.length >= 2 && error instanceof QueueFullError);
+      assert(error.item !== undefined);
+      assert(error.message.includes("own source"), error.message);
+    },
+  },
+  {
+    name:
+      "consume: a handler that puts into its own rendezvous at once is told so",
+    async run() {
+      const meeting = new Queue<number>({ highWaterMark: 0, name: "meeting" });
+      const run = consume(meeting, (item) => meeting.put(item + 1), {
+        clock: hasty,
+        onError: "abort",
+      });
+      await meeting.put(0);
+      const error = await assertRejects(() => run, QueueFullError);
+      assertEquals((error as QueueFullError).item, 1);
+    },
+  },
+  {
+    name:
+      "consume: an unbounded frontier, or tryPut, is how a handler feeds its own source",
+    async run() {
+      const frontier = new Queue<number>({ highWaterMark: Infinity });
+      let open = 1;
+      frontier.tryPut(5);
+      const run = consume(frontier, async (depth, { signal }) => {
+        await Promise.resolve();
+        for (let child = 0; child < depth; child++) {
+          open++;
+          await frontier.put(child, { signal });
+        }
+        if (--open === 0) frontier.close();
+      }, { concurrency: 2, clock: hasty });
+      assertEquals((await run).processed, 32);
     },
   },
   {
