@@ -133,3 +133,77 @@ export function allOf(errors: unknown[], message: string): AggregateError {
     : received(first);
   return new AggregateError(errors, `${message}, the first with ${told}`);
 }
+
+/** What an error has beside its own fields. */
+const KNOWN: ReadonlySet<string> = new Set([
+  "name",
+  "message",
+  "stack",
+  "cause",
+  "errors",
+]);
+
+/** What somebody has hung on an error: `status`, `errno`, `code`. What throws when it is looked at is left out. */
+export function fieldsOf(error: object): [name: string, value: unknown][] {
+  const fields: [string, unknown][] = [];
+  try {
+    for (const name of Object.keys(error)) {
+      if (!KNOWN.has(name)) addField(fields, error, name);
+    }
+  } catch {
+    // It does not want to be looked at.
+  }
+  return fields;
+}
+
+function addField(
+  fields: [string, unknown][],
+  error: object,
+  name: string,
+): void {
+  try {
+    fields.push([name, (error as Record<string, unknown>)[name]]);
+  } catch {
+    // The others may be seen.
+  }
+}
+
+/** The words for a value, whatever it does about it. */
+export function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    try {
+      return Object.prototype.toString.call(value);
+    } catch {
+      return "a value that cannot be looked at";
+    }
+  }
+}
+
+/** An error in words, with its fields, for where only text can be kept. */
+export function wordsFor(error: unknown): string {
+  try {
+    if (!(error instanceof Error)) return textOf(error);
+    const { name, message } = error;
+    return `${name}: ${message}${fieldsInWords(error)}`;
+  } catch {
+    return textOf(error);
+  }
+}
+
+function fieldsInWords(error: Error): string {
+  const texts = fieldsOf(error).flatMap(([name, value]) => {
+    const text = jsonOf(value);
+    return text === undefined ? [] : [`${JSON.stringify(name)}:${text}`];
+  });
+  return texts.length === 0 ? "" : ` {${texts.join(",")}}`;
+}
+
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return typeof value === "bigint" ? `"${value}"` : JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
+}

@@ -265,7 +265,9 @@ testOnNats(
     const tries: Record<string, number> = {};
     const report = await consume(jobs, async (item) => {
       tries[item] = (tries[item] ?? 0) + 1;
-      if (item === "poison") throw new Error("again");
+      if (item === "poison") {
+        throw Object.assign(new Error("again"), { errno: -104 });
+      }
       while ((await jobs.stats()).deadLetters === 0) {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
@@ -279,7 +281,10 @@ testOnNats(
     assertEquals([report.processed, report.deadLettered], [1, 1]);
     const [letter, ...others] = await deadLetters();
     assertEquals([letter!.text, others.length], ['"poison"', 0]);
-    assertStringIncludes(letter!.headers, "Highwater-Error: Error: again");
+    assertStringIncludes(
+      letter!.headers,
+      'Highwater-Error: Error: again {"errno":-104}',
+    );
   },
 );
 

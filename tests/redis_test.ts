@@ -161,7 +161,9 @@ testOnRedis(
     const controller = new AbortController();
     const report = await consume(queue, async (item, { attempt }) => {
       attempts[item]!.push(attempt);
-      if (item === 2) throw new Error("poison");
+      if (item === 2) {
+        throw Object.assign(new Error("poison"), { status: 503 });
+      }
       await undefined;
     }, {
       concurrency: 2,
@@ -178,7 +180,7 @@ testOnRedis(
       ...["XRANGE", "highwater:{jobs}:dead", "-", "+"],
     ) as [[string, string[]]];
     assertEquals(fields.slice(0, 2), ["p", "2"]);
-    assert(fields.includes("Error: poison"));
+    assert(fields.includes('Error: poison {"status":503}'), `${fields}`);
   },
 );
 

@@ -801,6 +801,32 @@ test("a handle that was reaped by mistake learns of it where it waits", () =>
     await assertRejects(() => waiting, QueueClosedError, "detached");
   }));
 
+test("an item that is too large is refused with the number of its bytes", async () => {
+  const queue = new SharedQueue<string>({ bytes: 1024 });
+  const room = "the 1020 bytes that the queue has for one, received one of";
+  for (
+    const [item, length] of [
+      ["x".repeat(5000), 5002],
+      ["é".repeat(1000), 2002],
+      ["x".repeat(1019), 1021],
+    ] as const
+  ) {
+    const error = await assertRejects(() => queue.put(item), RangeError);
+    assertEquals(
+      error.message,
+      `Cannot put: an item must fit into ${room} ${length} bytes`,
+    );
+    assertThrows(() => queue.tryPut(item), RangeError, `${length} bytes`);
+    await assertRejects(
+      () => queue.putMany([item]),
+      RangeError,
+      `${length} bytes`,
+    );
+  }
+  await queue.put("x".repeat(1018));
+  queue.detach();
+});
+
 // -- Death ---------------------------------------------------------------------
 
 const doings: Record<string, (queue: SharedQueue<number>) => unknown> = {

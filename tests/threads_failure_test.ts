@@ -5,7 +5,14 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { QueueClosedError, QueueFullError } from "../mod.ts";
-import { packReason, unpackReason } from "../src/threads/failure.ts";
+import { wordsFor } from "../src/errors.ts";
+import {
+  isPackedReason,
+  packReason,
+  unpackReason,
+} from "../src/threads/failure.ts";
+import { readReason, writeReason } from "../src/threads/reason_text.ts";
+import { hostile } from "./support/hostile.ts";
 import { test } from "./support/harness.ts";
 
 /** As it comes out of another thread. */
@@ -123,4 +130,111 @@ test("a reason that throws when it is looked at crosses with what can be seen of
   });
   const arrived = unpackReason(structuredClone(packReason(error))) as Error;
   assertEquals([arrived.name, arrived.message], ["TypeError", "seen"]);
+});
+
+test("reasons: what somebody has hung on an error crosses, as far as it can be cloned", () => {
+  const error = Object.assign(new TypeError("no"), {
+    status: 503,
+    errno: -104,
+    code: "ECONNRESET",
+    details: new Map([["retry", [1, 2]]]),
+    inner: Object.assign(new RangeError("deeper"), { depth: 2 }),
+    request: { send(): void {} },
+    nothing: undefined,
+    ["__proto__x"]: 1,
+  });
+  Object.defineProperty(error, "__proto__", { value: 1, enumerable: true });
+  Object.defineProperty(error, "hidden", { value: 1 });
+  Object.defineProperty(error, "broken", {
+    enumerable: true,
+    get(): never {
+      throw new Error("not for you");
+    },
+  });
+  const there = across(error) as typeof error;
+  assertInstanceOf(there, TypeError);
+  assertEquals(
+    Object.keys(there).sort(),
+    [
+      ...["__proto__", "__proto__x", "code", "details", "errno", "inner"],
+      ...["nothing", "status"],
+    ],
+  );
+  assertEquals(
+    [there.status, there.errno, there.code, there.details.get("retry")],
+    [503, -104, "ECONNRESET", [1, 2]],
+  );
+  assertInstanceOf(there.inner, RangeError);
+  assertEquals([there.inner.message, there.inner.depth], ["deeper", 2]);
+  const again = across(there) as typeof error;
+  assertEquals([again.status, again.inner.depth], [503, 2]);
+});
+
+test("reasons: own fields cross in the shared memory, and are cut before the message", () => {
+  const error = Object.assign(new Error("no"), { status: 503, big: 2n });
+  const there = readReason(writeReason(error)) as typeof error;
+  assertEquals([there.message, there.status], ["no", 503]);
+  const large = Object.assign(new Error("no"), { body: "x".repeat(20_000) });
+  const cut = readReason(writeReason(large)) as typeof large;
+  assertEquals([cut.message, cut.body], ["no", undefined]);
+});
+
+test("reasons: a circle is one in the shared memory too", () => {
+  const circle: { self?: unknown } = {};
+  circle.self = circle;
+  assertEquals(readReason(writeReason(circle)), "[object Object]");
+  const error = Object.assign(new Error("round"), { circle });
+  assertEquals((readReason(writeReason(error)) as Error).message, "round");
+});
+
+test("reasons: names that objects have by nature are names like others", () => {
+  for (const name of ["constructor", "toString", "valueOf", "__proto__"]) {
+    const error = new Error("odd");
+    error.name = name;
+    const there = across(error) as Error;
+    assertInstanceOf(there, Error);
+    assertEquals([there.name, there.message], [name, "odd"]);
+  }
+});
+
+test("reasons: what throws whatever is done with it crosses as some words", () => {
+  for (const value of [hostile({}), hostile(() => {}), hostile([])]) {
+    assertEquals(across(value), "a value that cannot be looked at");
+    const there = across(new Error("mine", { cause: value })) as Error;
+    assertEquals(there.cause, "a value that cannot be looked at");
+    assertEquals(wordsFor(value), "a value that cannot be looked at");
+  }
+  assertInstanceOf(across(hostile(new Error("x"), "no prototype")), Error);
+});
+
+test("reasons: an error in words has its fields with it", () => {
+  const error = Object.assign(new TypeError("no"), {
+    status: 503,
+    big: 3n,
+    odd: Symbol("no text"),
+    deep: { a: [1] },
+  });
+  assertEquals(
+    wordsFor(error),
+    'TypeError: no {"status":503,"big":"3","deep":{"a":[1]}}',
+  );
+  assertEquals(wordsFor(new Error("plain")), "Error: plain");
+  assertEquals(wordsFor("text"), "text");
+});
+
+test("reasons: what is packed is known from what is not", () => {
+  const packed = packReason(
+    Object.assign(new AggregateError([1], "a", { cause: 2 }), { status: 1 }),
+  );
+  assert(isPackedReason(structuredClone(packed)));
+  for (
+    const other of [
+      ...[undefined, null, 1, "error", {}, [], { kind: "error" }],
+      ...[{ ...packed, name: 1 }, { ...packed, message: undefined }],
+      ...[{ ...packed, stack: 1 }, { ...packed, code: {} }],
+      ...[{ ...packed, cause: 1 }, { ...packed, errors: {} }],
+      ...[{ ...packed, errors: [1] }, { ...packed, fields: [["status"]] }],
+      ...[{ ...packed, isDOMException: 1 }, { kind: "other", value: 1 }],
+    ]
+  ) assert(!isPackedReason(other), JSON.stringify(other));
 });

@@ -4,6 +4,7 @@ import {
   assertInstanceOf,
   assertRejects,
   assertStrictEquals,
+  assertStringIncludes,
   assertThrows,
   fail,
 } from "@std/assert";
@@ -703,6 +704,21 @@ test(
   },
 );
 
+test(
+  "WorkerPool: a worker that ends and never called work() is said to be one",
+  async () => {
+    // On Deno and in browsers a worker stays, and it is the time that is over.
+    const pool = new WorkerPool<number>(() => startWorker("forgetful"), {
+      size: 1,
+      startTimeout: runtime === "deno" ? 20 : 30_000,
+    });
+    const error = await assertRejects(() => pool.run(1), Error, "Cannot start");
+    assertStringIncludes((error.cause as Error).message, "call");
+    assertStringIncludes((error.cause as Error).message, "work()");
+    await pool[Symbol.asyncDispose]();
+  },
+);
+
 test("WorkerPool: what the function that starts a worker throws or returns", async () => {
   const throwing = new WorkerPool<number>(() => {
     throw new Error("no more threads");
@@ -716,6 +732,49 @@ test("WorkerPool: what the function that starts a worker throws or returns", asy
     "Cannot start a worker: source() must return a worker, received an object of Object",
   );
 });
+
+// -- Errors that are not like others -------------------------------------------
+
+poolTest(
+  "what is hung on an error crosses, both ways",
+  { size: 1 },
+  async (pool) => {
+    const error = await assertRejects(
+      () => pool.run({ do: "throw", kind: "fields" }),
+      Error,
+      "busy",
+    ) as Error & { status: number; errno: number };
+    assertEquals([error.status, error.errno], [503, -16]);
+    const controller = new AbortController();
+    const status = pool.run({ do: "reason's status" }, {
+      signal: controller.signal,
+    });
+    await until(() => pool.stats().running === 1, "running");
+    controller.abort(Object.assign(new Error("enough"), { status: 429 }));
+    assertEquals(await status, 429);
+  },
+);
+
+poolTest(
+  "values that throw when they are looked at end one task each, and no worker",
+  { size: 1 },
+  async (pool) => {
+    const thrown = await pool.run({ do: "throw", kind: "hostile" }).then(
+      () => "done",
+      (reason) => reason,
+    );
+    assertEquals(thrown, "a value that cannot be looked at");
+    const named = await assertRejects(
+      () => pool.run({ do: "throw", kind: "constructor" }),
+      Error,
+      "odd name",
+    );
+    assertEquals(named.name, "constructor");
+    await assertRejects(() => pool.run({ do: "return hostile" }), Error);
+    assertEquals(await pool.run(echo(1)), 1);
+    assertEquals(pool.stats().crashes, 0);
+  },
+);
 
 // -- Endings ------------------------------------------------------------------
 

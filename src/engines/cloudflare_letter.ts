@@ -5,7 +5,7 @@
  * @module
  */
 
-import { received } from "../errors.ts";
+import { received, wordsFor } from "../errors.ts";
 import { isBinding } from "./cloudflare_queue.ts";
 import type { CloudflareMessage, QueueBinding } from "./cloudflare_types.ts";
 import type { BurialReason } from "./driver.ts";
@@ -78,14 +78,6 @@ export function checkTarget(action: string, target: unknown): void {
     `Cannot ${action}: deadLetter must be a function, or a Queue that the ` +
       `Worker is bound to, received ${received(target)}`,
   );
-}
-
-function wordsFor(error: unknown): string {
-  try {
-    return String(error);
-  } catch {
-    return received(error);
-  }
 }
 
 /** Whether JSON gives back the same. */

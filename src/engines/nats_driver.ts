@@ -6,6 +6,7 @@
 
 import { ignore } from "../callbacks.ts";
 import type { Clock } from "../clock.ts";
+import { wordsFor } from "../errors.ts";
 import type {
   Answer,
   BurialReason,
@@ -909,10 +910,7 @@ function hashOf(key: string): number {
 
 /** As a header can hold it. */
 function wordsOf(error: unknown): string {
-  const words = error instanceof Error
-    ? `${error.name}: ${error.message}`
-    : String(error);
-  return words.replace(/\p{C}+/gu, " ").slice(0, 900);
+  return wordsFor(error).replace(/\p{C}+/gu, " ").slice(0, 900);
 }
 
 function keyError(length: number): RangeError {

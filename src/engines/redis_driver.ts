@@ -4,6 +4,7 @@
  * @module
  */
 
+import { wordsFor } from "../errors.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import type {
   Answer,
@@ -464,8 +465,5 @@ function wholeMilliseconds(milliseconds: number): number {
 }
 
 function wordsOf(error: unknown): string {
-  const words = error instanceof Error
-    ? `${error.name}: ${error.message}`
-    : String(error);
-  return words.slice(0, MAX_WORDS);
+  return wordsFor(error).slice(0, MAX_WORDS);
 }

@@ -231,7 +231,15 @@ export class Member<T, R> {
       message: (data) => {
         if (this.state === "starting" && isReady(data)) this.#begin(data);
       },
-      closed: () => this.end(new Error("The worker has ended")),
+      closed: () => {
+        this.end(
+          new Error(
+            this.state === "starting"
+              ? "The worker has ended and never called work()"
+              : "The worker has ended",
+          ),
+        );
+      },
       failed: (error) => this.end(error),
     });
     this.#timer = setAlarm(systemClock, () => {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { textOf } from "../errors.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import type { PackedReason } from "./failure.ts";
 import { REASON_BYTES } from "./layout.ts";
@@ -20,15 +21,16 @@ type PackedError = Extract<PackedReason, { kind: "error" }>;
 
 /**
  * The bytes of a reason. What does not fit into 8192 is cut, until it does: first
- * the stacks of causes, then the stack, then causes and errors, then the message.
+ * the stacks of causes, then the stack, then own fields, then causes and errors,
+ * then the message.
  */
 export function writeReason(reason: unknown): Uint8Array {
-  const packed = packReason(reason);
+  const packed = sayable(packReason(reason));
   for (const cut of CUTS) {
-    const text = textOf({ reason: cut(packed) });
+    const text = bytesOf({ reason: cut(packed) });
     if (text.length <= REASON_BYTES) return text;
   }
-  return textOf({ reason: { kind: "value", value: "(a reason too long)" } });
+  return bytesOf({ reason: { kind: "value", value: "(a reason too long)" } });
 }
 
 /** The reason again. */
@@ -40,12 +42,12 @@ export function readReason(bytes: Uint8Array): unknown {
 /** What is there, and one more failure of a producer. */
 export function addFailure(found: Uint8Array, reason: unknown): Uint8Array {
   const { failures = [], more = 0 } = parse(found);
-  const packed = packReason(reason);
+  const packed = sayable(packReason(reason));
   for (const cut of CUTS) {
-    const text = textOf({ failures: [...failures, cut(packed)], more });
+    const text = bytesOf({ failures: [...failures, cut(packed)], more });
     if (text.length <= REASON_BYTES) return text;
   }
-  return textOf({ failures, more: more + 1 });
+  return bytesOf({ failures, more: more + 1 });
 }
 
 /** The failures of producers that were noted, and how many were too many to note. */
@@ -60,7 +62,8 @@ const CUTS: readonly ((packed: PackedReason) => PackedReason)[] = [
   (packed) => packed,
   (packed) => mapNested(packed, withoutStack),
   (packed) => withoutStack(packed),
-  (packed) => withoutNested(withoutStack(packed)),
+  (packed) => withoutFields(withoutStack(packed)),
+  (packed) => withoutNested(withoutFields(withoutStack(packed))),
   (packed) => shortened(withoutNested(withoutStack(packed)), 1000),
   (packed) => shortened(withoutNested(withoutStack(packed)), 100),
 ];
@@ -74,7 +77,14 @@ function mapNested(
     ...packed,
     cause: packed.cause && map(packed.cause),
     errors: packed.errors?.map(map),
+    fields: packed.fields?.map(([name, value]) => [name, map(value)]),
   };
+}
+
+function withoutFields(packed: PackedReason): PackedReason {
+  if (packed.kind !== "error") return packed;
+  const nested = mapNested(packed, withoutFields) as PackedError;
+  return { ...nested, fields: undefined };
 }
 
 function withoutStack(packed: PackedReason): PackedReason {
@@ -89,15 +99,17 @@ function withoutNested(packed: PackedReason): PackedReason {
     ...packed,
     cause: undefined,
     errors: packed.errors === undefined ? undefined : [],
+    fields: undefined,
   };
 }
 
 function shortened(packed: PackedReason, length: number): PackedReason {
   if (packed.kind === "error") {
-    const { name, message } = packed;
+    const { name, code, message } = packed;
     return {
       ...packed,
       name: name.slice(0, 100),
+      code: typeof code === "string" ? code.slice(0, 100) : code,
       message: message.length > length
         ? `${message.slice(0, length)}…`
         : message,
@@ -105,22 +117,30 @@ function shortened(packed: PackedReason, length: number): PackedReason {
   }
   const text = typeof packed.value === "string"
     ? packed.value
-    : describe(packed.value);
+    : jsonOf(packed.value) ?? "undefined";
   return { kind: "value", value: `${text.slice(0, length)}…` };
 }
 
 /** What JSON cannot say goes as its text. */
-function textOf(note: Note): Uint8Array {
-  return new TextEncoder().encode(
-    JSON.stringify(
-      note,
-      (_key, value) => typeof value === "bigint" ? `${value}n` : value,
-    ),
-  );
+function sayable(packed: PackedReason): PackedReason {
+  if (packed.kind === "error") return mapNested(packed, sayable);
+  try {
+    jsonOf(packed.value);
+    return packed;
+  } catch {
+    return { kind: "value", value: textOf(packed.value) };
+  }
 }
 
-function describe(value: unknown): string {
-  return JSON.stringify(value) ?? String(value);
+function bytesOf(note: Note): Uint8Array {
+  return new TextEncoder().encode(jsonOf(note));
+}
+
+function jsonOf(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_key, value) => typeof value === "bigint" ? `${value}n` : value,
+  );
 }
 
 function parse(bytes: Uint8Array): Note {

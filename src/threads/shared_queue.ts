@@ -513,7 +513,9 @@ export class SharedQueue<T>
   #storeNow(item: T): Int32Array | Uint8Array | undefined {
     if (this.#isBytes) {
       const payload = checkBytesItem(item);
-      this.#checkFits(payload.length);
+      if (payload.length > this.#longest) {
+        this.#refuseLarge(item, payload.length);
+      }
       const stored = this.#mayOvertakeNobody()
         ? this.#ring.storeBytes(payload, false)
         : this.#fullOrEnded();
@@ -564,23 +566,36 @@ export class SharedQueue<T>
   #encode(item: T, records: Records): void {
     let length = this.#codec.encode(item, records.room);
     while (length > records.room.length) {
-      // Also asks a codec that only guesses: it may need less.
-      this.#checkFits(length, records.room.length);
+      // A codec that only guesses may need less.
+      if (records.room.length >= this.#longest) this.#refuseLarge(item, length);
       records.reserve(wordsFor(length));
       length = this.#codec.encode(item, records.room);
     }
-    this.#checkFits(length);
+    if (!(length <= this.#longest)) this.#refuseLarge(item, length);
     records.words[0] = length;
   }
 
-  #checkFits(length: number, tried = Infinity): void {
-    const most = this.#memory.capacity - RECORD_HEADER;
-    if (length <= most || tried < most) return;
-    refusePromise("put", "codec.encode(item)", length);
+  /** The most bytes of an item. */
+  get #longest(): number {
+    return this.#memory.capacity - RECORD_HEADER;
+  }
+
+  #refuseLarge(item: T, guess: number): never {
+    refusePromise("put", "codec.encode(item)", guess);
     throw new RangeError(
-      `Cannot put: a record must fit into the ${most} bytes that ` +
-        `${this.#called()} has for one, received one of ${length} bytes`,
+      `Cannot put: an item must fit into the ${this.#longest} bytes that ` +
+        `${this.#called()} has for one, received one of ` +
+        `${this.#lengthOf(item, guess)} bytes`,
     );
+  }
+
+  /** How many bytes it takes: with so much room, no codec has to guess. */
+  #lengthOf(item: T, guess: number): number {
+    try {
+      return this.#codec.encode(item, new Uint8Array(guess));
+    } catch {
+      return guess;
+    }
   }
 
   /**

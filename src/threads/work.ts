@@ -186,12 +186,14 @@ class Bench {
     const call = new Call(sent);
     this.#calls.set(sent.cell, call);
     let result: unknown;
+    let isPromise: boolean;
     try {
       result = (0, this.#handler)(sent.task, call);
+      isPromise = isThenable(result);
     } catch (error) {
       return this.#failed(call, error);
     }
-    if (!isThenable(result)) return this.#succeeded(call, result);
+    if (!isPromise) return this.#succeeded(call, result);
     Promise.resolve(result).then(
       (result) => {
         this.#succeeded(call, result);
