@@ -5,7 +5,7 @@
  */
 
 import { ignore } from "../callbacks.ts";
-import { setAlarm, systemClock } from "../clock.ts";
+import { keepAlive, systemClock } from "../clock.ts";
 import { canShare, Claims } from "./claims.ts";
 import { Endpoint, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
@@ -221,7 +221,9 @@ export class Member<T, R> {
   set keepsAlive(keeps: boolean) {
     if (this.#keepsAlive === keeps) return;
     this.#keepsAlive = keeps;
-    if (this.#parent !== undefined) this.#parent.keepsAlive = keeps;
+    if (this.state === "ended") return;
+    keepAlive(this.#worker, keeps);
+    keepAlive(this.#timer, keeps);
     if (this.#port !== undefined) this.#port.keepsAlive = keeps;
   }
 

@@ -12,7 +12,7 @@ import {
   checkLimit,
   checkOptions,
 } from "../arguments.ts";
-import { checkTimeLimit, systemClock } from "../clock.ts";
+import { keepAlive, systemClock } from "../clock.ts";
 import type { Delivery } from "../delivery.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import {
@@ -153,8 +153,8 @@ const ON_THE_WAY = 32;
  * follows: `WorkerPool<typeof import("./worker.ts").handler>`, see {@linkcode work}.
  * Tasks and results must be of a kind that `structuredClone` takes.
  *
- * `size` workers are started at once. While it has tasks the pool keeps the process
- * alive; on Deno, Bun and in a page until it is closed.
+ * `size` workers are started at once. The pool keeps the process alive while it has
+ * tasks, see {@linkcode WorkerPool.unref}; on Deno and in a page until it is closed.
  *
  * | verb | new tasks | waiting tasks | running tasks | `closed` |
  * |---|---|---|---|---|
@@ -208,6 +208,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   #failure: { reason: unknown } | undefined = undefined;
   #pair: ReadableWritablePair<R, TaskOf<T>> | undefined = undefined;
   #dealing = false;
+  #isReferenced = true;
   /** Those whose promises have not settled. */
   readonly #jobs: Set<Job<TaskOf<T>, R>> = new Set();
   #done = 0;
@@ -385,7 +386,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     return new Promise<R>((resolve, reject) => {
       const job = new Job<TaskOf<T>, R>(task, transfer, resolve, reject);
       this.#jobs.add(job);
-      if (this.#jobs.size === 1) this.#keepAlive(true);
+      if (this.#jobs.size === 1) this.#keepAlive();
       const accepted = signal === undefined && lane === undefined
         ? this.#queue.put(job)
         : this.#queue.put(job, { signal, lane });
@@ -625,7 +626,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     job.settle();
     void job.delivery?.ack();
     this.#jobs.delete(job);
-    if (this.#jobs.size === 0) this.#keepAlive(false);
+    if (this.#jobs.size === 0) this.#keepAlive();
   }
 
   /** The signal of a task has fired. */
@@ -663,7 +664,7 @@ export class WorkerPool<T, R = ResultOf<T>>
       },
       ended: (jobs, cause) => this.#replace(place, jobs, cause),
     });
-    member.keepsAlive = this.#jobs.size > 0;
+    member.keepsAlive = this.#keepsAlive;
     place.member = member;
   }
 
@@ -723,6 +724,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     if (place.failures < START_ATTEMPTS) {
       const pause = START_DELAY * 2 ** (place.failures - 1);
       place.timer = systemClock.setTimer(() => this.#start(place), pause);
+      keepAlive(place.timer, this.#keepsAlive);
       return;
     }
     const isGivenUp = (other: Place<TaskOf<T>, R>): boolean =>
@@ -737,10 +739,42 @@ export class WorkerPool<T, R = ResultOf<T>>
     );
   }
 
-  #keepAlive(keeps: boolean): void {
-    for (const { member } of this.#places) {
+  get #keepsAlive(): boolean {
+    return this.#isReferenced && this.#jobs.size > 0;
+  }
+
+  #keepAlive(): void {
+    const keeps = this.#keepsAlive;
+    for (const { member, timer } of this.#places) {
       if (member !== undefined) member.keepsAlive = keeps;
+      keepAlive(timer, keeps);
     }
+  }
+
+  /**
+   * Lets the process end while the pool has tasks, as `unref()` of a timer does; the
+   * tasks end with it. Where a worker has no `unref()`, as those of Deno and of pages,
+   * it keeps the process alive until the pool is closed.
+   *
+   * @example A pool that nobody waits for
+   * ```ts
+   * import type { WorkerPool } from "@highwater/queue/threads";
+   *
+   * function warmCache(pool: WorkerPool<string, void>, pages: string[]): void {
+   *   pool.unref();
+   *   for (const page of pages) pool.run(page).catch(console.error);
+   * }
+   * ```
+   */
+  unref(): void {
+    this.#isReferenced = false;
+    this.#keepAlive();
+  }
+
+  /** Keeps the process alive while the pool has tasks, as it is from the beginning. */
+  ref(): void {
+    this.#isReferenced = true;
+    this.#keepAlive();
   }
 
   // -- Ending -----------------------------------------------------------------
