@@ -827,6 +827,32 @@ test("port: what is transferred is moved, both ways", async () => {
   assertEquals([...await queue.get()], [4]);
 });
 
+test("port: what cannot be cloned costs its neighbours nothing that is moved with them", async () => {
+  type Item = { bytes: Uint8Array<ArrayBuffer>; odd?: () => void };
+  const transfer = ({ bytes }: Item): Transferable[] => [bytes.buffer];
+  const item = (byte: number): Item => ({ bytes: new Uint8Array([byte]) });
+  const { port1, port2 } = new MessageChannel();
+  const lost: unknown[] = [];
+  const onUndelivered = (item: Item): void => void lost.push(item);
+  const queue = new Queue<Item>();
+  const served = serve(queue, port1, { transfer, onUndelivered });
+  const there = connect<Item>(port2, { transfer, onUndelivered });
+  await queue.putMany([item(1), { ...item(0), odd: () => {} }, item(2)]);
+  assertEquals([...(await there.get()).bytes], [1]);
+  assertEquals([...(await there.get()).bytes], [2]);
+  assertEquals(lost.length, 1);
+  const puts = [item(3), { ...item(0), odd: () => {} }, item(4)]
+    .map((item) => there.put(item));
+  assertEquals(((await reasonOf(puts[1]!)) as Error).name, "DataCloneError");
+  await Promise.all([puts[0], puts[2]]);
+  assertEquals([...(await there.get()).bytes], [3]);
+  assertEquals([...(await there.get()).bytes], [4]);
+  await there.disconnect();
+  await served.stop();
+  port1.close();
+  port2.close();
+});
+
 test("port: what was moved comes back whole when it is given back", async () => {
   const transfer = (item: Uint8Array<ArrayBuffer>): Transferable[] => [
     item.buffer,

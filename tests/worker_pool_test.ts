@@ -733,6 +733,29 @@ test("WorkerPool: what the function that starts a worker throws or returns", asy
   );
 });
 
+poolTest(
+  "a task that cannot be cloned costs its neighbours nothing, what is moved with them neither",
+  { size: 1 },
+  async (pool) => {
+    await allReady(pool);
+    const lengths = range(4).map((length) => {
+      const bytes = new Uint8Array(length + 1);
+      return pool.run({ do: "lengthOf", bytes }, { transfer: [bytes.buffer] });
+    });
+    const bad = pool.run(echo(() => {}));
+    const after = range(4).map((length) => {
+      const bytes = new Uint8Array(length + 1);
+      return pool.run({ do: "lengthOf", bytes }, { transfer: [bytes.buffer] });
+    });
+    const plain = pool.run(echo("plain"));
+    const error = await assertRejects(() => bad, Error);
+    assertEquals(error.name, "DataCloneError");
+    assertEquals(await Promise.all(lengths), [1, 2, 3, 4]);
+    assertEquals(await Promise.all(after), [1, 2, 3, 4]);
+    assertEquals(await plain, "plain");
+  },
+);
+
 // -- Errors that are not like others -------------------------------------------
 
 poolTest(

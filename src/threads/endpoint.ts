@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ignore } from "../callbacks.ts";
 import { received } from "../errors.ts";
 
 /**
@@ -157,6 +158,29 @@ async function unrefAgain(port: Port): Promise<void> {
   if (keepers.get(port)?.size !== 0) return;
   port.ref?.();
   port.unref?.();
+}
+
+let losesMoved: boolean | undefined;
+
+/**
+ * Whether of a message that could not be cloned is gone what was to be moved with
+ * it: Deno moves before it clones. There, what is moved goes alone, or a neighbour
+ * in the message would cost it.
+ */
+export function failureLosesMoved(): boolean {
+  if (losesMoved === undefined) {
+    const { port1, port2 } = new MessageChannel();
+    const moved = new ArrayBuffer(1);
+    try {
+      port1.postMessage([moved, ignore], [moved]);
+    } catch {
+      // Functions cannot be cloned.
+    }
+    losesMoved = moved.byteLength === 0;
+    port1.close();
+    port2.close();
+  }
+  return losesMoved;
 }
 
 /** A worker's `close` or `terminate` is not ours to call. */

@@ -5,9 +5,9 @@
  */
 
 import { ignore } from "../callbacks.ts";
-import { keepAlive, systemClock } from "../clock.ts";
+import { keepAlive, setAlarm, systemClock } from "../clock.ts";
 import { canShare, Claims } from "./claims.ts";
-import { Endpoint, type PortLike } from "./endpoint.ts";
+import { Endpoint, failureLosesMoved, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import type { Job } from "./job.ts";
 import { isReady, VERSION } from "./messages.ts";
@@ -148,10 +148,12 @@ export class Member<T, R> {
     if (this.#unsent.length === 0) return;
     const jobs = this.#unsent;
     this.#unsent = [];
-    try {
-      this.#post(jobs);
-    } catch {
-      for (const job of jobs) this.#postAlone(job);
+    for (const together of inMessages(jobs)) {
+      try {
+        this.#post(together);
+      } catch {
+        for (const job of together) this.#postAlone(job);
+      }
     }
   }
 
@@ -349,4 +351,22 @@ export class Member<T, R> {
     this.#byCell.length = 0;
     this.#unsent = [];
   }
+}
+
+/** What may go in one message, in their order. */
+function inMessages<T, R>(jobs: Job<T, R>[]): Job<T, R>[][] {
+  const isMoved = ({ canBeSentAgain }: Job<T, R>): boolean => !canBeSentAgain;
+  if (jobs.length === 1 || !jobs.some(isMoved) || !failureLosesMoved()) {
+    return [jobs];
+  }
+  const messages: Job<T, R>[][] = [];
+  let together: Job<T, R>[] | undefined;
+  for (const job of jobs) {
+    if (isMoved(job)) {
+      together = undefined;
+      messages.push([job]);
+    } else if (together === undefined) messages.push(together = [job]);
+    else together.push(job);
+  }
+  return messages;
 }

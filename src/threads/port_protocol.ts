@@ -9,6 +9,7 @@ import { refusePromise } from "../callbacks.ts";
 import { type Clock, keepAlive } from "../clock.ts";
 import {
   Endpoint,
+  failureLosesMoved,
   type PortLike,
   type TransferableObject,
 } from "./endpoint.ts";
@@ -113,6 +114,7 @@ export interface WireOptions {
   channel: string;
   heartbeat: number | undefined;
   clock: Clock;
+  transfer: ((item: never) => TransferableObject[]) | undefined;
 }
 
 /**
@@ -272,12 +274,18 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
   #sendFrames(): void {
     const frames = this.#frames;
     this.#frames = [];
+    if (this.#mustGoAlone(frames)) return this.#postOneByOne(frames);
     try {
       this.#post(frames, this.#sent + 1);
       this.#sent++;
     } catch {
       this.#postOneByOne(frames);
     }
+  }
+
+  #mustGoAlone(frames: readonly Frame[]): boolean {
+    return this.#options.transfer !== undefined && failureLosesMoved() &&
+      frames.reduce((sum, frame) => sum + itemsOf(frame).length, 0) > 1;
   }
 
   #post(
@@ -307,7 +315,7 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     if (session === this.session) this.#owesAnswer = false;
   }
 
-  /** Some item cannot be sent: the rest goes without it. */
+  /** Some item cannot be sent, or might not be: the rest goes without it. */
   #postOneByOne(frames: readonly Frame[]): void {
     for (const frame of frames) {
       for (const [part, item] of partsOf(frame)) {
@@ -317,6 +325,14 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
           this.#listener.unsendable(part, item, error);
         }
       }
+    }
+    if (this.#stopped) return;
+    // Heard of when all of them have come.
+    try {
+      this.#post([], this.#sent + 1);
+      this.#sent++;
+    } catch {
+      // The port is closed. Where the runtime does not tell, the silence will.
     }
   }
 

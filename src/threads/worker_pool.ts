@@ -12,7 +12,7 @@ import {
   checkLimit,
   checkOptions,
 } from "../arguments.ts";
-import { keepAlive, systemClock } from "../clock.ts";
+import { checkTimeLimit, keepAlive, systemClock } from "../clock.ts";
 import type { Delivery } from "../delivery.ts";
 import { QueueClosedError, reasonOr, received } from "../errors.ts";
 import {
