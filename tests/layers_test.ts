@@ -103,6 +103,7 @@ const LAYERS: readonly string[][] = [
   ["src/threads/ring.ts", "src/threads/structured.ts"],
   ["src/threads/shared_queue.ts"],
   ["src/threads/port_errors.ts", "src/threads/port_options.ts"],
+  ["src/threads/port_frames.ts"],
   ["src/threads/port_protocol.ts"],
   [
     "src/threads/port_arrivals.ts",

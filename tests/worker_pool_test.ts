@@ -756,6 +756,35 @@ poolTest(
   },
 );
 
+// -- A worker that is none of ours ---------------------------------------------
+
+test(
+  "WorkerPool: a worker that sends nonsense is ended, and breaks nothing",
+  async () => {
+    const nonsense: unknown[] = [
+      ...[null, undefined, 0, "text", [], {}, { cell: "0", result: 1 }],
+      ...[{ cell: 0 }, { cell: NaN, result: 1 }, { cell: 0, error: 1 }],
+      ...[{ cell: 0, error: { kind: "error" }, aborted: false }],
+      { cell: 0, error: { kind: "value", value: 1 } },
+      { cell: 0, error: { kind: "error", name: 1 }, aborted: true },
+    ];
+    const pool = new WorkerPool<unknown>(() => startWorker("nonsense"), {
+      size: 1,
+      attempts: 1,
+    });
+    for (const task of nonsense) {
+      const error = await assertRejects(
+        () => pool.run(task),
+        WorkerCrashedError,
+      );
+      assertStringIncludes((error.cause as Error).message, "must answer");
+    }
+    assertEquals(await pool.run({ cell: 0, result: "sense" }), "sense");
+    assertEquals(pool.stats().crashes, nonsense.length);
+    await pool[Symbol.asyncDispose]();
+  },
+);
+
 // -- Errors that are not like others -------------------------------------------
 
 poolTest(

@@ -113,14 +113,19 @@ export function isPackedReason(
       typeof code === "number") &&
     (cause === undefined || isPackedBelow(cause)) &&
     (errors === undefined ||
-      Array.isArray(errors) && errors.every(isPackedBelow)) &&
+      isDense(errors) && errors.every(isPackedBelow)) &&
     (fields === undefined ||
-      Array.isArray(fields) &&
+      isDense(fields) &&
         fields.every((field) =>
           Array.isArray(field) && typeof field[0] === "string" &&
           isPackedBelow(field[1])
         )) &&
     typeof packed.isDOMException === "boolean";
+}
+
+/** Without holes: looking for what is in none of billions takes its time. */
+function isDense(list: unknown): list is unknown[] {
+  return Array.isArray(list) && Object.keys(list).length === list.length;
 }
 
 function packFields(error: Error, depth: number): PackedField[] {

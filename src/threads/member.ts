@@ -6,12 +6,13 @@
 
 import { ignore } from "../callbacks.ts";
 import { keepAlive, setAlarm, systemClock } from "../clock.ts";
+import { received } from "../errors.ts";
 import { canShare, Claims } from "./claims.ts";
 import { Endpoint, failureLosesMoved, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import type { Job } from "./job.ts";
-import { isReady, VERSION } from "./messages.ts";
-import type { Abort, Begin, FromWorker, SentTask } from "./messages.ts";
+import { isAnswer, isReady, VERSION } from "./messages.ts";
+import type { Abort, Begin, SentTask } from "./messages.ts";
 import { makeChannel, startWorker } from "./thread.ts";
 import type { WorkerLike, WorkerSource } from "./thread.ts";
 
@@ -262,13 +263,13 @@ export class Member<T, R> {
       return this.end(
         new TypeError(
           "The worker uses another release of the library, whose messages " +
-            `are those of version ${version} and not ${VERSION}`,
+            `are those of version ${received(version)} and not ${VERSION}`,
         ),
       );
     }
     const { port1, port2 } = makeChannel();
     this.#port = new Endpoint(port1, {
-      message: (data) => this.#heard(data as FromWorker),
+      message: (data) => this.#heard(data),
       closed: () => this.#bury(new Error("The worker has ended")),
       failed: (error) => this.end(error),
     });
@@ -284,15 +285,27 @@ export class Member<T, R> {
     this.#listener.ready();
   }
 
-  #heard(answer: FromWorker): void {
+  #heard(answer: unknown): void {
+    if (this.state === "ended") return;
+    if (!isAnswer(answer)) return this.#misunderstood(answer);
     const job = this.#byCell[answer.cell];
     // What was thrown out by abort() may still be answered.
     if (job === undefined) return;
+    if (!this.#hasBegun(job)) return this.#misunderstood(answer);
     this.#release(job);
     this.done++;
     if ("error" in answer) {
       this.#listener.failed(job, unpackReason(answer.error), answer.aborted);
     } else this.#listener.succeeded(job, answer.result as R);
+  }
+
+  #misunderstood(message: unknown): void {
+    this.end(
+      new TypeError(
+        "The worker must answer tasks that it has begun, received " +
+          `${received(message)}`,
+      ),
+    );
   }
 
   // -- Ending -----------------------------------------------------------------

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { PackedReason } from "./failure.ts";
+import { isPackedReason, type PackedReason } from "./failure.ts";
 
 /** Raised when the messages change, so that two releases of the library do not misunderstand each other. */
 export const VERSION = 1;
@@ -52,6 +52,20 @@ export type FromWorker =
     /** It was the reason of the task's own signal. */
     readonly aborted: boolean;
   };
+
+/** Whether a worker may say so: it may be anybody's. */
+export function isAnswer(message: unknown): message is FromWorker {
+  if (typeof message !== "object" || message === null) return false;
+  const { cell, error, aborted } = message as {
+    cell?: unknown;
+    error?: unknown;
+    aborted?: unknown;
+  };
+  if (!Number.isSafeInteger(cell)) return false;
+  return "error" in message
+    ? isPackedReason(error) && typeof aborted === "boolean"
+    : "result" in message;
+}
 
 /** Whether this is for us and not for somebody else who talks to the worker. */
 export function isReady(message: unknown): message is Ready {

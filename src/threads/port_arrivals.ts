@@ -9,11 +9,12 @@ import { endOf, isAwaited, Queue } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter } from "../takers.ts";
 import type { TakingEnd } from "../views/readable.ts";
 import { SignalGroups, type Taker, type WaiterGroup } from "../waiters.ts";
-import type { ClientFrame, ServerFrame, Wire } from "./port_protocol.ts";
+import type { ClientFrame } from "./port_frames.ts";
+import type { Wire } from "./port_protocol.ts";
 
 /** The taking side of a connected queue. */
 export class Arrivals<T> {
-  readonly #wire: Wire<ClientFrame, ServerFrame>;
+  readonly #wire: Wire<ClientFrame>;
   /** How many may wait here for who takes next. */
   readonly #highWaterMark: number;
   readonly #clock: Clock;
@@ -26,6 +27,8 @@ export class Arrivals<T> {
   /** How many came, less those that went back; and how many may come. */
   #arrived = 0;
   #asked = 0;
+  /** The most that were ever asked for: what was lowered may have been sent. */
+  #mostAsked = 0;
   /** How many were taken, as the other side knows. */
   #told = 0;
   /** Somebody has left without an item. */
@@ -39,7 +42,7 @@ export class Arrivals<T> {
   };
 
   constructor(
-    wire: Wire<ClientFrame, ServerFrame>,
+    wire: Wire<ClientFrame>,
     { highWaterMark, clock }: { highWaterMark: number; clock: Clock },
   ) {
     this.#wire = wire;
@@ -143,6 +146,11 @@ export class Arrivals<T> {
 
   // -- What the other side says -------------------------------------------------
 
+  /** Whether so many may come. */
+  mayArrive(count: number): boolean {
+    return this.#arrived + count <= this.#mostAsked;
+  }
+
   arrive(items: readonly T[]): void {
     this.#arrived += items.length;
     if (this.#over) return this.#giveBack(items);
@@ -185,6 +193,7 @@ export class Arrivals<T> {
     this.#wished = false;
     if (asked === this.#asked) return;
     this.#asked = asked;
+    this.#mostAsked = Math.max(this.#mostAsked, asked);
     this.#wire.send(["ask", asked]);
   }
 

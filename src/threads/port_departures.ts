@@ -17,7 +17,8 @@ import {
   type WaiterGroup,
 } from "../waiters.ts";
 import { type PortClosedError, reportUndelivered } from "./port_errors.ts";
-import type { ClientFrame, ServerFrame, Wire } from "./port_protocol.ts";
+import type { ClientFrame } from "./port_frames.ts";
+import type { Wire } from "./port_protocol.ts";
 
 /** A put without an answer. It stays in its group until then, and in the line until it is sent. */
 class Departure<T> extends Putter<T> {
@@ -60,7 +61,7 @@ export interface DeparturesOptions<T> {
 
 /** The putting side of a connected queue. */
 export class Departures<T> {
-  readonly #wire: Wire<ClientFrame, ServerFrame>;
+  readonly #wire: Wire<ClientFrame>;
   readonly #options: DeparturesOptions<T>;
   /** Those that wait for a credit. */
   readonly #line: Line<Departure<T>> = new Line();
@@ -82,7 +83,7 @@ export class Departures<T> {
     this.#wire.send(["cancel", id]);
 
   constructor(
-    wire: Wire<ClientFrame, ServerFrame>,
+    wire: Wire<ClientFrame>,
     options: DeparturesOptions<T>,
   ) {
     this.#wire = wire;
@@ -189,6 +190,24 @@ export class Departures<T> {
   }
 
   // -- What the other side says -------------------------------------------------
+
+  /** Whether so many more are a number of credits. */
+  mayBeCredited(count: number): boolean {
+    return Number.isSafeInteger(this.#credits + count);
+  }
+
+  /** Whether these wait for their answer; with a refusal that has no reason, because they were given up. */
+  areUnderWay(first: number, count: number): boolean {
+    if (count > this.#underWay.size) return false;
+    for (let id = first; id < first + count; id++) {
+      if (!this.#underWay.has(id)) return false;
+    }
+    return true;
+  }
+
+  isGivenUp(id: number): boolean {
+    return this.#underWay.get(id)?.givenUp !== undefined;
+  }
 
   credited(count: number): void {
     this.#credits += count;

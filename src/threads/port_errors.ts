@@ -64,3 +64,22 @@ export function reportUndelivered<T>(
   }
   callOut("a queue on a port", "onUndelivered", onUndelivered, item, reason);
 }
+
+/** What the other side is disconnected with that broke a rule of the protocol. */
+export function brokenError(action: string, rule: string): PortClosedError {
+  return new PortClosedError(
+    `${action}: it must keep to the protocol, received a message that does ` +
+      `not (${rule})`,
+  );
+}
+
+/** Reports a connection that ended because one side broke the protocol; without a handler it is printed. */
+export function reportBroken(
+  onError: ((error: unknown) => void) | undefined,
+  error: unknown,
+): void {
+  if (onError === undefined) {
+    return console.error("The other side of a port was disconnected", error);
+  }
+  callOut("a queue on a port", "onError", onError, error);
+}

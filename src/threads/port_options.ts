@@ -20,6 +20,8 @@ export interface PortOptions<T> {
   transfer?: ((item: T) => TransferableObject[]) | undefined;
   /** Receives each item that reaches nobody, and why; it is printed unless told. */
   onUndelivered?: ((item: T, reason: unknown) => void) | undefined;
+  /** Learns why the other side was disconnected, if it broke the protocol, or found that this one did. A served queue prints it unless told; of a connected one everything rejects with it. */
+  onError?: ((error: unknown) => void) | undefined;
   /**
    * For how many milliseconds at most this side says nothing. After three of them
    * without a word from the other side the connection counts as closed. None unless
@@ -36,6 +38,7 @@ export interface CheckedPortOptions<T> {
   highWaterMark: number;
   transfer: ((item: T) => TransferableObject[]) | undefined;
   onUndelivered: ((item: T, reason: unknown) => void) | undefined;
+  onError: ((error: unknown) => void) | undefined;
   heartbeat: number | undefined;
   clock: Clock;
 }
@@ -53,6 +56,7 @@ export function checkPortOptions<T>(
     highWaterMark: true,
     transfer: true,
     onUndelivered: true,
+    onError: true,
     heartbeat: true,
     clock: true,
   });
@@ -61,6 +65,7 @@ export function checkPortOptions<T>(
     highWaterMark = 16,
     transfer,
     onUndelivered,
+    onError,
     heartbeat,
     clock = systemClock,
   } = options;
@@ -76,7 +81,16 @@ export function checkPortOptions<T>(
   if (onUndelivered !== undefined) {
     checkFunction(action, "onUndelivered", onUndelivered);
   }
+  if (onError !== undefined) checkFunction(action, "onError", onError);
   if (heartbeat !== undefined) checkDelay(action, "heartbeat", heartbeat, 1);
   checkClock(action, clock);
-  return { channel, highWaterMark, transfer, onUndelivered, heartbeat, clock };
+  return {
+    channel,
+    highWaterMark,
+    transfer,
+    onUndelivered,
+    onError,
+    heartbeat,
+    clock,
+  };
 }

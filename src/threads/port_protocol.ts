@@ -13,65 +13,16 @@ import {
   type PortLike,
   type TransferableObject,
 } from "./endpoint.ts";
-import type { PackedReason } from "./failure.ts";
 import { PortClosedError } from "./port_errors.ts";
+import {
+  type ClientFrame,
+  isWhole,
+  type ServerFrame,
+  verbOf,
+} from "./port_frames.ts";
 
 /** Both sides speak the same one. */
 export const VERSION = 1;
-
-/** What the connected side says. */
-export type ClientFrame =
-  /** It is there; asked again when the serving side comes later. */
-  | ["hello"]
-  /** So many items may be sent to it altogether. */
-  | ["ask", number]
-  /** The oldest so many that it was lent have reached a consumer. */
-  | ["taken", number]
-  /** Of those it was lent, from the place on so many go back; the items themselves where they were transferred. */
-  | ["back", place: number, count: number, items: unknown[]]
-  /** The one it was lent at that place could not go back. */
-  | ["lost", place: number]
-  /** Items to be put, numbered from the first on. */
-  | ["puts", first: number, items: unknown[]]
-  /** A put is given up, if it is not too late. */
-  | ["cancel", number]
-  /** Puts wait, and there is no credit for them. */
-  | ["want"]
-  | ["producer", number, onError: "collect" | "abort" | "ignore"]
-  | ["producer done", number]
-  | ["producer failed", number, PackedReason]
-  | ["close"]
-  | ["fail", PackedReason]
-  | ["abort", PackedReason]
-  | ["goodbye"]
-  | ["ping"]
-  | ["pong"];
-
-/** What the serving side says. */
-export type ServerFrame =
-  /** It is there, for who was earlier. */
-  | ["here"]
-  /** Answers a hello. */
-  | ["welcome", returnsItems: boolean, refusesWhenFull: boolean]
-  /** Items that are lent. */
-  | ["items", unknown[]]
-  /** So many puts more may be sent. */
-  | ["credit", number]
-  /** Puts that were accepted, numbered from the first on. */
-  | ["accepted", first: number, count: number]
-  /** A put that was not; without a reason: because it was given up. A reason is "own" where the connected side gave it. */
-  | ["refused", number, PackedReason | "own" | undefined]
-  /** The queue takes nothing more. */
-  | ["closing", failure: PackedReason | "own" | undefined]
-  /** Nothing more will come. */
-  | ["ended"]
-  | ["errored", PackedReason | "own", isDrained: boolean]
-  /** Answers a goodbye: every put has been decided on. */
-  | ["bye"]
-  /** Nobody serves any more. */
-  | ["gone"]
-  | ["ping"]
-  | ["pong"];
 
 type Frame = ClientFrame | ServerFrame;
 type Side = "serving" | "connected";
@@ -83,7 +34,7 @@ interface Envelope {
   readonly to: Side;
   /** One connection among those that a port sees in its life. */
   readonly session: string;
-  readonly frames: readonly Frame[];
+  readonly frames: readonly unknown[];
   /** The number of the message among those that want an answer; 0 for the others. */
   readonly serial: number;
   /** The number of the last one that was heard. */
@@ -91,13 +42,15 @@ interface Envelope {
 }
 
 /** Who is behind a wire. */
-export interface WireListener<F extends Frame> {
+export interface WireListener {
   /** Whether somebody waits for the other side, who keeps the process alive; undefined where that is not what does. */
   readonly waits: boolean | undefined;
   /** Adds what has to be said in the message that is about to go. */
   tend(): void;
   /** The other side spoke. */
-  heard(session: string, frames: readonly F[]): void;
+  heard(session: string, frames: readonly unknown[]): void;
+  /** The other side broke a rule of the protocol. */
+  broken(rule: string): void;
   /** The other side speaks another version. */
   foreign(version: unknown): void;
   /** The item of the frame, its only one, could not be sent. */
@@ -128,7 +81,7 @@ const MESSAGES = 2;
 const PATIENCE = 3;
 
 /** One side's word with the other. */
-export class Wire<Sent extends Frame, Heard extends Frame> {
+export class Wire<Sent extends Frame> {
   session = "";
   /** Whether what is said goes over at the end of the turn, or waits. */
   #open = false;
@@ -147,14 +100,14 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
   #timer: unknown = undefined;
   readonly #to: Side;
   readonly #options: WireOptions;
-  readonly #listener: WireListener<Heard>;
+  readonly #listener: WireListener;
   readonly #endpoint: Endpoint;
   readonly #flush: () => void = () => {
     this.#scheduled = false;
     this.flush();
   };
 
-  constructor(to: Side, options: WireOptions, listener: WireListener<Heard>) {
+  constructor(to: Side, options: WireOptions, listener: WireListener) {
     this.#to = to;
     this.#options = options;
     this.#listener = listener;
@@ -346,13 +299,17 @@ export class Wire<Sent extends Frame, Heard extends Frame> {
     ) return;
     this.#silence = 0;
     if (highwater !== VERSION) return this.#listener.foreign(highwater);
-    if (frames[0]?.[0] === "ping") return this.say(["pong"] as Sent, session);
-    if (frames[0]?.[0] === "pong") return;
-    if (frames.length > 0) this.#listener.heard(session, frames as Heard[]);
+    const verb = verbOf(frames[0]);
+    if (verb === "ping") return this.say(["pong"] as Sent, session);
+    if (verb === "pong") return;
+    if (frames.length > 0) this.#listener.heard(session, frames);
     if (session === this.session && this.#open) this.#noteHeard(envelope);
   }
 
   #noteHeard({ serial = 0, heard = 0 }: Partial<Envelope>): void {
+    if (!isWhole(serial) || !isWhole(heard) || heard > this.#sent) {
+      return this.#listener.broken("its messages must be counted");
+    }
     this.#sentAndHeard = Math.max(this.#sentAndHeard, heard);
     if (serial > 0) {
       this.#heardHere = serial;

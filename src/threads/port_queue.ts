@@ -25,7 +25,12 @@ import type { PortLike } from "./endpoint.ts";
 import { type PackedReason, packReason, unpackReason } from "./failure.ts";
 import { Arrivals } from "./port_arrivals.ts";
 import { Departures } from "./port_departures.ts";
-import { PortClosedError, reportUndelivered } from "./port_errors.ts";
+import {
+  brokenError,
+  PortClosedError,
+  reportBroken,
+  reportUndelivered,
+} from "./port_errors.ts";
 import {
   type CheckedPortOptions,
   checkPortOptions,
@@ -33,10 +38,11 @@ import {
 } from "./port_options.ts";
 import {
   type ClientFrame,
+  isServerFrame,
   type ServerFrame,
-  VERSION,
-  Wire,
-} from "./port_protocol.ts";
+  verbOf,
+} from "./port_frames.ts";
+import { VERSION, Wire } from "./port_protocol.ts";
 
 /** What {@linkcode PortQueue.stats} tells of this side: a frozen snapshot. */
 export interface PortQueueStats {
@@ -59,6 +65,8 @@ export interface PortQueueStats {
   /** Where the queue stands, as far as is known here. */
   readonly state: QueueState;
 }
+
+const ANSWERS = "answers must be about puts that wait for one";
 
 let connections = 0;
 
@@ -122,6 +130,8 @@ export function connect<T>(
  *   for, and no more items than somebody waits for here plus `highWaterMark`.
  *   Nothing is fetched before somebody asks. With `highWaterMark: 0` an item is
  *   fetched only for who waits, which suits tasks that others could do meanwhile.
+ * - **A side that breaks the protocol** is disconnected: everything that waits here
+ *   rejects with a `PortClosedError` that says what was wrong.
  * - **A port that breaks off** ends this side: everything that waits rejects with
  *   `PortClosedError`, items that are here go back.
  * - It keeps the process alive while somebody waits for an item, a credit or an
@@ -151,7 +161,7 @@ export function connect<T>(
  */
 export class PortQueue<T>
   implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
-  readonly #wire: Wire<ClientFrame, ServerFrame>;
+  readonly #wire: Wire<ClientFrame>;
   readonly #options: CheckedPortOptions<T>;
   readonly #arrivals: Arrivals<T>;
   readonly #departures: Departures<T>;
@@ -179,6 +189,7 @@ export class PortQueue<T>
       },
       tend: () => this.#tend(),
       heard: (session, frames) => this.#heard(session, frames),
+      broken: (rule) => this.#broken(rule),
       foreign: (version) => this.#foreign(version),
       unsendable: (frame, item, error) =>
         this.#unsendable(frame, item as T, error),
@@ -486,14 +497,70 @@ export class PortQueue<T>
 
   // -- What the wire says -----------------------------------------------------
 
-  #heard(session: string, frames: readonly ServerFrame[]): void {
-    if (frames[0]?.[0] === "here") {
+  #heard(session: string, frames: readonly unknown[]): void {
+    if (verbOf(frames[0]) === "here") {
       if (!this.#connected) this.#wire.say(["hello"]);
       return;
     }
     if (session !== this.#wire.session) return;
-    for (const frame of frames) this.#understand(frame);
+    for (const frame of frames) {
+      const rule = isServerFrame(frame)
+        ? this.#ruleBrokenBy(frame)
+        : `it must be one of the protocol, received ${received(frame)}`;
+      if (rule !== undefined) return this.#broken(rule);
+      this.#understand(frame as ServerFrame);
+      if (this.#wire.stopped) return;
+    }
     this.#wire.touch();
+  }
+
+  /** The rule of the protocol that the frame breaks, if it breaks one. */
+  #ruleBrokenBy(frame: ServerFrame): string | undefined {
+    const [verb] = frame;
+    if (verb !== "gone" && (verb === "welcome") === this.#connected) {
+      return "welcome must come first, and once";
+    }
+    switch (verb) {
+      case "items":
+        return !this.#ended && this.#arrivals.mayArrive(frame[1].length)
+          ? undefined
+          : "items must have been asked for";
+      case "credit":
+        return this.#departures.mayBeCredited(frame[1])
+          ? undefined
+          : "credits must be a number of puts";
+      case "accepted":
+        return this.#departures.areUnderWay(frame[1], frame[2])
+          ? undefined
+          : ANSWERS;
+      case "refused":
+        return this.#departures.areUnderWay(frame[1], 1) &&
+            (frame[2] !== undefined || this.#departures.isGivenUp(frame[1]))
+          ? this.#ruleOfReason(frame[2])
+          : ANSWERS;
+      case "closing":
+      case "errored":
+        return this.#ruleOfReason(frame[1]);
+      case "bye":
+        return this.#leaving === undefined
+          ? "bye must answer a goodbye"
+          : undefined;
+    }
+    return undefined;
+  }
+
+  #ruleOfReason(reason: PackedReason | "own" | undefined): string | undefined {
+    return reason === "own" && this.#departures.failure === undefined
+      ? "a reason of this side must be one"
+      : undefined;
+  }
+
+  #broken(rule: string): void {
+    const error = brokenError("Cannot reach the queue", rule);
+    this.#wire.say(["goodbye", packReason(error)]);
+    this.#disconnected(error);
+    const { onError } = this.#options;
+    if (onError !== undefined) reportBroken(onError, error);
   }
 
   #understand(frame: ServerFrame): void {
@@ -531,13 +598,22 @@ export class PortQueue<T>
       case "bye":
         return this.#stop();
       case "gone":
-        return this.#disconnected(
-          new PortClosedError(
-            "Cannot reach the queue: somebody must serve it, received a port " +
-              "where nobody does any more",
-          ),
-        );
+        return this.#gone(frame[1]);
     }
+  }
+
+  #gone(packed: PackedReason | undefined): void {
+    const cause = packed === undefined ? {} : { cause: unpackReason(packed) };
+    this.#disconnected(
+      new PortClosedError(
+        "Cannot reach the queue: somebody must serve it, received a port " +
+          "where nobody does any more",
+        cause,
+      ),
+    );
+    const { onError } = this.#options;
+    if (packed === undefined || onError === undefined) return;
+    reportBroken(onError, cause.cause);
   }
 
   #unpack(

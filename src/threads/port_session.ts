@@ -24,11 +24,15 @@ import {
 } from "../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "./failure.ts";
 import { reportUndelivered } from "./port_errors.ts";
+import type { ClientFrame, ServerFrame } from "./port_frames.ts";
 import type { CheckedPortOptions } from "./port_options.ts";
-import type { ClientFrame, ServerFrame, Wire } from "./port_protocol.ts";
+import type { Wire } from "./port_protocol.ts";
 
 /** Why a put leaves the line whose other side has given it up. */
 const GIVEN_UP = Symbol("given up");
+
+/** So many items are lent at once, at most, whatever the other side asks for. */
+const MOST_LENT = 4096;
 
 /** An item that is there. */
 interface Sent<T> {
@@ -41,7 +45,7 @@ interface Sent<T> {
 export class PortSession<T> {
   readonly #queue: Queue<T>;
   readonly #puttingEnd: PuttingEnd<T>;
-  readonly #wire: Wire<ServerFrame, ClientFrame>;
+  readonly #wire: Wire<ServerFrame>;
   readonly #options: CheckedPortOptions<T>;
   #over = false;
   /** Whether somebody is there to hear the answers. */
@@ -59,6 +63,8 @@ export class PortSession<T> {
   // Items that come in.
   /** Credits that are out. */
   #credits = 0;
+  /** The number of the last put. */
+  #lastPut = 0;
   /** Puts that stand in the line of the queue. */
   readonly #inLine: Map<number, WaiterGroup> = new Map();
   readonly #settling: Set<Promise<void>> = new Set();
@@ -77,7 +83,7 @@ export class PortSession<T> {
 
   constructor(
     queue: Queue<T>,
-    wire: Wire<ServerFrame, ClientFrame>,
+    wire: Wire<ServerFrame>,
     options: CheckedPortOptions<T>,
   ) {
     this.#queue = queue;
@@ -107,6 +113,47 @@ export class PortSession<T> {
     endOf(queue).watch(this.#view);
   }
 
+  /** The rule of the protocol that the frame breaks, if it breaks one. */
+  ruleBrokenBy(frame: ClientFrame): string | undefined {
+    switch (frame[0]) {
+      case "hello":
+        return "hello must come first";
+      case "taken":
+        return this.#ruleOfPlaces(0, frame[1]);
+      case "lost":
+        return this.#ruleOfPlaces(frame[1], 1);
+      case "back": {
+        const [, place, count, items] = frame;
+        const returned = this.#options.transfer === undefined ? 0 : count;
+        return items.length === returned
+          ? this.#ruleOfPlaces(place, count)
+          : "what was moved must come back itself, and nothing else";
+      }
+      case "puts": {
+        const [, first, items] = frame;
+        if (items.length > this.#credits) {
+          return `there must be a credit for each put, and there are ${this.#credits}`;
+        }
+        const isNew = first > this.#lastPut &&
+          Number.isSafeInteger(first + items.length);
+        return isNew ? undefined : "puts must be numbered";
+      }
+      case "producer":
+        return this.#producers.has(frame[1])
+          ? "producers must be numbered"
+          : undefined;
+    }
+    return undefined;
+  }
+
+  #ruleOfPlaces(place: number, count: number): string | undefined {
+    const { length } = this.#sent;
+    return place + count <= length
+      ? undefined
+      : `it must be about items that are lent, and ${length} are`;
+  }
+
+  /** What it says has been looked at before. */
   heard(frame: ClientFrame): void {
     if (this.#over) return;
     switch (frame[0]) {
@@ -219,8 +266,8 @@ export class PortSession<T> {
   }
 
   #mayLend(): boolean {
-    return this.#sentCount < this.#asked && this.#standing === undefined &&
-      !this.#over;
+    return this.#sentCount < this.#asked && this.#sent.length < MOST_LENT &&
+      this.#standing === undefined && !this.#over;
   }
 
   #standInLine(): void {
@@ -251,6 +298,7 @@ export class PortSession<T> {
 
   #taken(count: number): void {
     for (const { delivery } of this.#sent.splice(0, count)) delivery.ack();
+    if (this.#mayLend()) this.#wire.touch();
   }
 
   #back(place: number, count: number, items: T[]): void {
@@ -326,7 +374,9 @@ export class PortSession<T> {
 
   #putAll(first: number, items: readonly T[]): void {
     this.#credits -= items.length;
-    items.forEach((item, index) => this.#put(first + index, item));
+    this.#lastPut = first + items.length - 1;
+    let id = first;
+    for (const item of items) this.#put(id++, item);
     this.#wire.touch();
   }
 

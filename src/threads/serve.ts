@@ -7,15 +7,21 @@
 import { received } from "../errors.ts";
 import { Queue } from "../queue.ts";
 import type { PortLike, TransferableObject } from "./endpoint.ts";
+import { packReason, unpackReason } from "./failure.ts";
 import { checkPortOptions, type PortOptions } from "./port_options.ts";
 import type { CheckedPortOptions } from "./port_options.ts";
-import type { PortClosedError } from "./port_errors.ts";
+import {
+  brokenError,
+  type PortClosedError,
+  reportBroken,
+} from "./port_errors.ts";
 import {
   type ClientFrame,
+  isClientFrame,
   type ServerFrame,
-  Wire,
-  type WireListener,
-} from "./port_protocol.ts";
+  verbOf,
+} from "./port_frames.ts";
+import { Wire, type WireListener } from "./port_protocol.ts";
 import { PortSession } from "./port_session.ts";
 
 /** A queue on a port, until it is stopped. */
@@ -49,6 +55,8 @@ export interface ServedQueue extends AsyncDisposable {
  *   prints it unless told; those behind it go on. So is an item that was moved
  *   (`transfer`) to a thread that died.
  * - One connection at a time; a new one ends the one before.
+ * - **Whatever is sent, nothing breaks here.** A side that breaks the protocol is
+ *   disconnected: it is told why, and so is `onError`, which prints it unless told.
  *
  * A served port keeps the process alive, see {@linkcode ServedQueue.unref}. Throws a
  * `TypeError` or `RangeError` that names the argument it cannot use.
@@ -94,11 +102,11 @@ export function serve<T>(
   );
 }
 
-class Service<T> implements ServedQueue, WireListener<ClientFrame> {
+class Service<T> implements ServedQueue, WireListener {
   readonly waits = undefined;
   readonly #queue: Queue<T>;
   readonly #options: CheckedPortOptions<T>;
-  readonly #wire: Wire<ServerFrame, ClientFrame>;
+  readonly #wire: Wire<ServerFrame>;
   #session: PortSession<T> | undefined = undefined;
 
   constructor(
@@ -139,21 +147,49 @@ class Service<T> implements ServedQueue, WireListener<ClientFrame> {
 
   // -- What the wire says -------------------------------------------------------
 
-  heard(session: string, frames: readonly ClientFrame[]): void {
-    const isHello = frames[0]?.[0] === "hello";
+  heard(session: string, frames: readonly unknown[]): void {
+    const isHello = verbOf(frames[0]) === "hello";
     if (session !== this.#wire.session) {
       if (!isHello) {
         // Of a connection that ended already. Its goodbye needs no answer.
-        const isGoodbye = frames.some(([verb]) => verb === "goodbye");
+        const isGoodbye = frames.some((frame) => verbOf(frame) === "goodbye");
         if (!isGoodbye) this.#wire.say(["gone"], session);
         return;
       }
       this.#begin(session);
     } else if (isHello) return;
-    for (const frame of frames) {
-      this.#session?.heard(frame);
-      if (frame[0] === "goodbye") this.#leave();
+    for (let index = isHello ? 1 : 0; index < frames.length; index++) {
+      const frame = frames[index];
+      const rule = isClientFrame(frame)
+        ? this.#session?.ruleBrokenBy(frame)
+        : `it must be one of the protocol, received ${received(frame)}`;
+      if (rule !== undefined) return this.broken(rule);
+      this.#hear(frame as ClientFrame);
+      // It has left, or was left.
+      if (this.#session === undefined) return;
     }
+  }
+
+  #hear(frame: ClientFrame): void {
+    if (frame[0] !== "goodbye") return this.#session?.heard(frame);
+    const [, reason] = frame;
+    if (reason === undefined) return this.#leave();
+    // The rule that was broken here is told there; whose fault it is, nobody knows.
+    this.#end();
+    this.#report(unpackReason(reason));
+  }
+
+  /** The connection is over, here and there. */
+  broken(rule: string): void {
+    const error = brokenError("Cannot serve the other side", rule);
+    const { session } = this.#wire;
+    this.#end();
+    this.#wire.say(["gone", packReason(error)], session);
+    this.#report(error);
+  }
+
+  #report(error: unknown): void {
+    reportBroken(this.#options.onError, error);
   }
 
   foreign(): void {
@@ -176,7 +212,11 @@ class Service<T> implements ServedQueue, WireListener<ClientFrame> {
   }
 
   closed(_reason: PortClosedError): void {
-    this.#endSession(false);
+    this.#end();
+  }
+
+  #end(): void {
+    void this.#endSession(false);
     this.#wire.shut();
     this.#wire.session = "";
   }
