@@ -463,20 +463,21 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     if (timeout !== undefined) {
       slot.timer = setAlarm(this.#clock, slot.timedOut, timeout);
     }
+    const own = this.#ownPuts;
     try {
       const items = call instanceof Job
         ? call.item
         : call.jobs.map((job) => job.item);
-      if (this.#ownPuts !== undefined) this.#ownPuts.beginning = call;
+      if (own !== undefined) own.beginning = slot;
       const result = (0, this.#handler)(items as T & T[], call);
-      if (this.#ownPuts !== undefined) this.#ownPuts.beginning = undefined;
+      if (own !== undefined) own.beginning = undefined;
       if (isThenable(result)) {
         Promise.resolve(result).then(slot.fulfilled, slot.rejected);
         return;
       }
       this.#fulfilled(slot, result);
     } catch (error) {
-      if (this.#ownPuts !== undefined) this.#ownPuts.beginning = undefined;
+      if (own !== undefined) own.beginning = undefined;
       this.#rejected(slot, error);
     }
   }

@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { QueueFullError } from "../errors.ts";
 import { type PutWatch, type Queue, watchPuts } from "../queue.ts";
 import type { Putter } from "../waiters.ts";
-import type { Call } from "./calls.ts";
+import type { Call, Slot } from "./calls.ts";
 
 /** The run whose source is watched. */
 export interface PuttingRun<T> {
@@ -36,8 +36,8 @@ const QUIET = 1_000;
  * put that would have been accepted is worse than to miss one that hangs.
  */
 export class OwnPuts<T> {
-  /** The call whose handler has not returned yet. */
-  beginning: Call<T> | undefined = undefined;
+  /** The place of the call whose handler has not returned yet. */
+  beginning: Slot<T> | undefined = undefined;
   readonly #run: PuttingRun<T>;
   readonly #clock: Clock;
   readonly #watch: PutWatch;
@@ -64,7 +64,7 @@ export class OwnPuts<T> {
 
   /** A put begins to wait. */
   note(putter: Putter<T>): void {
-    const call = this.beginning;
+    const call = this.beginning?.call;
     if (call === undefined && putter.group?.signal === undefined) return;
     this.#noticeWait(putter);
     this.#puts.set(putter, call);
