@@ -18,14 +18,23 @@ export const noNats: string | undefined = missingServer("nats-server");
 export function startNats(
   ...flags: readonly string[]
 ): Promise<ServerProcess> {
+  return start((folder) => ["--jetstream", `--store_dir=${folder}`, ...flags]);
+}
+
+/** The same without JetStream. */
+export function startPlainNats(): Promise<ServerProcess> {
+  return start(() => []);
+}
+
+function start(
+  flagsFor: (folder: string) => string[],
+): Promise<ServerProcess> {
   return startServer({
     command: "nats-server",
     argumentsFor: (port, folder) => [
-      "--jetstream",
       "--addr=127.0.0.1",
       `--port=${port}`,
-      `--store_dir=${folder}`,
-      ...flags,
+      ...flagsFor(folder),
     ],
     answers,
   });
