@@ -76,6 +76,25 @@ for (const [kind, create] of KINDS) {
     assertEquals((await queue.receive()).attempt, 1);
   });
 
+  test(`leases: ${kind}: nack({ counted: false }) is no attempt, with a delay or without`, async () => {
+    const queue = create({});
+    await queue.putMany(["a", "b"]);
+    const first = await queue.receive();
+    assertEquals(first.nack({ counted: false }), true);
+    assertInvariants(queue);
+    const again = await queue.receive();
+    assertEquals([again.item, again.attempt], [first.item, 1]);
+    again.nack();
+    const second = await queue.receive();
+    assertEquals([second.item, second.attempt], [first.item, 2]);
+    second.nack({ counted: false, delay: 1 });
+    const other = first.item === "a" ? "b" : "a";
+    assertEquals((await queue.receive()).item, other);
+    const third = await queue.receive();
+    assertEquals([third.item, third.attempt], [first.item, 2]);
+    assertEquals(third.enqueuedAt, first.enqueuedAt);
+  });
+
   test(`leases: ${kind}: what comes back goes to who waits, and needs no room`, async () => {
     const queue = create({ highWaterMark: 1 });
     await queue.put("a");

@@ -293,6 +293,24 @@ test("what is not answered within its time is delivered again, and lost to who h
   assertEquals([backlog, inFlight, deadLetters], [0, 0, 0]);
 });
 
+test("an acknowledgement whose answer was lost is true when it is repeated", async () => {
+  await using bench = await start();
+  const { connection } = bench;
+  const driver = await bench.driver({ timeout: 300 });
+  await putAll(driver, ["a"]);
+  const message = await fetchOne(driver);
+  const { publish } = connection;
+  connection.publish = (subject, payload, options) =>
+    publish.call(connection, subject, payload, {
+      ...options,
+      ...(payload === "+ACK" ? { reply: "nobody.listens" } : {}),
+    });
+  await assertRejects(() => driver.ack(message), Error, "within 300 ms");
+  connection.publish = publish;
+  assertEquals((await driver.measure()).inFlight, 0);
+  assertEquals(await driver.ack(message), true);
+});
+
 test("extend() keeps a message for longer than the server would, and no longer than it says", async () => {
   await using bench = await start();
   const driver = await bench.driver({ visibility: 600 });

@@ -428,6 +428,56 @@ testOnRedis(
 );
 
 testOnRedis(
+  "an answer that was lost is true when it is repeated, and nothing happens twice",
+  async ({ open, connection, command }) => {
+    const broken = brokenAfter(connection);
+    const [driver, other] = [await open({ connection: broken }), await open()];
+    await driver.send(outgoings("a", "b", "c", "d", "e"));
+    const [a, b, c, d, e] = await driver.fetch(5, 30_000, never);
+    broken.isBroken = true;
+    const words = [
+      () => driver.ack(a!),
+      () => driver.nack(b!, 0),
+      () => driver.release(c!, 0),
+      () => driver.bury(d!, "failed", undefined),
+      () => driver.extend(e!, 40_000),
+    ];
+    for (const word of words) await assertRejects(word, RedisError);
+    // What came back is somebody else's by then.
+    const taken = await other.fetch(5, 30_000, never);
+    assertEquals(textsOf(taken).sort(), ["b", "c"]);
+    broken.isBroken = false;
+    for (const word of words) assertEquals(await word(), true);
+    // An extension of which nobody knows when it began does not lose the item.
+    broken.isBroken = true;
+    await assertRejects(() => driver.extend(e!, 50_000), RedisError);
+    broken.isBroken = false;
+    assertEquals(await driver.ack(e!), true);
+    for (const message of taken) assertEquals(await other.ack(message), true);
+    assertEquals(await command("XLEN", stream), 0);
+    assertEquals(await command("XLEN", dead), 1);
+  },
+);
+
+testOnRedis(
+  "a repeated answer comes too late when its lease is over",
+  async ({ open, connection }) => {
+    const broken = brokenBefore(connection);
+    const [driver, other] = [await open({ connection: broken }), await open()];
+    await driver.send(outgoings("a"));
+    const [message] = await driver.fetch(1, 50, never);
+    broken.isBroken = true;
+    await assertRejects(() => driver.ack(message!), RedisError);
+    broken.isBroken = false;
+    const again = await fetchOne(other);
+    assertEquals(again.lost, "beside");
+    assertEquals(await driver.ack(message!), false);
+    assertEquals(await other.isolate(again), true);
+    assertEquals(await other.ack(again), true);
+  },
+);
+
+testOnRedis(
   "dead letters hold the item and the reason, and no more of them than told",
   async ({ open, command }) => {
     const driver = await open({ maxDeadLetters: 100 });

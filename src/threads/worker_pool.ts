@@ -571,7 +571,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     const job = busiest?.recall();
     if (job === undefined) return false;
     this.#recalled++;
-    (job.delivery as Delivery<unknown>).nack();
+    (job.delivery as Delivery<unknown>).nack({ counted: false });
     return true;
   }
 
@@ -700,7 +700,7 @@ export class WorkerPool<T, R = ResultOf<T>>
       return this.#giveUp(job, error);
     }
     if (wasInCrash) this.#retried++;
-    void job.delivery!.nack();
+    void job.delivery!.nack({ counted: wasInCrash });
   }
 
   #crashedError(
