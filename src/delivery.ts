@@ -40,6 +40,8 @@ export interface Delivery<T> extends AsyncDisposable {
   readonly attempt: number;
   /** When it was put, on the clock of the queue; undefined where the queue does not note it. */
   readonly enqueuedAt: number | undefined;
+  /** What travelled beside the item through an engine, see `headersOf` of its queue; undefined where nothing did. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Aborts when the delivery is lost before `ack` or `nack`: the item may be with somebody else now. */
   readonly signal: AbortSignal;
   /** The item is done. False when the delivery was lost before. */

@@ -44,6 +44,7 @@ import type {
   Link,
   Meter,
   Observable,
+  PropagationAPI,
   Span,
   SpanKind,
   SpanStatusCode,
@@ -55,11 +56,14 @@ import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
 import { checkFunction, checkObject, checkOptions } from "./arguments.ts";
+import type { Delivery } from "./delivery.ts";
+import type { EngineQueue } from "./engines/engine_queue.ts";
 import type {
   BatchHandler,
   ConsumeContext,
   Handler,
 } from "./flow/consume_options.ts";
+import { ObservedQueue, type Operation } from "./otel/client.ts";
 import { ask, type Counters, Inquiry, listed, nameOf } from "./counters.ts";
 import type { Monitored } from "./counters.ts";
 import type { QueueOptions } from "./strategy.ts";
@@ -327,10 +331,16 @@ export interface TraceApi {
   readonly context: Pick<ContextAPI, "active" | "with">;
   /** The spans in them. */
   readonly trace: Pick<TraceAPI, "setSpan" | "getSpanContext">;
+  /** How contexts become words, for what crosses processes. */
+  readonly propagation: Pick<PropagationAPI, "inject" | "extract">;
   /** The context without anything. */
   readonly ROOT_CONTEXT: Context;
   /** Kinds of spans. */
-  readonly SpanKind: { readonly CONSUMER: SpanKind };
+  readonly SpanKind: {
+    readonly CLIENT: SpanKind;
+    readonly CONSUMER: SpanKind;
+    readonly PRODUCER: SpanKind;
+  };
   /** How spans end. */
   readonly SpanStatusCode: { readonly ERROR: SpanStatusCode };
 }
@@ -339,13 +349,13 @@ export interface TraceApi {
 export interface TracingOptions<T = unknown> {
   /** Makes the spans; without it there are none, and handlers run in the context that was captured. */
   tracer?: Tracer | undefined;
-  /** Gets `messaging.process.duration`; without it nothing is measured. */
+  /** Gets `messaging.process.duration` and `messaging.client.operation.duration`; without it nothing is measured. */
   meter?: Meter | undefined;
   /** The name of the queue for items that were not captured at a put; none unless told. */
   name?: string | undefined;
   /**
-   * The context of an item for which none was captured, one from another process
-   * above all: `(job) => propagation.extract(ROOT_CONTEXT, job.headers)`.
+   * The context of an item for which none was captured, and that came with no
+   * headers either: `(job) => propagation.extract(ROOT_CONTEXT, job.carrier)`.
    */
   contextOf?: ((item: T) => Context | undefined) | undefined;
   /** Where durations come from; the machine unless told. */
@@ -363,6 +373,23 @@ export interface Tracing<T = unknown> {
    * `size`, others are not touched.
    */
   captureAtPut<Options extends QueueOptions<never>>(options: Options): Options;
+  /**
+   * The option `headersOf` of a queue on an engine: the active context travels
+   * beside each item, by whatever road it is put, with an id for the message.
+   * {@linkcode Tracing.restoreAround} finds it in the process that works on it.
+   */
+  readonly headersOf: (item: unknown) => Record<string, string>;
+  /**
+   * A queue on an engine, its operations in spans: `send <name>` of the kind
+   * `PRODUCER` for puts, `receive <name>`, `ack <name>`, `nack <name>` and
+   * `bury <name>` of the kind `CLIENT`, each with `messaging.message.id` where it
+   * is about one that has an id. What the streams put and lend is not seen one by
+   * one. Give it to `consume` in place of the queue.
+   */
+  client<Item>(
+    queue: EngineQueue<Item>,
+    options?: ClientOptions,
+  ): EngineQueue<Item>;
   /** Notes the active context for an item, and returns the item. For what goes through no queue of `captureAtPut`. */
   capture<Item extends T>(item: Item): Item;
   /**
@@ -386,10 +413,12 @@ export interface Tracing<T = unknown> {
  * context stays with an item through any number of queues and branches, retries
  * and returns. Three things follow. Only objects have one: a string or a number is
  * worked on in a trace of its own. An object that was put twice has that of the
- * last put. And it ends with the process: for other processes and threads put a
+ * last put. And it ends with the process. Through engines the context goes as
+ * headers beside the item, of any kind, see `headersOf`; for other threads put a
  * carrier of `propagation.inject` into the item, and read it with `contextOf`.
  *
- * No span is made for a put: the span that is active there is the parent.
+ * No span is made for a put in memory: the span that is active there is the parent.
+ * For those into an engine there is `client`.
  *
  * Throws a `TypeError` that names the option it cannot use.
  *
@@ -419,6 +448,7 @@ export function tracing<T = unknown>(
 ): Tracing<T> {
   checkFunction("trace", "api.context.with", api?.context?.with);
   checkFunction("trace", "api.trace.setSpan", api.trace?.setSpan);
+  checkFunction("trace", "api.propagation.inject", api.propagation?.inject);
   checkOptions("trace", options, {
     tracer: true,
     meter: true,
@@ -443,6 +473,16 @@ export function tracing<T = unknown>(
   return new Traces(api, { tracer, meter, name, contextOf, clock });
 }
 
+/** Options of {@linkcode Tracing.client}. */
+export interface ClientOptions {
+  /** `messaging.system`. Default: "highwater". */
+  system?: string | undefined;
+  /** `server.address`, the host of the engine. Default: left out. */
+  address?: string | undefined;
+  /** `server.port`. Default: left out. */
+  port?: number | undefined;
+}
+
 /** What is known of an item since its put. */
 interface Origin {
   readonly context: Context;
@@ -450,12 +490,28 @@ interface Origin {
   readonly name: string | undefined;
 }
 
-/** A call of a handler, as it is seen from outside. */
-interface Processing {
+/** An operation, as it is seen from outside. */
+interface Work {
+  readonly verb: string;
+  readonly type: "send" | "receive" | "settle" | "process";
+  readonly kind: SpanKind;
   readonly name: string | undefined;
   readonly parent: Context;
   readonly links: Link[];
+  /** Of the span and of what is measured. */
+  readonly common: Attributes;
+  /** Of the span alone. */
   readonly attributes: Attributes;
+  readonly durations: Histogram | undefined;
+}
+
+/** The header that names a message. */
+const MESSAGE_ID = "message-id";
+
+/** What is said of a message that has an id. */
+function identity(headers: Delivery<unknown>["headers"]): Attributes {
+  const id = headers?.[MESSAGE_ID];
+  return id === undefined ? {} : { "messaging.message.id": id };
 }
 
 class Traces<T> implements Tracing<T> {
@@ -464,7 +520,11 @@ class Traces<T> implements Tracing<T> {
   readonly #name: string | undefined;
   readonly #contextOf: ((item: T) => Context | undefined) | undefined;
   readonly #clock: Clock;
-  readonly #durations: Histogram | undefined;
+  readonly #processDurations: Histogram | undefined;
+  readonly #meter: Meter | undefined;
+  readonly headersOf: (item: unknown) => Record<string, string>;
+  /** The id that `headersOf` gave out last. */
+  #lastId: string | undefined = undefined;
   readonly #origins: WeakMap<WeakKey, Origin> = new WeakMap();
 
   constructor(
@@ -476,17 +536,108 @@ class Traces<T> implements Tracing<T> {
     this.#name = name;
     this.#contextOf = contextOf;
     this.#clock = clock;
-    this.#durations = meter?.createHistogram("messaging.process.duration", {
-      description: "Duration of processing operation.",
-      unit: "s",
-      advice: {
-        // Those of the conventions.
-        explicitBucketBoundaries: [
-          ...[0.005, 0.01, 0.025, 0.05, 0.075],
-          ...[0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
-        ],
-      },
+    this.headersOf = () => this.#makeHeaders();
+    this.#processDurations = durations(
+      meter,
+      "messaging.process.duration",
+      "Duration of processing operation.",
+    );
+    this.#meter = meter;
+  }
+
+  #makeHeaders(): Record<string, string> {
+    const { context, propagation } = this.#api;
+    this.#lastId = crypto.randomUUID();
+    const headers: Record<string, string> = { [MESSAGE_ID]: this.#lastId };
+    propagation.inject(context.active(), headers);
+    return headers;
+  }
+
+  client<Item>(
+    queue: EngineQueue<Item>,
+    options: ClientOptions = {},
+  ): EngineQueue<Item> {
+    checkFunction("trace", "queue.receiveMany", queue?.receiveMany);
+    const action = "trace";
+    checkOptions(action, options, { system: true, address: true, port: true });
+    const { system = "highwater", address, port } = options;
+    const common: Attributes = {
+      ...attributesOf(queue.name),
+      [SYSTEM]: system,
+    };
+    if (address !== undefined) common["server.address"] = address;
+    if (port !== undefined) common["server.port"] = port;
+    const measured = durations(
+      this.#meter,
+      "messaging.client.operation.duration",
+      "Duration of messaging operation initiated by a producer or consumer client.",
+    );
+    const target = { name: queue.name, common, durations: measured };
+    return new ObservedQueue(queue, {
+      observe: (operation) => this.#observe(target, operation),
     });
+  }
+
+  #observe<R>(
+    target: Pick<Work, "name" | "common" | "durations">,
+    operation: Operation<R>,
+  ): R {
+    const { verb, count, delivery, arrived, work } = operation;
+    const { CLIENT, PRODUCER } = this.#api.SpanKind;
+    const isSend = verb === "send";
+    const headers = delivery?.headers;
+    const attributes = identity(headers);
+    if (count !== undefined) {
+      attributes["messaging.batch.message_count"] = count;
+    }
+    return this.#run({
+      verb,
+      type: isSend || verb === "receive" ? verb : "settle",
+      kind: isSend ? PRODUCER : CLIENT,
+      parent: this.#api.context.active(),
+      links: this.#linksOf(headers),
+      attributes,
+      ...target,
+    }, (span) => {
+      this.#lastId = undefined;
+      const result = work();
+      // Of one message the id is known by now.
+      if (isSend && this.#lastId !== undefined && count === undefined) {
+        span?.setAttributes(identity({ [MESSAGE_ID]: this.#lastId }));
+      }
+      if (arrived === undefined || !isThenable(result)) return result;
+      return result.then((value) => {
+        this.#noteArrival(span, arrived.call(operation, value as Awaited<R>));
+        return value;
+      });
+    }) as R;
+  }
+
+  #noteArrival(
+    span: Span | undefined,
+    deliveries: readonly Delivery<unknown>[],
+  ): void {
+    if (span === undefined) return;
+    span.addLinks(deliveries.flatMap(({ headers }) => this.#linksOf(headers)));
+    if (deliveries.length === 1) {
+      span.setAttributes(identity(deliveries[0]!.headers));
+    } else {
+      span.setAttributes({
+        "messaging.batch.message_count": deliveries.length,
+      });
+    }
+  }
+
+  #linksOf(headers: Delivery<unknown>["headers"]): Link[] {
+    const context = this.#extract(headers);
+    return context === undefined ? [] : this.#linksTo(context);
+  }
+
+  /** The context that came with a message. */
+  #extract(headers: Delivery<unknown>["headers"]): Context | undefined {
+    if (headers === undefined) return undefined;
+    const { propagation, ROOT_CONTEXT } = this.#api;
+    return propagation.extract(ROOT_CONTEXT, headers);
   }
 
   captureAtPut<Options extends QueueOptions<never>>(options: Options): Options {
@@ -512,12 +663,13 @@ class Traces<T> implements Tracing<T> {
   restoreAround<Item extends T>(handler: Handler<Item>): Handler<Item> {
     checkFunction("trace", "handler", handler);
     return (item, context) => {
-      const origin = this.#originOf(item);
+      const { headers } = context;
+      const origin = this.#originOf(item, headers);
       const processing = {
         name: origin?.name ?? this.#name,
         parent: origin?.context ?? this.#api.ROOT_CONTEXT,
         links: [],
-        attributes: {},
+        attributes: identity(headers),
       };
       return this.#process(processing, context, () => handler(item, context));
     };
@@ -528,13 +680,13 @@ class Traces<T> implements Tracing<T> {
   ): BatchHandler<Item> {
     checkFunction("trace", "handler", handler);
     return (items, context) => {
-      const origins = items.map((item) => this.#originOf(item))
+      const origins = items.map((item) => this.#originOf(item, undefined))
         .filter((origin) => origin !== undefined);
       const processing = {
         name: origins.find(({ name }) => name !== undefined)?.name ??
           this.#name,
         parent: this.#api.context.active(),
-        links: origins.flatMap((origin) => this.#linksTo(origin)),
+        links: origins.flatMap(({ context }) => this.#linksTo(context)),
         attributes: { "messaging.batch.message_count": items.length },
       };
       return this.#process(processing, context, () => handler(items, context));
@@ -546,34 +698,57 @@ class Traces<T> implements Tracing<T> {
     this.#origins.set(item, { context: this.#api.context.active(), name });
   }
 
-  #originOf(item: T): Origin | undefined {
+  #originOf(
+    item: T,
+    headers: Delivery<unknown>["headers"],
+  ): Origin | undefined {
     const origin = canBeKey(item) ? this.#origins.get(item) : undefined;
     if (origin !== undefined) return origin;
-    const context = this.#contextOf?.(item);
+    const context = this.#extract(headers) ?? this.#contextOf?.(item);
     refusePromise("trace", "contextOf(item)", context);
     return context === undefined ? undefined : { context, name: this.#name };
   }
 
-  #linksTo({ context }: Origin): Link[] {
+  #linksTo(context: Context): Link[] {
     const span = this.#api.trace.getSpanContext(context);
     return span === undefined ? [] : [{ context: span }];
   }
 
   #process(
-    { name, parent, links, attributes }: Processing,
+    { name, parent, links, attributes }: Pick<
+      Work,
+      "name" | "parent" | "links" | "attributes"
+    >,
     { attempt }: ConsumeContext,
     work: () => unknown,
   ): unknown {
-    const common = { ...attributesOf(name), [OPERATION]: "process" };
+    return this.#run({
+      verb: "process",
+      type: "process",
+      kind: this.#api.SpanKind.CONSUMER,
+      name,
+      parent,
+      links,
+      common: attributesOf(name),
+      attributes: { "highwater.attempt": attempt, ...attributes },
+      durations: this.#processDurations,
+    }, work);
+  }
+
+  /** Does the work in a span of its own, and measures it. */
+  #run(
+    { verb, type, kind, name, parent, links, durations, ...rest }: Work,
+    work: (span: Span | undefined) => unknown,
+  ): unknown {
+    const common = { ...rest.common, [OPERATION]: verb };
     const span = this.#tracer?.startSpan(
-      name === undefined || name === "" ? "process" : `process ${name}`,
+      name === undefined || name === "" ? verb : `${verb} ${name}`,
       {
-        kind: this.#api.SpanKind.CONSUMER,
+        kind,
         attributes: {
           ...common,
-          "messaging.operation.type": "process",
-          "highwater.attempt": attempt,
-          ...attributes,
+          "messaging.operation.type": type,
+          ...rest.attributes,
         },
         links,
       },
@@ -581,19 +756,19 @@ class Traces<T> implements Tracing<T> {
     );
     const began = this.#clock.now();
     const end = (failure?: { error: unknown }): void => {
-      const type = failure === undefined
+      const failed = failure === undefined
         ? {}
         : { "error.type": typeOf(failure.error) };
       const seconds = (this.#clock.now() - began) / 1000;
-      this.#durations?.record(seconds, { ...common, ...type }, within);
+      durations?.record(seconds, { ...common, ...failed }, within);
       if (span === undefined) return;
-      if (failure !== undefined) this.#fail(span, failure.error, type);
+      if (failure !== undefined) this.#fail(span, failure.error, failed);
       span.end();
     };
     const within = span === undefined
       ? parent
       : this.#api.trace.setSpan(parent, span);
-    return this.#api.context.with(within, () => settled(work, end));
+    return this.#api.context.with(within, () => settled(() => work(span), end));
   }
 
   #fail(span: Span, error: unknown, type: Attributes): void {
@@ -602,6 +777,24 @@ class Traces<T> implements Tracing<T> {
     span.setAttributes(type);
     span.setStatus({ code: this.#api.SpanStatusCode.ERROR, message });
   }
+}
+
+function durations(
+  meter: Meter | undefined,
+  name: string,
+  description: string,
+): Histogram | undefined {
+  return meter?.createHistogram(name, {
+    description,
+    unit: "s",
+    advice: {
+      // Those of the conventions.
+      explicitBucketBoundaries: [
+        ...[0.005, 0.01, 0.025, 0.05, 0.075],
+        ...[0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+      ],
+    },
+  });
 }
 
 /** Does the work, and tells of its end before anybody else knows. */

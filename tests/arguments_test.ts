@@ -87,6 +87,7 @@ const takers: Record<string, [string, (options: never) => unknown]> = {
         {
           context: { with: ignore, active: ignore },
           trace: { setSpan: ignore },
+          propagation: { inject: ignore },
         } as never,
         options,
       ),

@@ -538,7 +538,7 @@ test("dashboard: says which argument it cannot use", () => {
       /dashboard: maxStreams must be .* 1 or more.* 0$/,
     ],
     [queue, { title: 1 }, /dashboard: title must be a string, received 1$/],
-    [queue, { interval: 0 }, /interval must be 1 or more, received 0$/],
+    [queue, { interval: 0 }, /interval must be from 1 to .*, received 0$/],
     [queue, { low: 2 }, /low must be at most high, received 2 and 0.8$/],
     [queue, { clock: {} }, /clock must have now/],
     [[], {}, /queues must have one queue or more, received none$/],

@@ -477,3 +477,20 @@ testOnNats(
     assertEquals((await queue.stats()).inFlight, 1);
   },
 );
+
+testOnNats(
+  "headers travel beside an item, as long as it may be",
+  async ({ open }) => {
+    const queue = open<string>({
+      headersOf: (item) => ({ length: String(item.length) }),
+    });
+    const items = ["", "ü", "x".repeat(5_000)];
+    await queue.putMany(items);
+    for (const item of items) {
+      const delivery = await queue.receive();
+      assertEquals(delivery.item, item);
+      assertEquals(delivery.headers, { length: String(item.length) });
+      await delivery.ack();
+    }
+  },
+);

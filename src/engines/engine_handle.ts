@@ -30,6 +30,14 @@ export interface EngineHandleOptions<T> {
   codec?: Codec<T> | undefined;
   /** Items of one key stay in order, where the engine can do that. */
   keyOf?: ((item: T) => string) | undefined;
+  /**
+   * What travels beside an item, words by name: `Delivery.headers`. Asked when it
+   * is put, by whatever road. Handles of older versions cannot read an item that
+   * has some. Default: nothing.
+   */
+  headersOf?:
+    | ((item: T) => Readonly<Record<string, string>> | undefined)
+    | undefined;
   /** How many puts of this handle may be without an answer before streams are told to wait; 1024 unless told. */
   highWaterMark?: number | undefined;
   /** How many deliveries may be fetched early, for a consumer that takes fast; 32 unless told, 0 for none. */
@@ -52,6 +60,7 @@ export interface EngineHandleOptions<T> {
 export const ENGINE_OPTIONS: Names<EngineHandleOptions<never>> = {
   codec: true,
   keyOf: true,
+  headersOf: true,
   highWaterMark: true,
   prefetch: true,
   visibility: true,
@@ -94,6 +103,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     const {
       codec = json<T>(),
       keyOf,
+      headersOf,
       highWaterMark = 1024,
       prefetch = 32,
       visibility = 30_000,
@@ -110,6 +120,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     this.#putting = new Putting(this.#link, {
       codec,
       keyOf,
+      headersOf,
       highWaterMark,
       overflow,
       offline,

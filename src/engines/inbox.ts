@@ -20,6 +20,7 @@ import {
 import type { EndingView, TakingEnd } from "../views/readable.ts";
 import type { Codec } from "./codec.ts";
 import type { Driver, Message } from "./driver.ts";
+import { type ItemHeaders, unframed } from "./headers.ts";
 import { type Lender, Lent } from "./lent.ts";
 import type { Link } from "./link.ts";
 
@@ -319,8 +320,11 @@ export class Inbox<T, M extends Message>
       );
     }
     let item: T;
+    let headers: ItemHeaders | undefined;
     try {
-      item = this.#options.codec.decode(message.payload);
+      const parts = unframed(message.payload);
+      headers = parts.headers;
+      item = this.#options.codec.decode(parts.payload);
     } catch (error) {
       return this.#sayFor(
         (driver) =>
@@ -334,6 +338,7 @@ export class Inbox<T, M extends Message>
     const lent = new Lent<T, M>(
       this,
       item,
+      headers,
       message,
       this.#sinceOf(message, now),
       now,

@@ -7,6 +7,7 @@
 import { checkDelay } from "../clock.ts";
 import type { Delivery, NackOptions } from "../delivery.ts";
 import type { BurialReason, Driver, Message } from "./driver.ts";
+import type { ItemHeaders } from "./headers.ts";
 import type { Link } from "./link.ts";
 
 /** What a lent item needs of the handle it came to. */
@@ -21,6 +22,7 @@ export interface Lender<T, M extends Message> {
 /** A lent item; what is told of it is told to the engine. */
 export class Lent<T, M extends Message> implements Delivery<T> {
   readonly item: T;
+  readonly headers: ItemHeaders | undefined;
   readonly message: M;
   readonly attempt: number;
   readonly enqueuedAt: number | undefined;
@@ -36,12 +38,14 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   constructor(
     lender: Lender<T, M>,
     item: T,
+    headers: ItemHeaders | undefined,
     message: M,
     enqueuedAt: number | undefined,
     since: number,
     deadline: number,
   ) {
     this.item = item;
+    this.headers = headers;
     this.message = message;
     this.attempt = message.attempt;
     this.enqueuedAt = enqueuedAt;

@@ -15,6 +15,7 @@ import { FULFILLED, signalOf, WaiterGroup } from "../waiters.ts";
 import { type Codec, toBytes } from "./codec.ts";
 import type { PuttingDriver } from "./driver.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
+import { checkHeaders, framed, type ItemHeaders } from "./headers.ts";
 import type { Link } from "./link.ts";
 import { closedError, Outbox, type OutboxOptions } from "./outbox.ts";
 
@@ -22,6 +23,7 @@ import { closedError, Outbox, type OutboxOptions } from "./outbox.ts";
 export interface PuttingOptions<T> extends OutboxOptions {
   codec: Codec<T>;
   keyOf: ((item: T) => string) | undefined;
+  headersOf?: ((item: T) => ItemHeaders | undefined) | undefined;
 }
 
 /** The puts of one handle, and the streams that put. */
@@ -30,6 +32,7 @@ export class Putting<T> {
   readonly #outbox: Outbox<T>;
   readonly #codec: Codec<T>;
   readonly #keyOf: ((item: T) => string) | undefined;
+  readonly #headersOf: ((item: T) => ItemHeaders | undefined) | undefined;
   /** Puts are named after their handle, which is one of its kind in the world. */
   #prefix: string | undefined = undefined;
   #puts = 0;
@@ -39,6 +42,7 @@ export class Putting<T> {
     this.#driver = link.driver;
     this.#codec = options.codec;
     this.#keyOf = options.keyOf;
+    this.#headersOf = options.headersOf;
     this.#outbox = new Outbox(link, options);
   }
 
@@ -136,7 +140,9 @@ export class Putting<T> {
     if (typeof encoded === "object") {
       refusePromise("put", "codec.encode(item)", encoded);
     }
-    const payload = toBytes(encoded);
+    const headers = this.#headersOf?.(item);
+    if (headers !== undefined) checkHeaders("put", headers);
+    const payload = framed(toBytes(encoded), headers);
     const { maxPayload } = this.#driver;
     if (payload.byteLength > maxPayload) {
       throw new RangeError(
@@ -237,6 +243,7 @@ export function checkPuttingOptions<T>(
   options: {
     codec?: Codec<T> | undefined;
     keyOf?: ((item: T) => string) | undefined;
+    headersOf?: ((item: T) => ItemHeaders | undefined) | undefined;
     highWaterMark?: number | undefined;
     overflow?: string | undefined;
     offline?: string | undefined;
@@ -258,7 +265,7 @@ export function checkPuttingOptions<T>(
       );
     }
   }
-  for (const word of ["keyOf", "onError"] as const) {
+  for (const word of ["keyOf", "headersOf", "onError"] as const) {
     if (options[word] !== undefined) checkFunction(action, word, options[word]);
   }
   if (codec !== undefined) checkCodec(action, codec);

@@ -92,7 +92,6 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     name: string,
     options: RedisQueueOptions<T> = {},
   ) {
-    const connection = connectionOf(ACTION, client);
     for (const [option, instead] of Object.entries(ABSENT)) {
       const value = (options as Record<string, unknown> | null)?.[option];
       if (value === undefined) continue;
@@ -130,6 +129,8 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     checkLimit(ACTION, "capacity", capacity, 1);
     checkLimit(ACTION, "maxDeadLetters", maxDeadLetters, 1);
     checkCount(ACTION, "maxPayload", maxPayload, 1);
+    // It listens to the client, so the last of all.
+    const connection = connectionOf(ACTION, client);
     const driver = new RedisDriver({
       ...{ connection, name, prefix, consumer },
       ...{ capacity, maxDeadLetters, maxPayload, patience: PATIENCE },

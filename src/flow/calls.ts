@@ -91,6 +91,10 @@ export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
     return [this];
   }
 
+  get headers(): Readonly<Record<string, string>> | undefined {
+    return this.delivery?.headers;
+  }
+
   /** The next attempt: whoever kept this one will not see it change. */
   again(): Job<T> {
     const job = new Job(this.item, this.delivery);

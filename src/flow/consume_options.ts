@@ -24,6 +24,8 @@ export interface ConsumeContext {
   readonly attempt: number;
   /** For how many milliseconds the item has existed, where its source notes that; for a batch the oldest of its items. */
   readonly age: number | undefined;
+  /** What travelled beside the item, see `Delivery.headers`; undefined for a batch. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** Items in groups. */

@@ -31,6 +31,7 @@ export interface Kept extends Message {
 export class MemoryEngine {
   readonly clock: Clock;
   bound: number = Infinity;
+  maxPayload = 100;
   readonly kept: Kept[] = [];
   readonly acked: Uint8Array[] = [];
   readonly buried: { payload: Uint8Array; reason: BurialReason }[] = [];
@@ -143,13 +144,15 @@ export class MemoryEngine {
 
 class MemoryDriver implements Driver<Kept> {
   readonly maxBatch = 10;
-  readonly maxPayload = 100;
-  readonly maxBatchBytes = 500;
+  readonly maxPayload: number;
+  readonly maxBatchBytes: number;
   readonly skew = 0;
   readonly #engine: MemoryEngine;
 
   constructor(engine: MemoryEngine) {
     this.#engine = engine;
+    this.maxPayload = engine.maxPayload;
+    this.maxBatchBytes = 5 * engine.maxPayload;
   }
 
   open(): Promise<void> {

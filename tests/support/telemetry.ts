@@ -173,6 +173,8 @@ export class FakeTracer {
         spanId: id,
         traceFlags: 1,
       }),
+      addLinks: (links: { context: { spanId: string } }[]) =>
+        entry.links.push(...links.map(({ context }) => context.spanId)),
       setAttributes: (more: Attributes) =>
         Object.assign(entry.attributes, more),
       recordException: (error: unknown) => entry.exceptions.push(error),
@@ -193,6 +195,24 @@ export function followingApi(): TraceApi {
         storage.run(context, () => work.call(self as never, ...args)),
     },
     trace,
+    // As the propagator of the W3C, in short.
+    propagation: {
+      inject(context, carrier: unknown): void {
+        const span = trace.getSpanContext(context);
+        if (span === undefined) return;
+        const { traceId, spanId } = span;
+        (carrier as Record<string, string>)["traceparent"] =
+          `00-${traceId}-${spanId}-01`;
+      },
+      extract(context, carrier: unknown): Context {
+        const { traceparent } = carrier as Record<string, string | undefined>;
+        if (traceparent === undefined) return context;
+        const [, traceId = "", spanId = ""] = traceparent.split("-");
+        return trace.setSpanContext(context, {
+          ...{ traceId, spanId, traceFlags: 1, isRemote: true },
+        });
+      },
+    },
     ROOT_CONTEXT,
     SpanKind,
     SpanStatusCode,
