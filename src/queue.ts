@@ -1680,7 +1680,10 @@ export class Queue<T>
 // Said again beside the class, because `deno pack` leaves members that are named by
 // symbols out of the declarations of a class.
 /** For `for await` and `await using`. */
-export interface Queue<T> extends AsyncIterable<T>, AsyncDisposable {}
+export interface Queue<T> extends AsyncDisposable {
+  /** One of any number of competing consumers. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+}
 
 const RANKS: readonly QueueState[] = ["open", "closing", "closed", "errored"];
 

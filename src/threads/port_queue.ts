@@ -761,4 +761,7 @@ export class PortQueue<T>
 }
 
 /** For `for await` and `await using`. */
-export interface PortQueue<T> extends AsyncIterable<T>, AsyncDisposable {}
+export interface PortQueue<T> extends AsyncDisposable {
+  /** One of any number of competing consumers. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+}

@@ -1795,7 +1795,10 @@ export class SharedQueue<T>
 }
 
 /** For `for await` and `await using`. */
-export interface SharedQueue<T> extends AsyncIterable<T>, AsyncDisposable {}
+export interface SharedQueue<T> extends AsyncDisposable {
+  /** One of any number of competing consumers. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+}
 
 /** A line that says when it gets shorter. */
 class WatchedLine<W extends Waiter> extends Line<W> {

@@ -9,6 +9,7 @@ import type { TestResult } from "../support/junit.ts";
 import { pack } from "../support/pack.ts";
 import {
   binPath,
+  exists,
   nodePath,
   nodeVersions,
   type Outcome,
@@ -33,6 +34,51 @@ const SIZES: readonly [code: string, bound: number, aim: number][] = [
   ['export * from "@highwater/queue/redis"', 28, 20],
   ['export * from "@highwater/queue/threads"', 44, 30],
 ];
+
+/** What bundles weigh at most, minified, in kB, where the package does not say that it has no effects: constants that bundlers cannot calculate. */
+const UNMARKED: readonly [code: string, bound: number][] = [
+  ['export { QueueClosedError } from "@highwater/queue"', 1],
+  ['import "@highwater/queue"', 0.2],
+  ['import "@highwater/queue/cloudflare"', 0.2],
+  ['import "@highwater/queue/dashboard"', 0.2],
+  ['import "@highwater/queue/nats"', 0.2],
+  ['import "@highwater/queue/otel"', 0.2],
+  ['import "@highwater/queue/redis"', 10], // its scripts
+  ['import "@highwater/queue/threads"', 0.4],
+];
+
+/** The members that are named by symbols, of all classes that have some. */
+const SYMBOLS = `
+import type { Delivery, Lane, PriorityQueue, Queue, WorkStealingQueue } from "@highwater/queue";
+import type { CloudflareQueue } from "@highwater/queue/cloudflare";
+import type { EngineHandle, NatsQueue } from "@highwater/queue/nats";
+import type { Instrumentation } from "@highwater/queue/otel";
+import type { RedisQueue } from "@highwater/queue/redis";
+import type { PortQueue, ServedQueue, SharedQueue, WorkerPool } from "@highwater/queue/threads";
+
+type Item = { id: number };
+
+export async function lists(
+  queues: Queue<Item> | PriorityQueue<Item> | Lane<Item> | SharedQueue<Item> | PortQueue<Item>,
+): Promise<number> {
+  const items: AsyncIterableIterator<Item> = queues[Symbol.asyncIterator]();
+  for await (const { id } of items) return id;
+  for await (const { id } of queues) return id;
+  return 0;
+}
+
+export async function disposes(
+  queue: Queue<Item> | PriorityQueue<Item> | WorkStealingQueue<Item> | SharedQueue<Item> | PortQueue<Item>
+    | CloudflareQueue<Item> | NatsQueue<Item> | RedisQueue<Item> | EngineHandle<Item, never>
+    | WorkerPool<Item, Item> | ServedQueue | Delivery<Item>,
+  instrumentation: Instrumentation,
+): Promise<void> {
+  await using _queue = queue;
+  using _instrumentation = instrumentation;
+  const disposed: Promise<void> = Promise.resolve(queue[Symbol.asyncDispose]());
+  await disposed;
+}
+`;
 
 const ENTRIES = [
   "",
@@ -79,6 +125,8 @@ class Trial {
     await this.#inBundles();
     await this.#inBun();
     await this.#weigh();
+    await this.#weighUnmarked();
+    await this.#readManifest();
     return this.#results;
   }
 
@@ -87,7 +135,7 @@ class Trial {
     await this.#writePrograms(project);
     await this.#compile(project, "Node, ES modules", {
       module: "nodenext",
-      lib: ["es2024", "esnext.disposable"],
+      lib: ["es2022"],
       types: ["node"],
       typeRoots: [pathOf("node_modules/@types")],
     });
@@ -110,7 +158,7 @@ class Trial {
     await Deno.writeTextFile(`${project}/all.ts`, lines.join(""));
     await this.#compile(project, "CommonJS", {
       module: "nodenext",
-      lib: ["es2024", "esnext.disposable"],
+      lib: ["es2022"],
       types: ["node"],
       typeRoots: [pathOf("node_modules/@types")],
     });
@@ -128,10 +176,7 @@ class Trial {
     await this.#compile(project, "a bundler", {
       module: "esnext",
       moduleResolution: "bundler",
-      lib: [
-        ...["es2024", "esnext.disposable"],
-        ...["dom", "dom.iterable", "dom.asynciterable"],
-      ],
+      lib: ["es2022", "dom", "dom.iterable", "dom.asynciterable"],
       types: [],
     });
     const names = this.#programs.map(({ name }) => name);
@@ -185,6 +230,58 @@ class Trial {
     console.log(rows.join("\n"));
   }
 
+  async #weighUnmarked(): Promise<void> {
+    const project = await this.#project("unmarked", "module");
+    const manifest = `${project}/node_modules/@highwater/queue/package.json`;
+    const { sideEffects: _, ...unmarked } = JSON.parse(
+      await Deno.readTextFile(manifest),
+    );
+    await Deno.writeTextFile(manifest, JSON.stringify(unmarked));
+    const inputs: string[] = [];
+    for (const [index, [code]] of UNMARKED.entries()) {
+      inputs.push(`${project}/unmarked${index}.js`);
+      await Deno.writeTextFile(inputs[index]!, code);
+    }
+    await this.#expect(
+      "esbuild minifies all entries that do not say they have no effects",
+      this.#bundle(project, inputs, ["--minify"]),
+    );
+    for (const [index, [code, bound]] of UNMARKED.entries()) {
+      const { size } = await Deno.stat(
+        `${project}/bundles/unmarked${index}.js`,
+      );
+      this.#note(
+        `no module has an effect: \`${code}\` keeps at most ${bound} kB`,
+        size <= bound * 1000 ? undefined : `it keeps ${size / 1000} kB`,
+      );
+    }
+  }
+
+  /** What npm shows, and what is nobody's business. */
+  async #readManifest(): Promise<void> {
+    const listing = await run("tar", ["-xOzf", this.#tarball]);
+    this.#note(
+      "there are no source maps in it",
+      /^\/\/# sourceMappingURL/m.test(listing.stdout)
+        ? "one at least"
+        : undefined,
+    );
+    const installed = `${this.#folder}/node/node_modules/@highwater/queue`;
+    const manifest = JSON.parse(
+      await Deno.readTextFile(`${installed}/package.json`),
+    );
+    const missing = [
+      ...["name", "version", "description", "keywords", "license", "engines"],
+    ].filter((name) => !(name in manifest));
+    for (const name of ["README.md", "LICENSE", "CHANGELOG.md"]) {
+      if (!exists(`${installed}/${name}`)) missing.push(name);
+    }
+    this.#note(
+      "it says what npm shows",
+      missing.length === 0 ? undefined : `${missing} missing`,
+    );
+  }
+
   /** A fresh project with the package in it. */
   async #project(name: string, type: string): Promise<string> {
     const project = `${this.#folder}/${name}`;
@@ -212,6 +309,7 @@ class Trial {
       `import * as entry${index} from "${entry}";\nvoid entry${index};\n`
     );
     await Deno.writeTextFile(`${project}/entries.ts`, imports.join(""));
+    await Deno.writeTextFile(`${project}/symbols.ts`, SYMBOLS);
   }
 
   async #compile(

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { pathOf, run, runDeno, scratchPath } from "./tools.ts";
+import { filesBelow, pathOf, run, runDeno, scratchPath } from "./tools.ts";
 
 /** What `deno pack` does not know. */
 const FACTS = {
@@ -35,26 +35,54 @@ export async function pack(): Promise<string> {
   await succeeding(run("tar", ["-xzf", raw, "-C", folder]));
   const manifest = `${folder}/package/package.json`;
   const made = JSON.parse(await Deno.readTextFile(manifest));
+  made.exports["./package.json"] = "./package.json";
   await Deno.writeTextFile(
     manifest,
     JSON.stringify({ ...made, ...FACTS }, null, 2) + "\n",
   );
-  const otel = `${folder}/package/src/otel.d.ts`;
-  const declared = await Deno.readTextFile(otel);
-  // The end of a comment may stand on the line of the import.
-  await Deno.writeTextFile(
-    otel,
-    declared.replace(
-      /(import type [^;]* from "@opentelemetry\/api";)/,
-      "\n// @ts-ignore It need not be installed.\n$1",
-    ),
-  );
+  for (const file of filesBelow(".cache/pack/package", ".js")) {
+    await rewrite(pathOf(file), withNamedSymbols);
+  }
+  for (const file of filesBelow(".cache/pack/package", ".d.ts")) {
+    await rewrite(pathOf(file), declaredAlone);
+  }
   const npm = Deno.build.os === "windows" ? "npm.cmd" : "npm";
   await succeeding(run(npm, [
     ...["pack", "--silent", `${folder}/package`],
     ...["--pack-destination", pathOf(".cache")],
   ]));
   return scratchPath(`highwater-queue-${made.version}.tgz`);
+}
+
+/** Deno has statements set the names of `[Symbol.x]` members, which bundlers keep, and the class with them. */
+function withNamedSymbols(code: string): string {
+  const symbols = new Map(
+    [...code.matchAll(/(_computedKey\d*) = (Symbol\.\w+)/g)]
+      .map(([, key, symbol]) => [key, symbol]),
+  );
+  return code
+    .replace(/\bvar _computedKey[\w, ]*;/, "")
+    .replace(/^_computedKey\d* = Symbol\..*;$/gm, "")
+    .replace(/\[(_computedKey\d*)\]/g, (_, key) => `[${symbols.get(key)}]`);
+}
+
+/** Declarations that need neither a library that is not the default of a target, nor the packages of peers. */
+function declaredAlone(declarations: string): string {
+  const library = /\b(?:Async)?Disposable\b/.test(declarations)
+    ? '/// <reference lib="esnext.disposable" />\n'
+    : "";
+  // The end of a comment may stand on the line of the import.
+  return library + declarations.replace(
+    /(import type [^;]* from "@opentelemetry\/api";)/,
+    "\n// @ts-ignore It need not be installed.\n$1",
+  );
+}
+
+async function rewrite(
+  path: string,
+  change: (text: string) => string,
+): Promise<void> {
+  await Deno.writeTextFile(path, change(await Deno.readTextFile(path)));
 }
 
 async function succeeding(
