@@ -144,6 +144,7 @@ export interface QueueFollower {
 
 /** What the rest of the library may do with a queue, beside its surface. */
 interface Friend {
+  isQueue(value: object): boolean;
   takeBack<T>(queue: Queue<T>, items: T[]): T[];
   endOf<T>(queue: Queue<T>): TakingEnd<T>;
   puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T>;
@@ -163,6 +164,12 @@ interface Friend {
 
 /** Made by the first queue there is: a bundler drops a module whose loading does nothing. */
 let friend: Friend | undefined;
+
+/** As `instanceof`, for who makes no queues: it keeps the class in no bundle that has none. */
+export function isQueue<T>(value: unknown): value is Queue<T> {
+  return friend !== undefined && typeof value === "object" && value !== null &&
+    friend.isQueue(value);
+}
 
 /** Tells a queue that its kind took items out of the buffer, for the caller to keep. */
 export function takeBack<T>(queue: Queue<T>, items: T[]): T[] {
@@ -1671,6 +1678,7 @@ export class Queue<T>
         leases.admit(receiver);
         return receiver;
       },
+      isQueue: (value) => #buffer in value,
       watchPuts: (queue, waits) => queue.#watchPuts(waits),
       isAwaited: (queue) => queue.#oldestGetter() !== undefined,
     };

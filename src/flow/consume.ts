@@ -27,7 +27,7 @@ import {
 import { type DeadLetter, type Mailbox, mailboxTo } from "./dead_letter.ts";
 import { type OwnPuts, type PuttingRun, watchOwnPuts } from "./own_puts.ts";
 import { Histogram, Sampling } from "./histogram.ts";
-import { Queue } from "../queue.ts";
+import { isQueue } from "../queue.ts";
 import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
 import { KeyLines } from "./keys.ts";
 import { SlidingWindow } from "./rate.ts";
@@ -269,7 +269,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
       this.#mailbox?.release();
       throw error;
     }
-    if (source instanceof Queue && typeof this.#concurrency === "number") {
+    if (isQueue<T>(source) && typeof this.#concurrency === "number") {
       this.#ownPuts = watchOwnPuts<T>(source, this, this.#clock);
     }
     this.#began = this.#clock.now();

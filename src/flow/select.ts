@@ -5,7 +5,7 @@
  */
 
 import { QueueClosedError, received } from "../errors.ts";
-import { endOf, Queue } from "../queue.ts";
+import { endOf, isQueue, type Queue } from "../queue.ts";
 import { SignalGroups, signalOf, Taker, Waiter } from "../waiters.ts";
 import { checkOneList } from "./source.ts";
 
@@ -209,7 +209,7 @@ function checkQueues(queues: unknown): void {
     );
   }
   for (let index = 0; index < queues.length; index++) {
-    if (queues[index] instanceof Queue) continue;
+    if (isQueue(queues[index])) continue;
     throw new TypeError(
       `Cannot select: queues[${index}] must be a Queue, received ${
         received(queues[index])

@@ -5,7 +5,7 @@
  */
 
 import { received } from "../errors.ts";
-import { Queue } from "../queue.ts";
+import { isQueue, type Queue } from "../queue.ts";
 import type { PortLike, TransferableObject } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
 import { checkPortOptions, type PortOptions } from "./port_options.ts";
@@ -90,7 +90,7 @@ export function serve<T>(
   port: PortLike,
   options: PortOptions<T> = {},
 ): ServedQueue {
-  if (!(queue instanceof Queue)) {
+  if (!isQueue<T>(queue)) {
     throw new TypeError(
       `Cannot serve: queue must be a Queue, received ${received(queue)}`,
     );
