@@ -55,6 +55,11 @@ const testFiles = filesBelow("tests", "_test.ts").filter((file) =>
   filters.length === 0 || filters.some((filter) => file.includes(filter))
 );
 
+if (testFiles.length === 0) {
+  console.error(`No file below tests/ has ${filters.join(" or ")} in its path`);
+  Deno.exit(2);
+}
+
 const suites: Suite[] = [
   {
     name: "Deno",
