@@ -32,7 +32,7 @@ const SIZES: readonly [code: string, bound: number, aim: number][] = [
   ['export * from "@highwater/queue/cloudflare"', 19.5, 15],
   ['export * from "@highwater/queue/dashboard"', 13, 9],
   ['export * from "@highwater/queue/nats"', 29, 20],
-  ['export * from "@highwater/queue/otel"', 5.5, 4],
+  ['export * from "@highwater/queue/otel"', 6, 4],
   ['export * from "@highwater/queue/redis"', 28, 20],
   ['export * from "@highwater/queue/threads"', 44, 30],
 ];
@@ -82,6 +82,21 @@ export async function disposes(
 }
 `;
 
+const PEER = "@opentelemetry/api";
+
+/** Compiles only if the types of the peer are known: `any` would take the number. */
+const TYPED_BY_PEER = `
+import { instrument } from "@highwater/queue/otel";
+import type { Queue } from "@highwater/queue";
+import type { Meter } from "@opentelemetry/api";
+
+export function attach(queue: Queue<string>, meter: Meter): void {
+  instrument(queue, meter).stop();
+  // @ts-expect-error A number is no meter.
+  instrument(queue, 5);
+}
+`;
+
 const ENTRIES = [
   "",
   "cloudflare",
@@ -126,6 +141,7 @@ class Trial {
     await this.#inCommonJS();
     await this.#inBundles();
     await this.#inBun();
+    await this.#besidePeer();
     await this.#weigh();
     await this.#weighUnmarked();
     await this.#readManifest();
@@ -195,7 +211,17 @@ class Trial {
   }
 
   async #inBun(): Promise<void> {
-    const project = await this.#project("bun", "module");
+    const project = await this.#folderFor("bun", "module");
+    await this.#expect(
+      "Bun installs it",
+      run(binPath("bun"), [
+        "add",
+        "--cwd",
+        project,
+        "--omit=peer",
+        this.#tarball,
+      ]),
+    );
     await this.#writePrograms(project);
     for (const { name } of this.#programs) {
       await this.#expect(
@@ -203,6 +229,38 @@ class Trial {
         run(binPath("bun"), ["run", `${project}/${name}.ts`]),
       );
     }
+  }
+
+  /** Where the peer is installed, the declarations have its types. */
+  async #besidePeer(): Promise<void> {
+    const project = await this.#project("peer", "module");
+    await Deno.mkdir(`${project}/node_modules/@opentelemetry`);
+    await Deno.symlink(
+      pathOf(`node_modules/${PEER}`),
+      `${project}/node_modules/${PEER}`,
+    );
+    const found = await programs([...ENTRIES, PEER]);
+    const beside = found.filter(({ text }) => text.includes(`"${PEER}"`));
+    for (const { name, text } of beside) {
+      await Deno.writeTextFile(`${project}/${name}.ts`, text);
+    }
+    await Deno.writeTextFile(`${project}/typed.ts`, TYPED_BY_PEER);
+    await this.#compile(project, "beside the peer", {
+      module: "nodenext",
+      lib: ["es2022"],
+      types: ["node"],
+      typeRoots: [pathOf("node_modules/@types")],
+    });
+    for (const { name } of beside) {
+      await this.#expect(
+        `Node 24 runs ${name}`,
+        run(nodePath(24), [`${project}/out/${name}.js`]),
+      );
+    }
+    this.#note(
+      "README shows the peer",
+      beside.length > 0 ? undefined : "no program imports it",
+    );
   }
 
   async #weigh(): Promise<void> {
@@ -284,20 +342,26 @@ class Trial {
     );
   }
 
-  /** A fresh project with the package in it. */
-  async #project(name: string, type: string): Promise<string> {
+  /** A fresh project. */
+  async #folderFor(name: string, type: string): Promise<string> {
     const project = `${this.#folder}/${name}`;
     await Deno.mkdir(project);
     await Deno.writeTextFile(
       `${project}/package.json`,
       JSON.stringify({ private: true, type }),
     );
+    return project;
+  }
+
+  /** A fresh project with the package in it. */
+  async #project(name: string, type: string): Promise<string> {
+    const project = await this.#folderFor(name, type);
     const npm = Deno.build.os === "windows" ? "npm.cmd" : "npm";
     await this.#expect(
       `npm installs it (${name})`,
       run(npm, [
         ...["install", "--prefix", project, "--no-audit", "--no-fund"],
-        ...["--omit=peer", "--loglevel=error", this.#tarball],
+        ...["--offline", "--omit=peer", "--loglevel=error", this.#tarball],
       ]),
     );
     return project;
@@ -368,7 +432,7 @@ class Trial {
 }
 
 /** Those of README, by the line at which they begin. */
-async function programs(): Promise<Program[]> {
+async function programs(known: string[] = ENTRIES): Promise<Program[]> {
   const found: Program[] = [];
   const readme = await Deno.readTextFile(pathOf("README.md"));
   for (
@@ -377,7 +441,7 @@ async function programs(): Promise<Program[]> {
     const specifiers = [...text.matchAll(/ from "([^"]+)"/g)].map(([, from]) =>
       from!
     );
-    if (!specifiers.every((from) => ENTRIES.includes(from))) continue;
+    if (!specifiers.every((from) => known.includes(from))) continue;
     const line = readme.slice(0, index).split("\n").length;
     found.push({ name: `readme_${line}`, text: `${text}export {};\n` });
   }
