@@ -7,7 +7,11 @@
 export { RedisQueue, type RedisQueueOptions } from "./engines/redis_queue.ts";
 export {
   type IORedisClient,
+  type IORedisCluster,
   type NodeRedisClient,
+  type NodeRedisCluster,
+  type NodeRedisPool,
+  type NodeRedisSentinel,
   type RedisArgument,
   type RedisClient,
   RedisError,
