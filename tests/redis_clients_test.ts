@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import { createClient, createClientPool, RESP_TYPES } from "redis";
 import { type RedisClient, RedisError, RedisQueue } from "../src/redis.ts";
 import { test } from "./support/harness.ts";
@@ -19,7 +19,6 @@ interface Configured {
 }
 
 type NodeRedisOptions = NonNullable<Parameters<typeof createClient>[0]>;
-type IORedisOptions = NonNullable<ConstructorParameters<typeof Redis>[2]>;
 
 const CONFIGURED: readonly Configured[] = [
   nodeRedis("of a server", {}),
@@ -124,7 +123,7 @@ async function openPool(
 
 function ioredis(
   name: string,
-  options: IORedisOptions,
+  options: RedisOptions,
   prefix = "",
 ): Configured {
   return {
