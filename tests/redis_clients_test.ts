@@ -130,7 +130,7 @@ function ioredis(
     name: `ioredis, ${name}`,
     prefix,
     open(host, port) {
-      const client = new Redis(port, host, options);
+      const client = new Redis(port, host, options as object);
       client.on("error", ignore);
       return {
         client,
