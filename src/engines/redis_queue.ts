@@ -60,7 +60,9 @@ const ACTION = "open a queue in Redis";
  *   a connection of its own, made from `client.duplicate()`, and an item wakes one.
  *
  * The client is that of `redis` (connected, with a listener for `"error"`) or of
- * `ioredis`. It stays yours: closing the queue leaves it open. Redis 6.2 or later, or
+ * `ioredis`: of one server, a pool, a cluster, or sentinels. Its options for names and
+ * replies may be any; `keyPrefix` comes before `prefix`. A failover and a slot that moves
+ * are followed. It stays yours: closing the queue leaves it open. Redis 6.2 or later, or
  * Valkey; `maxmemory-policy` should be `noeviction`: where memory is full puts wait, and
  * what is there still comes out. What Redis has not written
  * to its disk is gone with it, so see to `appendonly`.

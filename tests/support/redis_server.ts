@@ -39,7 +39,7 @@ export function startRedis(
 }
 
 /** Whether it takes commands: one that reads its data does not yet. */
-function answers(port: number): Promise<boolean> {
+export function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");
     let isReady = false;

@@ -119,7 +119,8 @@ export function missingServer(command: string): string | undefined {
     : `there is no ${command}; apt-get install -y ${command}`;
 }
 
-function freePort(): Promise<number> {
+/** A port that nobody listens at. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once("error", reject);
