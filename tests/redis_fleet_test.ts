@@ -47,7 +47,7 @@ const OF_CLUSTER: readonly Kind<RedisCluster>[] = [
   {
     name: "redis, numbers of another type, keyPrefix",
     async open({ primaries }) {
-      const [{ port }] = primaries as [{ port: number }];
+      const { port } = primaries[0]!;
       const client = createCluster({
         rootNodes: [{ socket: { host: "127.0.0.1", port } }],
         commandOptions: { typeMapping: { 58: String } },
@@ -211,7 +211,7 @@ async function wakesAndSettles(queue: RedisQueue<number>): Promise<void> {
   assertEquals(await fourth.nack(), true);
   const again = await queue.receive();
   assertEquals([again.item, again.attempt], [4, 2]);
-  assertEquals(await again.bury("poison"), true);
+  assertEquals(await again.bury!("poison"), true);
   const { backlog, inFlight, deadLetters } = await queue.stats();
   assertEquals([backlog, inFlight, deadLetters], [0, 0, 1]);
 }
