@@ -72,3 +72,4 @@ export type {
   ContentType,
   QueueBinding,
 } from "./engines/cloudflare_types.ts";
+export type { JsonOptions } from "./json_item.ts";

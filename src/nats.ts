@@ -27,3 +27,4 @@ export type {
 export type { Message } from "./engines/driver.ts";
 export type { NatsMessage } from "./engines/nats_driver.ts";
 export { NatsQueue, type NatsQueueOptions } from "./engines/nats_queue.ts";
+export type { JsonOptions } from "./json_item.ts";

@@ -30,3 +30,4 @@ export type {
   EngineStats,
   ReceiveManyOptions,
 } from "./engines/engine_queue.ts";
+export type { JsonOptions } from "./json_item.ts";

@@ -43,3 +43,4 @@ export {
   WorkerPool,
   type WorkerPoolOptions,
 } from "./threads/worker_pool.ts";
+export type { JsonOptions } from "./json_item.ts";

@@ -11,6 +11,7 @@ const LAYERS: readonly string[][] = [
     "src/chain.ts",
     "src/clock.ts",
     "src/delivery.ts",
+    "src/json_item.ts",
     "src/printing.ts",
   ],
   ["src/putting.ts", "src/strategy.ts", "src/waiters.ts"],

@@ -524,9 +524,7 @@ test("json: what JSON says arrives, alone and in batches, and undefined too", ()
       { a: { b: "c" } },
       "plain",
       undefined,
-      { toJSON: () => 7 },
       "x".repeat(1000),
-      NaN,
     ];
     const expected = items.map((item) =>
       item === undefined || Object.is(item, -0)

@@ -4,6 +4,9 @@
  * @module
  */
 
+import { checkOptions } from "../arguments.ts";
+import { checkJsonItem, isLossy, type JsonOptions } from "../json_item.ts";
+
 /**
  * Writes items as bytes and reads them again. Both may throw: what cannot be
  * written is never sent, and what cannot be read is a failed delivery.
@@ -21,9 +24,16 @@ const decoder = /* @__PURE__ */ new TextDecoder("utf-8", {
   ignoreBOM: true,
 });
 
-/** JSON in UTF-8. Values that JSON knows no word for, such as `undefined` and functions, are refused with a `TypeError`. */
-export function json<T>(): Codec<T> {
-  return { encode: toJson, decode: fromJson<T> };
+/**
+ * JSON in UTF-8. What would arrive as something else is refused with a `TypeError` that
+ * names it (`item.tags`): a `Date`, a `Map`, bytes, `NaN`, what is made by a class, functions,
+ * `undefined` in arrays. Parts that are `undefined` are left out. With `lossy` it arrives
+ * as `JSON.parse(JSON.stringify(item))`; only what JSON has no word for is refused then.
+ */
+export function json<T>(options: JsonOptions = {}): Codec<T> {
+  checkOptions("make the codec", options, { lossy: true });
+  const encode = isLossy(options) ? toJson : toSameJson;
+  return { encode, decode: fromJson<T> };
 }
 
 /** Bytes as they are. */
@@ -34,6 +44,13 @@ export function bytes(): Codec<Uint8Array> {
 /** What is sent for what a codec gave. */
 export function toBytes(encoded: Uint8Array | string): Uint8Array {
   return typeof encoded === "string" ? encoder.encode(encoded) : encoded;
+}
+
+/** A circle is found by JSON, and so must not be looked for before. */
+function toSameJson(item: unknown): string {
+  const text = toJson(item);
+  checkJsonItem(item);
+  return text;
 }
 
 function toJson(item: unknown): string {

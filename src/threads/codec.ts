@@ -6,6 +6,7 @@
 
 import { checkOptions } from "../arguments.ts";
 import { received } from "../errors.ts";
+import { checkJsonItem, isLossy, type JsonOptions } from "../json_item.ts";
 import { RECORD_HEADER } from "./layout.ts";
 import { type Records, wordsFor } from "./record.ts";
 
@@ -67,27 +68,36 @@ const OPENING = /* @__PURE__ */ fourBytes("   [");
 const SHORT_TEXT = 64;
 
 /**
- * Anything that JSON can say, and `undefined`; the default. What arrives is what
- * `JSON.parse(JSON.stringify(item))` makes: a `Date` becomes a string, a `Map` an
- * empty object, a promise too. Finite numbers travel as they are, in nine bytes.
+ * Anything that JSON carries as it is, and `undefined`; the default. What would arrive as
+ * something else is refused with a `TypeError` that names it (`item.tags`): a `Date`, a
+ * `Map`, bytes, `NaN`, what is made by a class, functions, a circle, a bigint, `undefined`
+ * in arrays. Parts that are `undefined` are left out. Finite numbers travel as they are, in
+ * nine bytes.
  *
- * Putting a function or a symbol is a `TypeError`, and so is what
- * `JSON.stringify` refuses: a circle, a bigint.
+ * With `lossy`, what arrives is what `JSON.parse(JSON.stringify(item))` makes, and only a
+ * function, a symbol and what `JSON.stringify` refuses is a `TypeError`. `structured()`
+ * carries all of it.
  *
  * @example What JSON does not say
  * ```ts
  * import { json, SharedQueue } from "@highwater/queue/threads";
  * import { assertEquals, assertRejects } from "@std/assert";
  *
- * const queue = new SharedQueue<unknown>({ bytes: 1024, codec: json() });
+ * const strict = new SharedQueue<unknown>({ bytes: 1024, codec: json() });
+ * await assertRejects(() => strict.put({ when: new Date(0) }), TypeError, "item.when");
+ * strict.detach();
+ *
+ * const codec = json({ lossy: true });
+ * const queue = new SharedQueue<unknown>({ bytes: 1024, codec });
  * await queue.put({ when: new Date(0) });
  * assertEquals(await queue.get(), { when: "1970-01-01T00:00:00.000Z" });
  * await assertRejects(() => queue.put(() => {}), TypeError);
  * queue.detach();
  * ```
  */
-export function json<T>(): Codec<T> {
-  return new JsonCodec<T>();
+export function json<T>(options: JsonOptions = {}): Codec<T> {
+  checkOptions("make the codec", options, { lossy: true });
+  return new JsonCodec<T>(isLossy(options));
 }
 
 /** A codec that can also read many records at once. */
@@ -110,6 +120,11 @@ class JsonCodec<T> implements RunCodec<T> {
   readonly #lengths: number[] = [];
   readonly #number: Float64Array = new Float64Array(1);
   readonly #numberBytes: Uint8Array = new Uint8Array(this.#number.buffer);
+  readonly #isLossy: boolean;
+
+  constructor(isLossy: boolean) {
+    this.#isLossy = isLossy;
+  }
 
   encode(item: T, target: Uint8Array): number {
     if (typeof item === "number" && Number.isFinite(item)) {
@@ -124,6 +139,7 @@ class JsonCodec<T> implements RunCodec<T> {
         }`,
       );
     }
+    if (!this.#isLossy) checkJsonItem(item);
     return text.length <= SHORT_TEXT && text.length <= target.length
       ? this.#encodeShort(text, target)
       : this.#encodeText(text, target);
