@@ -3,7 +3,7 @@
  * sentinels look after.
  */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { Cluster, Redis } from "ioredis";
 import { createCluster, createSentinel } from "redis";
 import { consume } from "../mod.ts";
@@ -165,6 +165,28 @@ testOnFleet(
   OF_SENTINEL,
   wakesAndSettles,
   true,
+);
+
+test(
+  "redis fleet: a client that a sentinel lends is refused, as it follows no failover",
+  async () => {
+    await using fleet = await startSentinelFleet();
+    const sentinel = createSentinel({
+      name: "main",
+      sentinelRootNodes: [{ host: "127.0.0.1", port: fleet.sentinel.port }],
+    });
+    sentinel.on("error", ignore);
+    await sentinel.connect();
+    const lent = await sentinel.acquire();
+    assertThrows(
+      () => new RedisQueue(lent as unknown as RedisClient, "jobs"),
+      TypeError,
+      "client must be the sentinel that lent it",
+    );
+    await lent.release();
+    await sentinel.destroy();
+  },
+  { skip: noFleet },
 );
 
 testOnFleet(
