@@ -636,7 +636,7 @@ test("queueHandler: the words of a dead letter leave room for its body", async (
   }
   assertEquals(letters.map(({ error }) => error.slice(0, 10)), [
     "Error: xxx",
-    "an object ",
+    "[object Ob",
     "undefined",
   ]);
   assertEquals(letters[0]!.error.length, 1000);

@@ -96,7 +96,7 @@ async function start(): Promise<Miniflare> {
       [...QUEUES, "dead"].map((queue) => [queue, {
         maxBatchSize: 10,
         // Long enough for what was sent together to come together.
-        maxBatchTimeout: queue === "keyed" || queue === "brief" ? 0.3 : 0.02,
+        maxBatchTimeout: queue === "keyed" || queue === "brief" ? 0.5 : 0.02,
         maxRetries: queue === "plain" ? 2 : 10,
         ...(queue === "plain" ? { deadLetterQueue: "dead" } : {}),
       }]),

@@ -368,7 +368,8 @@ test("the oldest is as old as its put", async () => {
   await new Promise((resolve) => setTimeout(resolve, 100));
   const { oldestAge = 0, backlog } = await driver.measure();
   assertEquals(backlog, 1);
-  assertGreater(oldestAge, 90);
+  // Less what the clocks of the server and of this process differ by.
+  assertGreater(oldestAge, 50);
   assertLess(oldestAge, 10_000);
 });
 

