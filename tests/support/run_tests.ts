@@ -42,9 +42,11 @@ interface Suite {
 
 const GROUPS = ["deno", "docs", "bun", "node", "edge", "browser", "package"];
 
-/** Files that start processes of the runtime by the dozen. All Nodes together would take longer than all the rest, so the newest stands for them. */
-const STARTS_PROCESSES = /examples_|survival_|_workerd_/;
-const LEAVES_OUT = " (without the examples, and the survival of processes)";
+/** Files that start processes by the dozen, of the runtime or servers. All Nodes together would take longer than all the rest, so the newest stands for them. */
+const STARTS_PROCESSES =
+  /examples_|survival_|_workerd_|redis_fleet_|engines_innocence_|engines_refusals_/;
+const LEAVES_OUT =
+  " (without the examples, and the survival of processes and servers)";
 const NEWEST = Math.max(...nodeVersions);
 
 const wanted = new Set(Deno.args.filter((given) => GROUPS.includes(given)));
