@@ -120,7 +120,7 @@ export class RedisCluster implements AsyncDisposable {
 export async function startRedisCluster(key: string): Promise<RedisCluster> {
   const buses = [];
   for (let node = 0; node < 4; node++) buses.push(await freePort());
-  const servers = await Promise.all(buses.map((bus) =>
+  const servers = await all(buses.map((bus) =>
     startRedis({
       config: [
         ...["--cluster-enabled", "yes", "--cluster-port", String(bus)],
@@ -167,6 +167,22 @@ export async function startRedisCluster(key: string): Promise<RedisCluster> {
   }
   await untilAgreed(servers);
   return cluster;
+}
+
+/** All of them, or none: where one does not start the others end. */
+async function all(
+  starting: readonly Promise<ServerProcess>[],
+): Promise<ServerProcess[]> {
+  const outcomes = await Promise.allSettled(starting);
+  const servers = outcomes.flatMap((outcome) =>
+    outcome.status === "fulfilled" ? [outcome.value] : []
+  );
+  for (const outcome of outcomes) {
+    if (outcome.status === "fulfilled") continue;
+    await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+    throw outcome.reason;
+  }
+  return servers;
 }
 
 async function untilAgreed(servers: readonly ServerProcess[]): Promise<void> {

@@ -46,6 +46,8 @@ export class ServerProcess implements AsyncDisposable {
     const args = argumentsFor(this.port, this.#folder);
     const child = spawn(command, args, { stdio: "ignore" });
     this.#child = child;
+    // A test that failed to end it keeps no runner waiting.
+    child.unref();
     // Also when the tests end without a word.
     process.on("exit", this.#killNow);
     while (!await answers(this.port)) {
@@ -107,7 +109,12 @@ export class ServerProcess implements AsyncDisposable {
 export async function startServer(kind: ServerKind): Promise<ServerProcess> {
   const folder = mkdtempSync(join(tmpdir(), `highwater-${kind.command}-`));
   const server = new ServerProcess(kind, await freePort(), folder);
-  await server.start();
+  try {
+    await server.start();
+  } catch (error) {
+    await server[Symbol.asyncDispose]();
+    throw error;
+  }
   return server;
 }
 
