@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { EngineCounters } from "../counters.ts";
+
 /** An item on its way to the engine. */
 export interface Outgoing {
   /** Names this put: the same at each try, so that an engine can tell a repetition. */
@@ -98,17 +100,12 @@ export interface Driver<M extends Message> extends PuttingDriver {
 }
 
 /** What the engine knows of its queue. */
-export interface Measures {
-  /** Messages that wait, delayed ones included. */
-  readonly backlog: number;
-  /** Messages that wait for the end of a delay; undefined where the engine does not tell. */
-  readonly delayed: number | undefined;
-  /** The most messages there may be, those that are lent included; Infinity without a bound. */
-  readonly capacity: number;
-  /** Messages that are lent, to whomever. */
-  readonly inFlight: number;
-  /** For how many milliseconds the oldest has existed. */
-  readonly oldestAge: number | undefined;
-  /** Dead letters there are. */
-  readonly deadLetters: number | undefined;
-}
+export type Measures = Pick<
+  EngineCounters,
+  | "backlog"
+  | "delayed"
+  | "capacity"
+  | "inFlight"
+  | "oldestAge"
+  | "deadLetters"
+>;

@@ -83,6 +83,7 @@ class Chaos {
   readonly #ends: Set<Promise<void>> = new Set();
   readonly #failures: string[] = [];
   #isEnding = false;
+  #isServerDown = false;
   #started = 0;
   #kills = 0;
   #deaths = 0;
@@ -162,6 +163,7 @@ class Chaos {
   #start(): void {
     const { engine, visibility } = this.#options;
     const path = join(this.#folder, `worker-${this.#started++}`);
+    const deaths = this.#deaths;
     const child = startScript(
       "tests/fixtures/chaos_worker.ts",
       [engine, this.#server.address, path, String(visibility)],
@@ -172,8 +174,9 @@ class Chaos {
     const ended = outcomeOf(child).then(({ code, stderr }) => {
       this.#running.delete(child);
       this.#ends.delete(ended);
-      // It was killed, by us or by poison, or was asked to end.
-      if (code !== null && code !== 0) this.#failures.push(stderr);
+      // It was killed, by us or by poison, was asked to end, or found no server.
+      const hadServer = !this.#isServerDown && deaths === this.#deaths;
+      if (code !== null && code !== 0 && hadServer) this.#failures.push(stderr);
       if (code === null) this.#kills++;
       if (!this.#isEnding) this.#start();
     });
@@ -195,9 +198,11 @@ class Chaos {
     const { jobs, serverDeaths, say } = this.#options;
     for (let death = 1; death <= serverDeaths; death++) {
       while (this.#puts < jobs * death / (serverDeaths + 1)) await pause(20);
+      this.#isServerDown = true;
       await this.#server.kill();
       await this.#server.start();
       this.#deaths++;
+      this.#isServerDown = false;
       say(
         `The server died at ${this.#puts} jobs; ${this.#kills} consumers were killed so far`,
       );
