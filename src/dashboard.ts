@@ -22,7 +22,7 @@
  * @module
  */
 
-import { printFailure } from "./callbacks.ts";
+import { ignore, printFailure } from "./callbacks.ts";
 import { systemClock } from "./clock.ts";
 import {
   type Authorization,
@@ -345,5 +345,3 @@ function readOptions(options: DashboardOptions): DashboardOptions {
     clock,
   };
 }
-
-function ignore(): void {}

@@ -365,11 +365,11 @@ test("the oldest is as old as its put", async () => {
   await using bench = await start();
   const driver = await bench.driver();
   await putAll(driver, ["a"]);
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  // Much longer than the clocks of the server and of this process differ by.
+  await new Promise((resolve) => setTimeout(resolve, 300));
   const { oldestAge = 0, backlog } = await driver.measure();
   assertEquals(backlog, 1);
-  // Less what the clocks of the server and of this process differ by.
-  assertGreater(oldestAge, 50);
+  assertGreater(oldestAge, 90);
   assertLess(oldestAge, 10_000);
 });
 
