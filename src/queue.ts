@@ -1175,8 +1175,7 @@ export class Queue<T>
       return this.#endIfDrained();
     }
     if (this.#neighbours?.isWaiting() === true) {
-      this.#movedCount--;
-      this.#neighbours.deliver(item, particulars);
+      this.#neighbours.deliver(item, particulars, this.#moved(1));
       return this.#endIfDrained();
     }
     this.#buffer.putBack(item, particulars);
@@ -1228,9 +1227,8 @@ export class Queue<T>
     }
     if (this.#neighbours?.isWaiting() === true) {
       this.#putCount++;
-      this.#movedCount--;
       const note = this.#noteNow();
-      this.#neighbours.deliver(item, { weight, rank, note });
+      this.#neighbours.deliver(item, { weight, rank, note }, this.#moved(1));
       return true;
     }
     if (!this.#hasRoom()) return false;
@@ -1437,6 +1435,15 @@ export class Queue<T>
     this.#doneCount += Math.min(count, this.#unfinished());
   }
 
+  /** So many items are a neighbour's now. How many of them are marked as done, too. */
+  #moved(count: number): number {
+    const done = Math.max(count - this.#unfinished(), 0);
+    this.#movedCount -= count;
+    this.#doneCount -= done;
+    this.#settleJoin();
+    return done;
+  }
+
   #unfinished(): number {
     return this.#putCount + this.#movedCount - this.#doneCount;
   }
@@ -1581,8 +1588,9 @@ export class Queue<T>
         known.lent = this.#aborted ? 0 : this.#leases?.outstanding ?? 0;
       },
       isWaiting: () => this.#oldestGetter() !== undefined,
-      deliver: (item, { weight, rank, note }) => {
+      deliver: (item, { weight, rank, note }, done) => {
         this.#movedCount++;
+        this.#doneCount += done;
         this.#takenCount++;
         this.#neighbours!.changed();
         this.#oldestGetter()!.accept(item, weight, rank, note);
@@ -1595,10 +1603,7 @@ export class Queue<T>
         this.#store(putter.item, putter.weight, putter.rank);
       },
       gave: (count) => {
-        const done = Math.max(count - this.#unfinished(), 0);
-        this.#movedCount -= count;
-        this.#doneCount -= done;
-        this.#settleJoin();
+        const done = this.#moved(count);
         this.#afterRemoval();
         return done;
       },

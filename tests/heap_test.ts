@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Heap, type Rank } from "../src/buffers/heap.ts";
 import { test } from "./support/harness.ts";
+import { parameters } from "./support/properties.ts";
 
 interface Entry {
   item: number;
@@ -123,7 +124,7 @@ function compareWithSorted(script: Step[]): void {
 }
 
 test("Heap: does what a sorted array does", () => {
-  fc.assert(fc.property(steps, compareWithSorted), { numRuns: 600 });
+  fc.assert(fc.property(steps, compareWithSorted), parameters(600));
 });
 
 test("Heap: 100,000 equal keys come out in the order of their arrival", () => {

@@ -108,6 +108,41 @@ test("lanes: to end them all looks at each a few times", () => {
   }
 });
 
+// -- Items that come back ---------------------------------------------------------
+
+/** A lane that has lent its item, and another that waits for one. */
+async function lent(): Promise<
+  [Queue<string>, Delivery<string>, Queue<string>]
+> {
+  const queue = new WorkStealingQueue<string>({ lanes: 2 });
+  const [lane, other] = [queue.lane(0), queue.lane(1)];
+  const delivery = lane.receive();
+  await lane.put("item");
+  return [lane, await delivery, other];
+}
+
+test("lanes: an item that comes back and goes elsewhere is no longer owed by its lane", async () => {
+  const [lane, delivery, other] = await lent();
+  const joined = lane.join();
+  const taken = other.get();
+  delivery.nack();
+  assertEquals(await taken, "item");
+  await joined;
+  assertEquals([lane.stats().unfinished, other.stats().unfinished], [0, 1]);
+  other.taskDone();
+  await other.join();
+});
+
+test("lanes: an item that was marked as done stays so where it goes", async () => {
+  const [lane, delivery, other] = await lent();
+  lane.taskDone();
+  const taken = other.get();
+  delivery.nack();
+  assertEquals(await taken, "item");
+  assertEquals([lane.stats().unfinished, other.stats().unfinished], [0, 0]);
+  for (const each of [lane, other]) assertInvariants(each);
+});
+
 // -- What is kept -----------------------------------------------------------------
 
 test("lanes: whatever is done, what is kept of the lanes is what they tell", async () => {

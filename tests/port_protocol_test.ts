@@ -251,6 +251,18 @@ test("port: nothing comes before the welcome", async () => {
   assertInstanceOf(await reasonOf(there.get()), PortClosedError);
 });
 
+test("port: nothing ends while items of it are here", async () => {
+  const { there, port, session } = await connecting();
+  const get = there.get();
+  await turn();
+  port.say(session, [["items", [1, 2]], ["ended"]]);
+  assertEquals(await get, 1);
+  const error = await reasonOf(there.closed);
+  assertInstanceOf(error, PortClosedError);
+  assert(error.message.includes("all items are taken"), error.message);
+  await there.disconnect();
+});
+
 test("port: each side tells the other which rule it broke", async () => {
   const { there, port, session, errors } = await connecting();
   const reason = packReason(new Error("puts must be numbered"));

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Ring } from "../src/buffers/ring.ts";
 import { test } from "./support/harness.ts";
+import { parameters } from "./support/properties.ts";
 
 type Step =
   | { kind: "push"; weight: number }
@@ -66,7 +67,7 @@ for (const newestFirst of [false, true]) {
   test(`Ring, ${order}: does what an array does`, () => {
     fc.assert(
       fc.property(steps, (script) => compareWithArray(newestFirst, script)),
-      { numRuns: 300 },
+      parameters(300),
     );
   });
 

@@ -72,7 +72,7 @@ export interface Neighbour<T> {
   /** Whether a get waits. */
   isWaiting(): boolean;
   /** Gives an item that was put elsewhere to its oldest waiting get. Only called when there is one. */
-  deliver(item: T, particulars: Particulars): void;
+  deliver(item: T, particulars: Particulars, done: number): void;
   /** Lets the first waiting put in whether or not there is room. Only called when there is one. */
   admitOne(): void;
   /** So many of its items have gone to another buffer; tells how many of them were marked as done. */
@@ -96,7 +96,7 @@ export interface Neighbourhood<T> {
   /** Whether somebody waits for an item. */
   isWaiting(): boolean;
   /** Gives an arriving item to the one who has waited longest. Only called when somebody waits. */
-  deliver(item: T, particulars: Particulars): void;
+  deliver(item: T, particulars: Particulars, done: number): void;
   /** The queue does not stand as it did. Of the items in the buffer, and the puts in its line, the buffer knows itself. */
   changed(): void;
   /** The queue has ended. */

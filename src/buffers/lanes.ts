@@ -131,10 +131,15 @@ export class Lanes<T> {
   }
 
   /** Gives an item that was put into the lane to the one that has waited longest. */
-  deliver(lane: Lane<T>, item: T, particulars: Particulars): void {
+  deliver(
+    lane: Lane<T>,
+    item: T,
+    particulars: Particulars,
+    done: number,
+  ): void {
     const thief = this.longestWaiting()!;
     this.#note(lane, thief, 1);
-    thief.queue.deliver(item, particulars);
+    thief.queue.deliver(item, particulars, done);
   }
 
   #note(victim: Lane<T>, thief: Lane<T>, count: number): void {
@@ -432,8 +437,8 @@ export class Lane<T> extends Ring<T>
     return this.#lanes.longestWaiting() !== undefined;
   }
 
-  deliver(item: T, particulars: Particulars): void {
-    this.#lanes.deliver(this, item, particulars);
+  deliver(item: T, particulars: Particulars, done: number): void {
+    this.#lanes.deliver(this, item, particulars, done);
   }
 
   changed(): void {

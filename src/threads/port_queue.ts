@@ -541,6 +541,11 @@ export class PortQueue<T>
       case "closing":
       case "errored":
         return this.#ruleOfReason(frame[1]);
+      case "ended":
+        // It would be of nobody whose they are, and `closed` would wait for them.
+        return this.#arrivals.length === 0
+          ? undefined
+          : "ended must come when all items are taken";
       case "bye":
         return this.#leaving === undefined
           ? "bye must answer a goodbye"

@@ -35,6 +35,9 @@ export interface TestOptions {
  */
 export const DEFAULT_TIMEOUT = 120_000;
 
+/** How many times the usual runs a property test makes: `HIGHWATER_RUNS`. */
+export const FACTOR: number = Number(process.env["HIGHWATER_RUNS"] || 1);
+
 /** The runtime that the tests run on. */
 export const runtime: Runtime = detectRuntime();
 
