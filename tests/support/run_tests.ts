@@ -1,7 +1,7 @@
 /**
- * `deno task test [deno|bun|node|edge|browser|docs|package ...] [part of a path ...]`:
+ * `deno task test [all|deno|bun|node|edge|browser|docs|package ...] [part of a path ...]`:
  * runs the tests on each runtime, a line each, failures in full, and the sum
- * as the last line.
+ * as the last line. Without arguments: on Deno, all but the long ones.
  *
  * @module
  */
@@ -49,12 +49,27 @@ const LEAVES_OUT =
   " (without the examples, and the survival of processes and servers)";
 const NEWEST = Math.max(...nodeVersions);
 
-const wanted = new Set(Deno.args.filter((given) => GROUPS.includes(given)));
-const filters = Deno.args.filter((given) => !GROUPS.includes(given));
+/** What `deno task test` leaves to `deno task test:all`: servers and processes that die, and what takes long. */
+const LONG =
+  /survival_|redis_fleet_|engines_innocence_|engines_refusals_|_threads_test|_soak_test/;
+
+const filters = Deno.args.filter((given) =>
+  given !== "all" && !GROUPS.includes(given)
+);
+const isShort = Deno.args.length === 0;
+const wanted = new Set(
+  isShort
+    ? ["deno", "docs"]
+    : Deno.args.includes("all")
+    ? GROUPS
+    : Deno.args.filter((given) => GROUPS.includes(given)),
+);
 await installTools();
 const libraryFlags = await standardLibraryFlags();
 const testFiles = filesBelow("tests", "_test.ts").filter((file) =>
-  filters.length === 0 || filters.some((filter) => file.includes(filter))
+  isShort
+    ? !LONG.test(file)
+    : filters.length === 0 || filters.some((filter) => file.includes(filter))
 );
 
 if (testFiles.length === 0) {
@@ -64,13 +79,14 @@ if (testFiles.length === 0) {
 
 const suites: Suite[] = [
   {
-    name: "Deno",
+    name: isShort ? "Deno (the long ones: deno task test:all)" : "Deno",
     group: "deno",
     run: () =>
       runJUnit("deno", Deno.execPath(), (report) => [
         "test",
         "-A",
         "--no-check",
+        "--parallel",
         "--quiet",
         "--v8-flags=--expose-gc",
         `--junit-path=${report}`,
