@@ -49,9 +49,9 @@ const LEAVES_OUT =
   " (without the examples, and the survival of processes and servers)";
 const NEWEST = Math.max(...nodeVersions);
 
-/** What `deno task test` leaves to `deno task test:all`: servers and processes that die, and what takes long. */
+/** What `deno task test` leaves to `deno task test:all`: servers and processes that die, what takes long, and what needs more than Deno. */
 const LONG =
-  /survival_|redis_fleet_|engines_innocence_|engines_refusals_|_threads_test|_soak_test/;
+  /survival_|redis_fleet_|engines_innocence_|engines_refusals_|_threads_test|_soak_test|_workerd_|edge_handler/;
 
 const filters = Deno.args.filter((given) =>
   given !== "all" && !GROUPS.includes(given)
@@ -64,7 +64,7 @@ const wanted = new Set(
     ? GROUPS
     : Deno.args.filter((given) => GROUPS.includes(given)),
 );
-await installTools();
+if (!isShort) await installTools();
 const libraryFlags = await standardLibraryFlags();
 const testFiles = filesBelow("tests", "_test.ts").filter((file) =>
   isShort
