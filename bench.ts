@@ -6,7 +6,8 @@
  * deno task bench        # deno bench
  * deno task bench:bun    # the same cases on Bun
  * deno task bench:node   # and on Node 24
- * deno task bench -- growth   # one group: 10 to 10,000 of everything there may be many of
+ * deno task bench -- consume  # the groups whose names begin so
+ * deno task bench -- growth [lanes]   # 10 to 10,000 of everything there may be many of, in a table of its own
  * ```
  *
  * @module
@@ -51,13 +52,16 @@ import {
   WorkStealingQueue,
   zip,
 } from "./mod.ts";
-import {
-  type Move,
-  MOVED,
-  type Setting,
-  SETTINGS,
-  SIZES,
-} from "./tests/support/growth.ts";
+import { measureGrowth } from "./tests/support/growth.ts";
+
+/** `deno task bench -- consume`: only the groups whose names begin so. */
+const wanted = process.argv.slice(2).filter((word) => !word.startsWith("-"));
+
+// First and alone: what the others set up fills the memory.
+if (wanted[0] === "growth") {
+  await measureGrowth(wanted.slice(1));
+  process.exit();
+}
 
 const ITEMS = 10_000;
 
@@ -601,7 +605,6 @@ const depths = new Map(
 );
 const Channel = await findChannel();
 const pQueueRanked = await findPQueueRanked();
-measureAsyncio();
 const priorities = Float64Array.from({ length: 1_000_000 }, Math.random);
 const ranked: [string, () => Ranked][] = [
   ["PriorityQueue", ownRanked],
@@ -708,17 +711,6 @@ function mapRows(name: string, call: Call): Row[] {
     }]),
   ];
 }
-
-/** Sets up when it is first run; one setting at a time stays, for they are large. */
-function growing(setting: Setting, many: number): () => Promise<number> {
-  const key = {};
-  return () => {
-    if (grown?.key !== key) grown = { key, move: setting(many) };
-    return grown.move();
-  };
-}
-
-let grown: { key: object; move: Move } | undefined;
 
 const MuxAsyncIterator = await findMuxAsyncIterator();
 
@@ -1251,19 +1243,8 @@ const rows: Row[] = [
     run: () => cancel(true),
   },
   ...calls.flatMap(([name, call]) => mapRows(name, call)),
-  ...Object.entries(SETTINGS).flatMap(([name, setting]) =>
-    SIZES.map((many): Row => ({
-      group: `growth: ${name}`,
-      name: `${many}`,
-      baseline: many === SIZES[0],
-      items: MOVED,
-      run: growing(setting, many),
-    }))
-  ),
 ];
 
-/** `deno task bench -- consume`: only the groups whose names begin so. */
-const wanted = process.argv.slice(2).filter((word) => !word.startsWith("-"));
 const chosen = rows.filter(({ group }) =>
   wanted.length === 0 || wanted.some((word) => group.startsWith(word))
 );
@@ -1277,6 +1258,9 @@ async function checked(row: Row): Promise<void> {
   }
 }
 
+if (chosen.some(({ group }) => group.endsWith("put all, get all"))) {
+  measureAsyncio();
+}
 if ("Deno" in globalThis) {
   for (const row of chosen) {
     Deno.bench({
