@@ -29,7 +29,7 @@ import { hashOf } from "../../src/flow/partition.ts";
 const MOVED = 10_000;
 
 /** So many rounds are measured, after the first few; the best counts. */
-const ROUNDS = 7;
+const ROUNDS = 15;
 const WARM_UP = 2;
 
 /** How much more than its control something may grow in a run that others disturb. */
@@ -46,7 +46,7 @@ interface Growing {
   name: string;
   setting: Setting;
   /** What is flat as far as the memory allows: as many objects, used in the same order. */
-  control?: keyof typeof CONTROLS;
+  controls?: readonly (keyof typeof CONTROLS)[];
   /** 10 in place of another number. */
   few?: number;
 }
@@ -73,19 +73,11 @@ const CONTROLS = {
     };
   },
 
-  "plain queues, put and get in turn": (many: number): Move => {
-    const queues = queuesOf(many);
-    return async () => {
-      let count = 0;
-      for (let item = 0; item < MOVED; item++) {
-        const queue = queues[item % many]!;
-        await queue.put(item);
-        await queue.get();
-        count++;
-      }
-      return count;
-    };
-  },
+  "plain queues, put and get in turn": (many: number): Move =>
+    plainQueues(many, inTurn(many)),
+
+  "plain queues, put and get in mixed order": (many: number): Move =>
+    plainQueues(many, mixed(many)),
 
   "plain queues with a get that waits, in turn": (many: number): Move => {
     const queues = queuesOf(many);
@@ -99,6 +91,13 @@ const CONTROLS = {
       return MOVED;
     };
   },
+
+  "plain queues with a reader that waits, in turn": (many: number): Move =>
+    readQueues(many, inTurn(many)),
+
+  "plain queues with a reader that waits, in mixed order": (
+    many: number,
+  ): Move => readQueues(many, mixed(many)),
 
   "plain queues that are closed": (many: number): Move => async () => {
     let count = 0;
@@ -142,11 +141,11 @@ const CONTROLS = {
   },
 
   "native readables that are read, in turn": (many: number): Move =>
-    nativeReadables(many, (item) => item % many),
+    nativeReadables(many, inTurn(many)),
 
-  "native readables that are read, in the order of the hashes": (
+  "native readables that are read, in the same mixed order": (
     many: number,
-  ): Move => nativeReadables(many, (item) => hashOf(item) % many),
+  ): Move => nativeReadables(many, mixed(many)),
 
   "native readables that are read, all at once": (many: number): Move => {
     const tally = new Tally();
@@ -177,12 +176,65 @@ const CONTROLS = {
   },
 } satisfies Record<string, Setting>;
 
-function nativeReadables(many: number, order: (item: number) => number): Move {
+/** Which of them an item goes to. */
+type Order = Uint16Array;
+
+function inTurn(many: number): Order {
+  return Uint16Array.from({ length: MOVED }, (_, item) => item % many);
+}
+
+/** As `partition` mixes them. */
+function mixed(many: number): Order {
+  return Uint16Array.from({ length: MOVED }, (_, item) => hashOf(item) % many);
+}
+
+function plainQueues(many: number, order: Order): Move {
+  const queues = queuesOf(many);
+  return async () => {
+    let count = 0;
+    for (let item = 0; item < MOVED; item++) {
+      const queue = queues[order[item]!]!;
+      await queue.put(item);
+      await queue.get();
+      count++;
+    }
+    return count;
+  };
+}
+
+function readQueues(many: number, order: Order): Move {
+  const queues = queuesOf(many);
+  const tally = new Tally();
+  for (const { readable } of queues) tally.read(readable);
+  return async () => {
+    for (let item = 0; item < MOVED; item++) {
+      await queues[order[item]!]!.put(item);
+      await tally.reached(1);
+    }
+    return MOVED;
+  };
+}
+
+function ownLanes(many: number, order: Order): Move {
+  const queue = new WorkStealingQueue<number>({ lanes: many });
+  return async () => {
+    let count = 0;
+    for (let item = 0; item < MOVED; item++) {
+      const lane = queue.lane(order[item]!);
+      await lane.put(item);
+      await lane.get();
+      count++;
+    }
+    return count;
+  };
+}
+
+function nativeReadables(many: number, order: Order): Move {
   const tally = new Tally();
   const controllers = readNatively(many, tally);
   return async () => {
     for (let item = 0; item < MOVED; item++) {
-      controllers[order(item)]!.enqueue(item);
+      controllers[order[item]!]!.enqueue(item);
       await tally.reached(1);
     }
     return MOVED;
@@ -206,32 +258,27 @@ function readNatively(
 const GROWING: readonly Growing[] = [
   {
     name: "plain queues",
-    control: "native readables that are read, in turn",
+    controls: ["native readables that are read, in turn"],
     setting: CONTROLS["plain queues, put and get in turn"],
   },
 
   {
     name: "lanes, put and get in each in turn",
-    control: "plain queues, put and get in turn",
+    controls: ["plain queues, put and get in turn"],
     few: 4,
-    setting: (many) => {
-      const queue = new WorkStealingQueue<number>({ lanes: many });
-      return async () => {
-        let count = 0;
-        for (let item = 0; item < MOVED; item++) {
-          const lane = queue.lane(item % many);
-          await lane.put(item);
-          await lane.get();
-          count++;
-        }
-        return count;
-      };
-    },
+    setting: (many) => ownLanes(many, inTurn(many)),
+  },
+
+  {
+    name: "lanes, put and get in each in mixed order",
+    controls: ["plain queues, put and get in mixed order"],
+    few: 4,
+    setting: (many) => ownLanes(many, mixed(many)),
   },
 
   {
     name: "lanes with a get that waits, put without a lane",
-    control: "plain queues with a get that waits, in turn",
+    controls: ["plain queues with a get that waits, in turn"],
     few: 4,
     setting: (many) => {
       const queue = new WorkStealingQueue<number>({ lanes: many });
@@ -249,7 +296,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "lanes, put without a lane, get from each in turn",
-    control: "plain queues, put and get in turn",
+    controls: ["plain queues, put and get in turn"],
     few: 4,
     setting: (many) => {
       const queue = new WorkStealingQueue<number>({ lanes: many });
@@ -267,7 +314,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "lanes that are closed",
-    control: "plain queues that are closed",
+    controls: ["plain queues that are closed"],
     few: 4,
     setting: (many) => async () => {
       let count = 0;
@@ -286,7 +333,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "subscribers of a Broadcast that wait",
-    control: "native readables that are read, all at once",
+    controls: ["native readables that are read, all at once"],
     setting: (many) => {
       const broadcast = new Broadcast<number>();
       const tally = new Tally();
@@ -305,7 +352,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "branches of tee",
-    control: "native readables that are read, all at once",
+    controls: ["native readables that are read, all at once"],
     setting: (many) => {
       const source = new Queue<number>();
       const tally = new Tally();
@@ -322,7 +369,10 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "branches of partition",
-    control: "native readables that are read, in the order of the hashes",
+    controls: [
+      "native readables that are read, in the same mixed order",
+      "plain queues with a reader that waits, in mixed order",
+    ],
     setting: (many) => {
       const source = new Queue<number>();
       const tally = new Tally();
@@ -341,7 +391,10 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "branches of balance",
-    control: "native readables that are read, in turn",
+    controls: [
+      "native readables that are read, in turn",
+      "plain queues with a reader that waits, in turn",
+    ],
     setting: (many) => {
       const source = new Queue<number>();
       const tally = new Tally();
@@ -358,7 +411,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "sources of merge",
-    control: "plain queues with a get that waits, in turn",
+    controls: ["plain queues with a get that waits, in turn"],
     setting: (many) => {
       const queues = queuesOf(many);
       const tally = new Tally();
@@ -375,7 +428,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "sources of mergeSorted",
-    control: "plain queues with a get that waits, in turn",
+    controls: ["plain queues with a get that waits, in turn"],
     setting: (many) => {
       const queues = queuesOf(many);
       const tally = new Tally();
@@ -395,7 +448,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "sources of zip",
-    control: "plain queues, put and get in turn",
+    controls: ["plain queues, put and get in turn"],
     setting: (many) => {
       const queues = queuesOf(many);
       const reader = zip(...queues).getReader();
@@ -413,7 +466,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "queues of select, in which items lie",
-    control: "plain queues, length and an entry in a WeakMap of each",
+    controls: ["plain queues, length and an entry in a WeakMap of each"],
     setting: (many) => {
       const queues = queuesOf(many);
       for (const queue of queues) queue.tryPut(0);
@@ -431,7 +484,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "queues of select, all empty",
-    control: "plain queues, put and get in turn",
+    controls: ["plain queues, put and get in turn"],
     setting: (many) => {
       const queues = queuesOf(many);
       return async () => {
@@ -463,7 +516,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "calls of consume under way",
-    control: "bare promises, in turn",
+    controls: ["bare promises, in turn"],
     setting: (many) => {
       const queue = new Queue<number>();
       const ends: (() => void)[] = [];
@@ -510,7 +563,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "producers",
-    control: "native writables, in turn",
+    controls: ["native writables, in turn"],
     setting: (many) => {
       const queue = new Queue<number>();
       const tally = new Tally();
@@ -548,7 +601,10 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "consumers that wait",
-    control: "native readables that are read, in turn",
+    controls: [
+      "native readables that are read, in turn",
+      "plain queues with a reader that waits, in turn",
+    ],
     setting: (many) => {
       const queue = new Queue<number>();
       const tally = new Tally();
@@ -608,7 +664,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "queues under one monitor",
-    control: "plain queues, stats() of each",
+    controls: ["plain queues, stats() of each"],
     setting: (many) => {
       const queues = queuesOf(many);
       return async () => {
@@ -623,7 +679,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "queues of one dashboard, metrics",
-    control: "plain queues, stats() of each",
+    controls: ["plain queues, stats() of each"],
     setting: (many) => {
       const answer = dashboard(queuesOf(many));
       return async () => {
@@ -711,11 +767,11 @@ export async function measureGrowth(words: readonly string[]): Promise<void> {
     words.length === 0 || words.some((word) => name.includes(word))
   );
   console.log(HEADER);
-  for (const { name, setting, control, few = 10 } of wanted) {
+  for (const { name, setting, controls = [], few = 10 } of wanted) {
     const sizes = [few, 100, 1000, 10_000];
     const lines: Line[] = [{ name, best: [] }];
     const moves = [sizes.map(setting)];
-    if (control !== undefined) {
+    for (const control of controls) {
       lines.push({ name: `  = ${control}`, best: [] });
       moves.push(sizes.map(CONTROLS[control]));
     }
@@ -748,12 +804,11 @@ ${row("", ["10", "100", "1,000", "10,000"], "grows")}`;
 
 function print(lines: Line[]): void {
   const growths = lines.map(({ best }) => best.at(-1)! / best[0]!);
-  const more = growths[0]! / Math.max(1, growths[1] ?? 1);
-  const verdict = growths[0]! <= TOLERANCE
-    ? "flat"
-    : more <= TOLERANCE
-    ? "as its control"
-    : `${more.toFixed(1)}x more than its control`;
+  const [own, ...others] = growths;
+  const more = own! / Math.max(1, ...others);
+  let verdict = `${more.toFixed(1)}x more than its control`;
+  if (more <= TOLERANCE) verdict = "as its control";
+  if (own! <= TOLERANCE) verdict = "flat";
   for (const [index, { name, best }] of lines.entries()) {
     const growth = `${growths[index]!.toFixed(1)}x`;
     const end = index === 0 ? `${growth}  ${verdict}` : growth;
