@@ -22,19 +22,23 @@ export class Tournament {
     this.#keys = new Float64Array(2 * this.#count).fill(Infinity);
     this.#keys.set(keys, this.#count);
     for (let match = this.#count - 1; match >= 1; match--) {
-      this.#keys[match] = this.#smaller(match);
+      const one = this.#keys[2 * match]!;
+      const other = this.#keys[2 * match + 1]!;
+      this.#keys[match] = one <= other ? one : other;
     }
   }
 
   /** The player with the smallest key. */
   get first(): number {
     const keys = this.#keys;
+    const count = this.#count;
+    const key = keys[1];
     let match = 1;
-    while (match < this.#count) {
+    while (match < count) {
       match *= 2;
-      if (keys[match] !== keys[match >> 1]) match++;
+      if (keys[match] !== key) match++;
     }
-    return match - this.#count;
+    return match - count;
   }
 
   set(player: number, key: number): void {
@@ -42,15 +46,10 @@ export class Tournament {
     let match = this.#count + player;
     while (keys[match] !== key) {
       keys[match] = key;
+      if (match === 1) return;
+      const other = keys[match ^ 1]!;
+      if (other < key) key = other;
       match >>= 1;
-      if (match === 0) return;
-      key = this.#smaller(match);
     }
-  }
-
-  #smaller(match: number): number {
-    const one = this.#keys[2 * match]!;
-    const other = this.#keys[2 * match + 1]!;
-    return one <= other ? one : other;
   }
 }

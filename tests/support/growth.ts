@@ -52,22 +52,21 @@ interface Growing {
 }
 
 const CONTROLS = {
-  "bare promises, in turn": (many: number): Move => {
+  "bare promises that wait, settled all at once": (many: number): Move => {
     const tally = new Tally();
-    const resolvers: ((item: number) => void)[] = [];
-    for (let index = 0; index < many; index++) {
-      void (async () => {
-        while (true) {
-          await new Promise<number>((resolve) => resolvers[index] = resolve);
-          tally.add();
-        }
-      })();
+    async function wait(promise: Promise<void>): Promise<void> {
+      await promise;
+      tally.add();
     }
     return async () => {
-      for (let item = 0; item < MOVED; item++) {
-        resolvers[item % many]!(item);
-        await tally.reached(1);
-        await undefined;
+      for (let times = 0; times < MOVED / many; times++) {
+        const ends: (() => void)[] = [];
+        for (let index = 0; index < many; index++) {
+          void wait(new Promise((resolve) => void ends.push(resolve)));
+          await undefined;
+        }
+        for (const end of ends) end();
+        await tally.reached(many);
       }
       return MOVED;
     };
@@ -98,6 +97,35 @@ const CONTROLS = {
   "plain queues with a reader that waits, in mixed order": (
     many: number,
   ): Move => readQueues(many, mixed(many)),
+
+  "plain queues with a reader that waits, all at once": (
+    many: number,
+  ): Move => {
+    const queues = queuesOf(many);
+    const tally = new Tally();
+    for (const { readable } of queues) tally.read(readable);
+    return async () => {
+      for (let item = 0; item < MOVED / many; item++) {
+        for (const queue of queues) queue.tryPut(item);
+        await tally.reached(many);
+      }
+      return MOVED;
+    };
+  },
+
+  "plain queues that are written to, in turn": (many: number): Move => {
+    const queues = queuesOf(many);
+    const tally = new Tally();
+    for (const queue of queues) tally.drain(queue);
+    const writers = queues.map(({ writable }) => writable.getWriter());
+    return async () => {
+      for (let item = 0; item < MOVED; item++) {
+        await writers[item % many]!.write(item);
+        await tally.reached(1);
+      }
+      return MOVED;
+    };
+  },
 
   "plain queues that are closed": (many: number): Move => async () => {
     let count = 0;
@@ -333,7 +361,10 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "subscribers of a Broadcast that wait",
-    controls: ["native readables that are read, all at once"],
+    controls: [
+      "native readables that are read, all at once",
+      "plain queues with a reader that waits, all at once",
+    ],
     setting: (many) => {
       const broadcast = new Broadcast<number>();
       const tally = new Tally();
@@ -516,7 +547,7 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "calls of consume under way",
-    controls: ["bare promises, in turn"],
+    controls: ["bare promises that wait, settled all at once"],
     setting: (many) => {
       const queue = new Queue<number>();
       const ends: (() => void)[] = [];
@@ -563,7 +594,10 @@ const GROWING: readonly Growing[] = [
 
   {
     name: "producers",
-    controls: ["native writables, in turn"],
+    controls: [
+      "native writables, in turn",
+      "plain queues that are written to, in turn",
+    ],
     setting: (many) => {
       const queue = new Queue<number>();
       const tally = new Tally();
