@@ -120,6 +120,7 @@ export class OwnPuts<T> {
   /** Those that the calls wait for, if each waits for one. */
   #putsOf(calls: Call<T>[]): Putter<T>[] | undefined {
     const signals = new Map(calls.map((call) => [call.ownSignal, call]));
+    const all = new Set(calls);
     const left = new Set(calls);
     const puts: Putter<T>[] = [];
     for (const [putter, begunBy] of this.#puts) {
@@ -127,7 +128,7 @@ export class OwnPuts<T> {
       const call = begunBy ?? (signal && signals.get(signal));
       if (call === undefined || !this.#awaited.has(putter)) continue;
       left.delete(call);
-      if (calls.includes(call)) puts.push(putter);
+      if (all.has(call)) puts.push(putter);
     }
     return left.size === 0 ? puts : undefined;
   }
