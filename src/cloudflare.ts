@@ -48,7 +48,7 @@
  * @module
  */
 
-export { bytes, type Codec, json } from "./engines/codec.ts";
+export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type { BurialReason } from "./engines/driver.ts";
 export type { EnginePutOptions } from "./engines/engine_queue.ts";
 export {

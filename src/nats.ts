@@ -4,7 +4,7 @@
  * @module
  */
 
-export { bytes, type Codec, json } from "./engines/codec.ts";
+export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type {
   CloseOptions,
   EngineHandleOptions,
@@ -28,3 +28,4 @@ export type { Message } from "./engines/driver.ts";
 export type { NatsMessage } from "./engines/nats_driver.ts";
 export { NatsQueue, type NatsQueueOptions } from "./engines/nats_queue.ts";
 export type { JsonOptions } from "./json_item.ts";
+export { structured } from "./structured.ts";

@@ -21,7 +21,7 @@ export {
   EngineHandle,
   type EngineHandleOptions,
 } from "./engines/engine_handle.ts";
-export { bytes, type Codec, json } from "./engines/codec.ts";
+export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type { Message } from "./engines/driver.ts";
 export type { RedisMessage } from "./engines/redis_driver.ts";
 export type {
@@ -31,3 +31,4 @@ export type {
   ReceiveManyOptions,
 } from "./engines/engine_queue.ts";
 export type { JsonOptions } from "./json_item.ts";
+export { structured } from "./structured.ts";

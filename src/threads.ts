@@ -5,9 +5,9 @@
  */
 
 export { type PortLike, type TransferableObject } from "./threads/endpoint.ts";
-export { bytes, type BytesOptions, type Codec, json } from "./threads/codec.ts";
+export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export { type SharedQueueHandle } from "./threads/layout.ts";
-export { structured } from "./threads/structured.ts";
+export { structured } from "./structured.ts";
 export {
   type AttachOptions,
   SharedQueue,

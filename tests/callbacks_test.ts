@@ -228,6 +228,10 @@ const functions: [name: string, refusal: () => unknown][] = [
     const codec = { encode: late, decode: () => 1 };
     return new SharedQueue<number>({ codec }).put(1);
   }],
+  ["codec.encodeInto(item, target)", () => {
+    const codec = { encode: () => "", decode: () => 1, encodeInto: late };
+    return new SharedQueue<number>({ codec }).put(1);
+  }],
 ];
 
 /** Its type says that it cannot be: who writes JavaScript is not told. */

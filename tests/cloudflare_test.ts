@@ -97,6 +97,22 @@ test("CloudflareQueue: with a codec items go as bytes", async () => {
   }]]);
 });
 
+test("CloudflareQueue: undefined is an item with a codec, and refused without one", async () => {
+  const { binding, queue } = open<unknown>();
+  await assertRejects(
+    () => queue.put(undefined),
+    TypeError,
+    "Cannot encode: item must be a value that JSON can hold (codec: json() carries it as bytes), received undefined",
+  );
+  assertEquals(binding.requests, []);
+  const coded = open<unknown>({ codec: json() });
+  await coded.queue.put(undefined);
+  assertEquals(coded.binding.requests, [[{
+    body: new TextEncoder().encode("undefined"),
+    contentType: "bytes",
+  }]]);
+});
+
 test("CloudflareQueue: what is put in one turn goes together, in its order, and what comes meanwhile is the next batch", async () => {
   const { binding, queue } = open<number>();
   const pass = gate(binding);

@@ -23,6 +23,7 @@ import {
   type NatsConnection,
   NatsQueue,
   type NatsQueueOptions,
+  structured,
 } from "../src/nats.ts";
 import { test } from "./support/harness.ts";
 import { noNats, startNats } from "./support/nats_server.ts";
@@ -187,6 +188,55 @@ testOnNats("bytes of any value arrive as they were", async ({ open }) => {
   await first!.ack();
   await second!.ack();
 });
+
+testOnNats(
+  "what JSON cannot carry arrives as it was with structured()",
+  async ({ open }) => {
+    const jobs = open<unknown>({ codec: structured() });
+    const items = [
+      new Map([["when", new Date(5)]]),
+      { rates: [NaN, -0, 1n], tags: new Set(["a"]) },
+      new Float64Array([1.5, -2]),
+      undefined,
+      { body: new Uint8Array(5_000).fill(0xff) },
+    ];
+    await jobs.putMany(items);
+    for (const item of items) {
+      const delivery = await jobs.receive();
+      assertEquals(delivery.item, item);
+      await delivery.ack();
+    }
+  },
+);
+
+testOnNats(
+  "json is text on the wire",
+  async ({ connection, open }) => {
+    const jobs = open<unknown>();
+    const items = [{ a: [1, null] }, 1.5, "é", undefined];
+    await jobs.putMany(items);
+    for (
+      const [index, text] of ['{"a":[1,null]}', "1.5", '"é"', "undefined"]
+        .entries()
+    ) {
+      const answer = await connection.request(
+        "$JS.API.STREAM.MSG.GET.jobs",
+        JSON.stringify({ seq: index + 1 }),
+      );
+      const { message } = answer.json<{ message: { data?: string } }>();
+      const kept = Uint8Array.from(
+        atob(message.data ?? ""),
+        (letter) => letter.charCodeAt(0),
+      );
+      assertEquals(new TextDecoder().decode(kept), text);
+    }
+    for (const item of items) {
+      const delivery = await jobs.receive();
+      assertEquals(delivery.item, item);
+      await delivery.ack();
+    }
+  },
+);
 
 testOnNats(
   "an item that is too large is refused with both sizes before anything is sent",

@@ -22,10 +22,12 @@ import {
 } from "../mod.ts";
 import {
   bytes,
+  json,
   type RedisClient,
   RedisError,
   RedisQueue,
   type RedisQueueOptions,
+  structured,
 } from "../src/redis.ts";
 import { test } from "./support/harness.ts";
 import { CLIENTS, type TestClient } from "./support/redis_clients.ts";
@@ -227,6 +229,55 @@ testOnRedis(
     assertEquals(delivery.item, item);
     assertEquals(delivery.item.buffer.byteLength, 5);
     await delivery.ack();
+  },
+);
+
+testOnRedis(
+  "what JSON cannot carry arrives as it was with structured()",
+  async ({ open }) => {
+    const queue = open<unknown>({ codec: structured() });
+    const items = [
+      new Map([["when", new Date(5)]]),
+      { rates: [NaN, -0, 1n], tags: new Set(["a"]) },
+      new Float64Array([1.5, -2]),
+      undefined,
+      { body: new Uint8Array(5_000).fill(0xff) },
+    ];
+    await queue.putMany(items);
+    for (const item of items) {
+      const delivery = await queue.receive();
+      assertEquals(delivery.item, item);
+      await delivery.ack();
+    }
+  },
+);
+
+testOnRedis(
+  "json is text in Redis",
+  async ({ command, open }) => {
+    const queue = open<unknown>();
+    const stream = "highwater:{jobs}:stream";
+    const texts = ['{"a":[1,null]}', "1.5", '"é"', "undefined"];
+    const items = [{ a: [1, null] }, 1.5, "é", undefined];
+    await queue.putMany(items);
+    const entries = await command("XRANGE", stream, "-", "+") as [
+      string,
+      string[],
+    ][];
+    assertEquals(entries.map(([, [, text]]) => text), texts);
+    for (const text of texts) await command("XADD", stream, "*", "p", text);
+    for (const item of [...items, ...items]) {
+      const delivery = await queue.receive();
+      assertEquals(delivery.item, item);
+      await delivery.ack();
+    }
+    const strict = open<unknown>({ codec: json() }, "others");
+    await assertRejects(
+      () => strict.put({ tags: new Map() }),
+      TypeError,
+      "Cannot encode: item.tags must be what JSON carries unchanged",
+    );
+    assertEquals((await strict.stats()).backlog, 0);
   },
 );
 

@@ -623,9 +623,9 @@ function moody(): Codec<number> & { refuses: (item: number) => boolean } {
   const inner = json<number>();
   return {
     refuses: () => false,
-    encode(item, target) {
+    encode(item) {
       if (this.refuses(item)) throw new Error(`no ${item}`);
-      return inner.encode(item, target);
+      return inner.encode(item);
     },
     decode(from) {
       const item = inner.decode(from);
@@ -705,11 +705,12 @@ test("a codec may use its queue: it sees it after the change", () => {
   const seen: unknown[] = [];
   let use: (() => void) | undefined;
   const codec: Codec<number> = {
-    encode(item, target) {
+    encode: (item) => inner.encode(item),
+    encodeInto(item, target) {
       const then = use;
       use = undefined;
       then?.();
-      return inner.encode(item, target);
+      return inner.encodeInto!(item, target);
     },
     decode(from) {
       const copy = from.slice();

@@ -5,11 +5,11 @@
  */
 
 import { checkDelay, checkTimeLimit, type Clock } from "../clock.ts";
+import type { Codec } from "../codec.ts";
 import type { Delivery, DeliverySource, NackOptions } from "../delivery.ts";
 import { QueueClosedError, received } from "../errors.ts";
 import { unrecoverable } from "../flow/retry.ts";
 import { FULFILLED } from "../waiters.ts";
-import type { Codec } from "./codec.ts";
 import {
   type CloudflareDeadLetterTarget,
   letterOf,

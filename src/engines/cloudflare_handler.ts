@@ -7,6 +7,7 @@
 import { callOut, type NoPromise, refusePromise } from "../callbacks.ts";
 import { checkFunction, checkOptions } from "../arguments.ts";
 import { checkClock, checkDelay, type Clock, systemClock } from "../clock.ts";
+import { checkCodec, type Codec } from "../codec.ts";
 import { consume, failuresIn } from "../flow/consume.ts";
 import {
   type BatchHandler,
@@ -18,14 +19,12 @@ import {
   type Handler,
 } from "../flow/consume_options.ts";
 import { Retry, type RetryOptions } from "../flow/retry.ts";
-import type { Codec } from "./codec.ts";
 import { BatchSource, type Parcel } from "./cloudflare_batch.ts";
 import {
   checkTarget,
   type CloudflareDeadLetterTarget,
 } from "./cloudflare_letter.ts";
 import type { CloudflareBatch } from "./cloudflare_types.ts";
-import { checkCodec } from "./putting.ts";
 
 /** Options of {@linkcode queueHandler}. Those that `consume` has as well mean the same, within a batch. */
 export interface QueueHandlerOptions<T> {

@@ -6,10 +6,10 @@
 
 import { checkOptions } from "../arguments.ts";
 import { type Clock, systemClock } from "../clock.ts";
+import { type Codec, json } from "../codec.ts";
 import { received } from "../errors.ts";
 import { printBy } from "../printing.ts";
 import { deferred, FULFILLED } from "../waiters.ts";
-import { type Codec, json } from "./codec.ts";
 import type { CloudflareRequest, QueueBinding } from "./cloudflare_types.ts";
 import { Closing } from "./closing.ts";
 import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
@@ -107,7 +107,7 @@ export class CloudflareQueue<T> implements AsyncDisposable {
     const driver = new CloudflareDriver(binding, request, clock);
     const link = new Link(driver, { name: "on Cloudflare", clock, onError });
     const putting = new Putting<T>(link, {
-      codec: codec ?? json(),
+      codec: codec ?? textOfBodies(),
       keyOf: undefined,
       highWaterMark,
       overflow,
@@ -281,6 +281,21 @@ function isAboutBody(error: unknown): boolean {
 }
 
 const decoder = /* @__PURE__ */ new TextDecoder();
+
+/** JSON as Cloudflare knows it, which has no word for `undefined`. */
+function textOfBodies<T>(): Codec<T> {
+  const codec = json<T>();
+  return {
+    encode(item) {
+      if (item !== undefined) return codec.encode(item);
+      throw new TypeError(
+        "Cannot encode: item must be a value that JSON can hold " +
+          "(codec: json() carries it as bytes), received undefined",
+      );
+    },
+    decode: (bytes) => codec.decode(bytes),
+  };
+}
 
 function jsonRequest(payload: Uint8Array): TypedRequest {
   return { body: JSON.parse(decoder.decode(payload)), contentType: "json" };

@@ -6,13 +6,13 @@
 
 import { checkCount, checkLimit, type Names } from "../arguments.ts";
 import { checkDelay, type Clock, systemClock } from "../clock.ts";
+import { type Codec, json } from "../codec.ts";
 import type { Delivery, ReceiveOptions } from "../delivery.ts";
 import { received } from "../errors.ts";
 import { printBy } from "../printing.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { signalOf } from "../waiters.ts";
 import { Closing } from "./closing.ts";
-import { type Codec, json } from "./codec.ts";
 import type { Driver, Message } from "./driver.ts";
 import type {
   EnginePutOptions,

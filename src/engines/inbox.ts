@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Codec } from "../codec.ts";
 import type { Delivery } from "../delivery.ts";
 import { QueueClosedError } from "../errors.ts";
 import { endOf, isAwaited, Queue } from "../queue.ts";
@@ -18,7 +19,6 @@ import {
   type WaiterGroup,
 } from "../waiters.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
-import type { Codec } from "./codec.ts";
 import type { Driver, Message } from "./driver.ts";
 import { type ItemHeaders, unframed } from "./headers.ts";
 import { type Lender, Lent } from "./lent.ts";

@@ -8,11 +8,11 @@
 import { checkFunction, checkLimit } from "../arguments.ts";
 import { refusePromise } from "../callbacks.ts";
 import { checkClock, type Clock } from "../clock.ts";
+import { checkCodec, type Codec, payloadOf } from "../codec.ts";
 import { received } from "../errors.ts";
 import { comeInTime, putEach } from "../putting.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
 import { FULFILLED, signalOf, WaiterGroup } from "../waiters.ts";
-import { type Codec, toBytes } from "./codec.ts";
 import type { PuttingDriver } from "./driver.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
 import { checkHeaders, framed, type ItemHeaders } from "./headers.ts";
@@ -136,13 +136,10 @@ export class Putting<T> {
   /** Throws what is wrong with the item. */
   #put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
     if (this.#outbox.closed) throw closedError(item);
-    const encoded = this.#codec.encode(item);
-    if (typeof encoded === "object") {
-      refusePromise("put", "codec.encode(item)", encoded);
-    }
+    const encoded = payloadOf(this.#codec, item);
     const headers = this.#headersOf?.(item);
     if (headers !== undefined) checkHeaders("put", headers);
-    const payload = framed(toBytes(encoded), headers);
+    const payload = framed(encoded, headers);
     const { maxPayload } = this.#driver;
     if (payload.byteLength > maxPayload) {
       throw new RangeError(
@@ -270,10 +267,4 @@ export function checkPuttingOptions<T>(
   }
   if (codec !== undefined) checkCodec(action, codec);
   if (clock !== undefined) checkClock(action, clock);
-}
-
-/** Throws a `TypeError` unless it can write and read. */
-export function checkCodec<T>(action: string, codec: Codec<T>): void {
-  checkFunction(action, "codec.encode", codec?.encode);
-  checkFunction(action, "codec.decode", codec?.decode);
 }

@@ -12,7 +12,15 @@ import {
   checkOptions,
 } from "../arguments.ts";
 import { checkDelay, checkTimeLimit, systemClock } from "../clock.ts";
-import { allOf, QueueClosedError, reasonOr } from "../errors.ts";
+import {
+  BytesCodec,
+  checkBytesItem,
+  checkCodec,
+  json,
+  payloadOf,
+} from "../codec.ts";
+import type { Codec } from "../codec.ts";
+import { allOf, QueueClosedError, reasonOr, received } from "../errors.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -37,14 +45,6 @@ import {
   Taker,
 } from "../waiters.ts";
 import type { Deferred, Waiter, WaiterGroup } from "../waiters.ts";
-import {
-  BytesCodec,
-  checkBytesItem,
-  checkCodec,
-  json,
-  readsRuns,
-} from "./codec.ts";
-import type { Codec, RunCodec } from "./codec.ts";
 import { listen, Watch } from "./ear.ts";
 import {
   checkBytes,
@@ -66,6 +66,7 @@ import {
 } from "./reason_text.ts";
 import { Records, wordsFor } from "./record.ts";
 import { BUSY, ENDED, SharedRing } from "./ring.ts";
+import { type RunReader, runReaderFor } from "./runs.ts";
 
 /** Options of {@linkcode SharedQueue.attach}. */
 export interface AttachOptions<T> {
@@ -212,8 +213,7 @@ export class SharedQueue<T>
   readonly #name: string;
   readonly #codec: Codec<T>;
   readonly #isBytes: boolean;
-  /** The codec, if it can decode many records at once. */
-  readonly #runs: RunCodec<T> | undefined;
+  readonly #runs: RunReader<T> | undefined;
   readonly #onUndelivered: AttachOptions<T>["onUndelivered"];
   readonly #onAbandoned: AttachOptions<T>["onAbandoned"];
 
@@ -273,9 +273,10 @@ export class SharedQueue<T>
       name: true,
     });
     const { codec = json<T>(), onUndelivered, onAbandoned } = options;
-    this.#codec = checkCodec<T>(action, codec);
-    this.#runs = readsRuns(codec) ? codec : undefined;
-    this.#isBytes = codec instanceof BytesCodec && this.#runs === undefined;
+    checkCodec(action, codec);
+    this.#codec = codec;
+    this.#runs = runReaderFor(codec);
+    this.#isBytes = codec instanceof BytesCodec && !codec.pooled;
     if (onUndelivered !== undefined) {
       checkFunction(action, "onUndelivered", onUndelivered);
     }
@@ -514,7 +515,7 @@ export class SharedQueue<T>
     if (this.#isBytes) {
       const payload = checkBytesItem(item);
       if (payload.length > this.#longest) {
-        this.#refuseLarge(item, payload.length);
+        this.#refuseLarge(payload.length);
       }
       const stored = this.#mayOvertakeNobody()
         ? this.#ring.storeBytes(payload, false)
@@ -564,15 +565,26 @@ export class SharedQueue<T>
   }
 
   #encode(item: T, records: Records): void {
-    let length = this.#codec.encode(item, records.room);
+    const codec = this.#codec;
+    if (codec.encodeInto === undefined) return this.#encodeWhole(item, records);
+    let length = codec.encodeInto(item, records.room);
     while (length > records.room.length) {
       // A codec that only guesses may need less.
-      if (records.room.length >= this.#longest) this.#refuseLarge(item, length);
-      records.reserve(wordsFor(length));
-      length = this.#codec.encode(item, records.room);
+      if (records.room.length >= this.#longest) this.#refuseGuess(item, length);
+      records.reserve(wordsFor(Math.min(length, this.#longest)));
+      length = codec.encodeInto(item, records.room);
     }
-    if (!(length <= this.#longest)) this.#refuseLarge(item, length);
+    if (length >>> 0 !== length) refuseLength(length);
+    if (length > this.#longest) this.#refuseLarge(length);
     records.words[0] = length;
+  }
+
+  #encodeWhole(item: T, records: Records): void {
+    const payload = payloadOf(this.#codec, item);
+    if (payload.length > this.#longest) this.#refuseLarge(payload.length);
+    records.reserve(wordsFor(payload.length));
+    records.room.set(payload);
+    records.words[0] = payload.length;
   }
 
   /** The most bytes of an item. */
@@ -580,22 +592,23 @@ export class SharedQueue<T>
     return this.#memory.capacity - RECORD_HEADER;
   }
 
-  #refuseLarge(item: T, guess: number): never {
-    refusePromise("put", "codec.encode(item)", guess);
-    throw new RangeError(
-      `Cannot put: an item must fit into the ${this.#longest} bytes that ` +
-        `${this.#called()} has for one, received one of ` +
-        `${this.#lengthOf(item, guess)} bytes`,
-    );
+  /** With so much room as it guessed, no codec has to guess. */
+  #refuseGuess(item: T, guess: number): never {
+    if (!Number.isSafeInteger(guess)) refuseLength(guess);
+    let length = guess;
+    try {
+      length = this.#codec.encodeInto!(item, new Uint8Array(guess));
+    } catch {
+      // There is no such room, or it has changed its mind.
+    }
+    this.#refuseLarge(length);
   }
 
-  /** How many bytes it takes: with so much room, no codec has to guess. */
-  #lengthOf(item: T, guess: number): number {
-    try {
-      return this.#codec.encode(item, new Uint8Array(guess));
-    } catch {
-      return guess;
-    }
+  #refuseLarge(length: number): never {
+    throw new RangeError(
+      `Cannot put: an item must fit into the ${this.#longest} bytes that ` +
+        `${this.#called()} has for one, received one of ${length} bytes`,
+    );
   }
 
   /**
@@ -1211,7 +1224,7 @@ export class SharedQueue<T>
       if (taken === BUSY) this.#lookSoon();
       while (done < taken) {
         const before = items.length;
-        const end = this.#runs?.decodeRun(records, at, taken - done, items) ??
+        const end = this.#runs?.read(records, at, taken - done, items) ??
           at;
         done += items.length - before;
         if (end > at) {
@@ -1897,6 +1910,16 @@ function checkMayBlock(action: string): void {
   throw new TypeError(
     `Cannot ${action}: the thread must be one that may block, ` +
       "received the main thread of a page",
+  );
+}
+
+function refuseLength(length: unknown): never {
+  const name = "codec.encodeInto(item, target)";
+  refusePromise("put", name, length);
+  throw new RangeError(
+    `Cannot put: ${name} must be a whole number of 0 or more, received ${
+      received(length)
+    }`,
   );
 }
 

@@ -131,15 +131,13 @@ function byReference<T>(): Codec<T> {
   const items = new Map<number, T>();
   let next = 0;
   return {
-    encode(item, target) {
-      if (target.length < 4) return 4;
+    encode(item) {
       const number = next++;
       items.set(number, item);
-      new DataView(target.buffer, target.byteOffset).setUint32(0, number);
-      return 4;
+      return `${number}`;
     },
     decode(bytes) {
-      const number = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+      const number = Number(new TextDecoder().decode(bytes));
       const item = items.get(number) as T;
       items.delete(number);
       return item;

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { received } from "../errors.ts";
 import type { Codec } from "./codec.ts";
+import { received } from "./errors.ts";
 
 /** What is used of `node:v8`. */
 interface Serializer {
@@ -21,11 +21,14 @@ interface Scope {
  * Anything that `structuredClone` takes: dates, maps, sets, errors, bigints, circles,
  * typed arrays. Parts cannot be moved; they are copied.
  *
- * The bytes are those of the serializer of the runtime (`node:v8`, on Deno, Bun, and
- * Node from 20.16), so they are for other threads of this process, not for a disk. It is
- * several times as slow as `json()` on small items. Throws a `TypeError` where there
- * is no such serializer, as in browsers: use `json()` there, a codec of your own, or a
- * queue on a port.
+ * The bytes are those of the serializer of the runtime, `node:v8`. Deno and Node (from
+ * 20.16) read each other's, Bun its own only, and what is older cannot read what a newer
+ * version has added: what they cannot read fails, as with any codec. They are no text for
+ * others, and to be read from where only yourself can write. It is several times as slow
+ * as `json()` on small items.
+ *
+ * Throws a `TypeError` where there is no such serializer, as in browsers: use `json()`
+ * there, a codec of your own, or a queue on a port.
  *
  * Putting a function, a symbol or something else that cannot be cloned rejects with
  * what the serializer throws; nothing is stored then.
@@ -65,14 +68,18 @@ class StructuredCodec<T> implements Codec<T> {
     this.#serializer = serializer;
   }
 
-  encode(item: T, target: Uint8Array): number {
-    const bytes = this.#serializer.serialize(item);
-    if (bytes.byteLength <= target.length) target.set(bytes);
-    return bytes.byteLength;
+  encode(item: T): Uint8Array {
+    return this.#serializer.serialize(item);
   }
 
   decode(bytes: Uint8Array): T {
+    // Bun would make null of nothing.
+    if (bytes.length === 0) {
+      throw new TypeError(
+        "Cannot decode: bytes must be a structured clone, received none",
+      );
+    }
     // Typed arrays come out as views of what goes in, which is not ours to keep.
-    return this.#serializer.deserialize(bytes.slice()) as T;
+    return this.#serializer.deserialize(new Uint8Array(bytes)) as T;
   }
 }
