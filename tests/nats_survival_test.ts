@@ -5,6 +5,7 @@
 
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { consume, type ConsumeReport, type Delivery } from "../mod.ts";
 import { NatsQueue, type NatsQueueOptions } from "../src/nats.ts";
@@ -57,6 +58,61 @@ function testOnNats(
       await Promise.all(queues.map((queue) => queue.close({ signal })));
     }
   }, { skip: noNats, timeout });
+}
+
+/**
+ * As after a kill: of what was told last the server has the messages on its disk, and
+ * not yet what its consumer has of them.
+ */
+async function killBetweenWrites(
+  server: ServerProcess,
+  consumer: string,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const path =
+    `${server.folder}/jetstream/$G/streams/jobs/obs/${consumer}/o.dat`;
+  await server.stop();
+  const before = readFileSync(path);
+  await server.start();
+  await work();
+  await server.stop();
+  writeFileSync(path, before);
+  await server.start();
+}
+
+for (const keyOf of [undefined, (item: string) => item[0]!]) {
+  testOnNats(
+    `what a killed server has no longer takes no room and holds nobody up${
+      keyOf === undefined ? "" : ", with keys"
+    }`,
+    async ({ server, open }) => {
+      const options = {
+        ...{ capacity: 2, visibility: LONG, prefetch: 0, keyOf },
+        ...keyOf === undefined ? {} : { partitions: 2 },
+        onError: () => {},
+      };
+      const queue = open<string>(options);
+      // Of two orders; what is first stays, so that the other is gone from the midst.
+      await queue.put("a1");
+      await queue.put("b1");
+      const lent = [await queue.receive(), await queue.receive()];
+      const done = lent.find(({ item }) => item === "b1")!;
+      const consumer = keyOf === undefined ? "work" : partitionOf("b");
+      await killBetweenWrites(server, consumer, async () => {
+        assertEquals(await done.ack(), true);
+      });
+      const other = open<string>(options);
+      await other.put("b2");
+      assertEquals((await other.receive()).item, "b2");
+      const { backlog, inFlight } = await other.stats();
+      assertEquals([backlog, inFlight], [0, 2]);
+    },
+  );
+}
+
+/** Which of two consumers has the items of a key. */
+function partitionOf(key: string): string {
+  return String((0x811c9dc5 ^ key.charCodeAt(0)) & 1);
 }
 
 testOnNats(

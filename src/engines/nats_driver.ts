@@ -85,6 +85,8 @@ interface StreamInfo {
     readonly messages: number;
     readonly bytes: number;
     readonly first_ts: string;
+    /** The numbers of messages that are gone, between others that are not; where asked for. */
+    readonly deleted?: readonly number[] | null;
   };
 }
 
@@ -92,6 +94,9 @@ interface ConsumerInfo {
   readonly created: string;
   readonly name: string;
   readonly config: { readonly ack_wait: number };
+  /** What comes after it is lent, or is done out of turn. */
+  readonly ack_floor: { readonly stream_seq: number };
+  readonly delivered: { readonly stream_seq: number };
   readonly num_pending: number;
   readonly num_ack_pending: number;
   readonly num_redelivered: number;
@@ -206,6 +211,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#ackWait = Math.min(
       ...consumers.map(({ config }) => config.ack_wait / 1e6),
     );
+    await this.#endTheGone(consumers);
     if (this.#partitions > 0) this.#orders ??= this.#makeOrders();
     await this.#learnSkew();
   }
@@ -481,6 +487,42 @@ export class NatsDriver implements Driver<NatsMessage> {
     throw new MisfitError(
       `Cannot ${action}: partitions must be as many as the stream was made with, which are ${found}, received ${wanted}`,
     );
+  }
+
+  /**
+   * A server before 2.11 that was killed may wait for the end of messages that it has
+   * no longer. They would take room, stop their order, and each of them holds up a
+   * delivery whenever its turn comes. It tells which are gone, not which of those it
+   * waits for.
+   */
+  async #endTheGone(consumers: readonly ConsumerInfo[]): Promise<void> {
+    const lending = consumers.filter((one) => one.num_ack_pending > 0);
+    if (lending.length === 0 || !this.#keepsTheGone) return;
+    const { state } = await this.#api<StreamInfo>(
+      `look at the stream "${this.#name}"`,
+      `STREAM.INFO.${this.#name}`,
+      { deleted_details: true },
+    );
+    await Promise.all(lending.map(async ({ name, ack_floor, delivered }) => {
+      const subjects = (state.deleted ?? [])
+        .filter((sequence) =>
+          sequence > ack_floor.stream_seq && sequence <= delivered.stream_seq
+        )
+        .map((sequence) => `$JS.ACK.${this.#name}.${name}.1.${sequence}.0.0.0`);
+      const last = subjects.pop();
+      if (last === undefined) return;
+      for (const subject of subjects) {
+        this.#client.connection.publish(subject, ACK);
+      }
+      // They are heard in turn: its answer is for all of them.
+      await this.#wire.request(last, ACK);
+    }));
+  }
+
+  get #keepsTheGone(): boolean {
+    const { version = "" } = this.#client.connection.info ?? {};
+    const [major = 0, minor = 0] = version.split(".").map(Number);
+    return major < 2 || (major === 2 && minor < 11);
   }
 
   /** Newer servers tell their time with all they tell; others when they make something. */

@@ -7,16 +7,18 @@
  */
 
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   type Fate,
   fateOf,
   type Job,
+  type Opened,
   openEngine,
   TOO_LARGE,
 } from "./chaos_jobs.ts";
+import { type History, Ledger, note } from "./chaos_ledger.ts";
 import { outcomeOf, startScript } from "./example.ts";
 import { startNats } from "./nats_server.ts";
 import { startRedis } from "./redis_server.ts";
@@ -28,7 +30,7 @@ export interface ChaosOptions {
   jobs: number;
   /** Consumers at a time, each a process with sixteen handlers. */
   workers: number;
-  /** Milliseconds between two kills of a consumer. */
+  /** Milliseconds between two kills of a consumer; as many more as it takes until another delivery begins. */
   killEvery: number;
   /** How often the server dies, spread over the run. */
   serverDeaths: number;
@@ -45,21 +47,37 @@ export interface ChaosReport {
   finished: number;
   /** Accepted, and neither finished nor among the dead. */
   lost: number[];
-  /** Finished more than once. */
+  /** Finished more than once for the death of who worked on it. */
   twice: number[];
   /** How many may be: those in the hands of whom was killed. */
   twiceAtMost: number;
+  /** Finished more than once as the server died before it confirmed the first end. */
+  cut: number[];
+  /** How many may be: those in all hands when it died. */
+  cutAtMost: number;
+  /** Finished more than once though a server had confirmed the first end, which died then. */
+  forgotten: number[];
   /** Dead, and not to blame. */
   innocent: number[];
   dead: number;
   kills: number;
   serverDeaths: number;
+  /** The longest that no delivery began, in milliseconds. */
+  silence: number;
   /** Deaths that nobody planned, of poison left out. */
   failures: string[];
+  /** What is on the server in the end, and should not be. */
+  leftovers: string[];
 }
 
-/** Sixteen handlers, and what may be fetched early beside them. */
-const HANDS = 48;
+/** How many jobs a consumer works on at a time. */
+const HANDS = 16;
+/** A run that does nothing for so many milliseconds never ends: far more than a busy machine needs. */
+const STALLED = 120_000;
+/** How long things may stay that the server itself removes in the end. */
+const TIDYING = 60_000;
+/** As many attempts as the queue has. */
+const ATTEMPTS = 5;
 
 /** Runs it, and tells what became of the jobs. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -68,7 +86,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     ? await startRedis({ persistent: true })
     : await startNats();
   try {
-    return await new Chaos(options, folder, server).run();
+    const chaos = new Chaos(options, join(folder, "ledger"), server);
+    return await chaos.run();
   } finally {
     await server[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true, force: true });
@@ -77,37 +96,64 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 
 class Chaos {
   readonly #options: ChaosOptions;
-  readonly #folder: string;
+  readonly #path: string;
+  readonly #ledger: Ledger;
   readonly #server: ServerProcess;
-  readonly #running: Set<ChildProcess> = new Set();
+  /** By number of the consumer. */
+  readonly #running: Map<number, ChildProcess> = new Map();
   readonly #ends: Set<Promise<void>> = new Set();
   readonly #failures: string[] = [];
+  #isPut = false;
   #isEnding = false;
   #isServerDown = false;
   #started = 0;
   #kills = 0;
   #deaths = 0;
-  #puts = 0;
+  #begun = 0;
+  #begunAt: number = performance.now();
+  #silence = 0;
 
-  constructor(options: ChaosOptions, folder: string, server: ServerProcess) {
+  constructor(options: ChaosOptions, path: string, server: ServerProcess) {
     this.#options = options;
-    this.#folder = folder;
+    this.#path = path;
+    this.#ledger = new Ledger(path);
     this.#server = server;
   }
 
   async run(): Promise<ChaosReport> {
-    const { engine, jobs, workers, visibility, say } = this.#options;
-    const { queue, deadLetters, leave } = await openEngine(
-      ...[engine, this.#server.address, visibility] as const,
-    );
-    for (let worker = 0; worker < workers; worker++) this.#start();
-    const killing = this.#killWorkers();
-    const restarting = this.#killServer();
+    const { engine, workers, visibility } = this.#options;
+    const opened = await openEngine(engine, this.#server.address, visibility);
+    try {
+      for (let worker = 0; worker < workers; worker++) this.#start();
+      const [{ accepted, refused }] = await Promise.all([
+        this.#put(opened),
+        this.#killServer(),
+        this.#killWorkers(),
+        this.#drain(opened),
+      ]);
+      await this.#endWorkers();
+      const dead = await opened.deadLetters();
+      const leftovers = await tidied(opened);
+      return { ...this.#report(accepted, dead), refused, leftovers };
+    } finally {
+      this.#isEnding = true;
+      for (const child of this.#running.values()) child.kill("SIGKILL");
+      await Promise.all(this.#ends);
+      this.#ledger.close();
+      await opened.queue.close({ signal: AbortSignal.abort() });
+      await opened.leave();
+    }
+  }
+
+  async #put(
+    { queue }: Opened,
+  ): Promise<{ accepted: number[]; refused: number }> {
     const accepted: number[] = [];
     let refused = 0;
+    let next = 0;
     const lanes = Array.from({ length: 64 }, async () => {
-      while (this.#puts < jobs) {
-        const job = jobOf(this.#puts++);
+      while (next < this.#options.jobs && !this.#isEnding) {
+        const job = jobOf(next++);
         try {
           await queue.put(job);
           accepted.push(job.number);
@@ -118,62 +164,103 @@ class Chaos {
       }
     });
     await Promise.all(lanes);
-    await restarting;
-    say(`All is put: ${accepted.length} accepted, ${refused} refused`);
-    while (await left(queue) > 0) await pause(200);
-    this.#isEnding = true;
-    await killing;
-    for (const child of this.#running) child.stdin!.end();
-    await Promise.all(this.#ends);
-    const dead = await deadLetters();
-    await queue.close();
-    await leave();
-    return this.#report(accepted, refused, dead);
+    this.#options.say(`All is put: ${accepted.length}, ${refused} refused`);
+    this.#isPut = true;
+    return { accepted, refused };
   }
 
-  #report(accepted: number[], refused: number, dead: number[]): ChaosReport {
-    const finished = new Map<number, number>();
-    for (const file of readdirSync(this.#folder)) {
-      const text = readFileSync(join(this.#folder, file), "utf8");
-      for (const [, found] of text.matchAll(/^finished (\d+)\n/gm)) {
-        const number = Number(found);
-        finished.set(number, (finished.get(number) ?? 0) + 1);
+  /** Waits until nothing is left. Throws when nothing happens any more. */
+  async #drain({ queue }: Opened): Promise<void> {
+    while (
+      !this.#isPut || this.#deaths < this.#options.serverDeaths ||
+      await left(queue) > 0
+    ) {
+      await pause(200);
+      const { begun } = this.#ledger;
+      const now = performance.now();
+      this.#silence = Math.max(this.#silence, now - this.#begunAt);
+      if (begun > this.#begun) this.#begunAt = now;
+      else if (now - this.#begunAt > STALLED) throw await this.#stalled(queue);
+      this.#begun = begun;
+    }
+    this.#isEnding = true;
+  }
+
+  /** Asks them to stop. Throws when one does not: its process would be left. */
+  async #endWorkers(): Promise<void> {
+    for (const child of this.#running.values()) child.stdin!.end();
+    const until = performance.now() + STALLED;
+    while (this.#ends.size > 0) {
+      await pause(20);
+      if (performance.now() > until) {
+        throw new Error(
+          `All consumers must end when asked to, received ${[
+            ...this.#running.keys(),
+          ]} running ${STALLED} ms later`,
+        );
       }
     }
+  }
+
+  async #stalled(queue: Opened["queue"]): Promise<Error> {
+    const stats = await queue.stats().catch(String);
+    return new Error(
+      `The run must go on, received none begun within ${STALLED} ms: ${this.#ledger.done} done, ${
+        JSON.stringify(stats)
+      }, consumers ${[...this.#running.keys()]}, failures ${this.#failures}`,
+    );
+  }
+
+  #report(
+    accepted: number[],
+    dead: number[],
+  ): Omit<ChaosReport, "refused" | "leftovers"> {
+    const { jobs, done } = this.#ledger;
     const buried = new Set(dead);
     const guilty: readonly Fate[] = ["failing", "poisonous"];
+    const again = [...jobs].filter(([, { finished }]) => finished > 1);
     return {
       accepted: accepted.length,
-      refused,
-      finished: finished.size,
-      lost: accepted.filter((job) => !finished.has(job) && !buried.has(job)),
-      twice: [...finished].filter(([, times]) => times > 1).map(([job]) => job),
-      twiceAtMost: HANDS *
-        (this.#kills + this.#deaths * this.#options.workers),
+      finished: done,
+      lost: accepted.filter((job) =>
+        !buried.has(job) && !jobs.get(job)?.finished
+      ),
+      twice: numbersOf(again, (job) => !job.isForgotten && !job.isCut),
+      twiceAtMost: HANDS * this.#kills,
+      cut: numbersOf(again, (job) => job.isCut && !job.isForgotten),
+      cutAtMost: HANDS * this.#options.workers * this.#deaths,
+      forgotten: numbersOf(again, (job) => job.isForgotten),
+      // Whom chance killed as often as a job has attempts looks like poison.
       innocent: [...buried].filter((number) =>
-        !guilty.includes(fateOf({ number }))
+        !guilty.includes(fateOf({ number })) &&
+        (jobs.get(number)?.losses ?? 0) < ATTEMPTS
       ),
       dead: buried.size,
       kills: this.#kills,
       serverDeaths: this.#deaths,
+      silence: this.#silence,
       failures: this.#failures,
     };
   }
 
   #start(): void {
     const { engine, visibility } = this.#options;
-    const path = join(this.#folder, `worker-${this.#started++}`);
+    const consumer = this.#started++;
     const deaths = this.#deaths;
     const child = startScript(
       "tests/fixtures/chaos_worker.ts",
-      [engine, this.#server.address, path, String(visibility)],
+      [
+        ...[engine, this.#server.address, this.#path],
+        ...[consumer, visibility, HANDS].map(String),
+      ],
       undefined,
       "pipe",
     );
-    this.#running.add(child);
+    this.#running.set(consumer, child);
     const ended = outcomeOf(child).then(({ code, stderr }) => {
-      this.#running.delete(child);
+      this.#running.delete(consumer);
       this.#ends.delete(ended);
+      note(this.#path, "killed", consumer, -1);
       // It was killed, by us or by poison, was asked to end, or found no server.
       const hadServer = !this.#isServerDown && deaths === this.#deaths;
       if (code !== null && code !== 0 && hadServer) this.#failures.push(stderr);
@@ -183,30 +270,57 @@ class Chaos {
     this.#ends.add(ended);
   }
 
+  /** No faster than work goes on: a busy machine may need seconds to start a consumer. */
   async #killWorkers(): Promise<void> {
     const { killEvery, random } = this.#options;
     while (!this.#isEnding) {
+      const { begun } = this.#ledger;
       await pause(killEvery);
-      const all = [...this.#running];
+      while (this.#ledger.begun === begun && !this.#isEnding) await pause(20);
+      const all = [...this.#running.values()];
       if (!this.#isEnding) {
         all[Math.floor(random() * all.length)]?.kill("SIGKILL");
       }
     }
   }
 
+  /** By what is done, so that there is work before and after. */
   async #killServer(): Promise<void> {
     const { jobs, serverDeaths, say } = this.#options;
     for (let death = 1; death <= serverDeaths; death++) {
-      while (this.#puts < jobs * death / (serverDeaths + 1)) await pause(20);
+      const due = jobs * death / (serverDeaths + 1);
+      while (this.#ledger.done < due) {
+        if (this.#isEnding) return;
+        await pause(20);
+      }
+      const { done } = this.#ledger;
       this.#isServerDown = true;
+      note(this.#path, "death", -1, -1);
       await this.#server.kill();
       await this.#server.start();
       this.#deaths++;
       this.#isServerDown = false;
       say(
-        `The server died at ${this.#puts} jobs; ${this.#kills} consumers were killed so far`,
+        `The server died when ${done} jobs were done; ${this.#kills} consumers were killed so far`,
       );
     }
+  }
+}
+
+function numbersOf(
+  jobs: readonly [number, History][],
+  match: (job: History) => boolean,
+): number[] {
+  return jobs.filter(([, job]) => match(job)).map(([number]) => number);
+}
+
+/** What is on the server in the end, once it has removed what it removes by itself. */
+async function tidied({ leftovers }: Opened): Promise<string[]> {
+  const until = performance.now() + TIDYING;
+  while (true) {
+    const found = await leftovers();
+    if (found.length === 0 || performance.now() > until) return found;
+    await pause(200);
   }
 }
 

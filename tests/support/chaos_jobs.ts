@@ -32,6 +32,8 @@ export interface Opened {
   queue: EngineQueue<Job>;
   /** Of what is dead, as far as the engine keeps it: the numbers of the jobs. */
   deadLetters(): Promise<number[]>;
+  /** What is on the server when all jobs are done, and should not be: each in words. */
+  leftovers(): Promise<string[]>;
   leave(): Promise<void>;
 }
 
@@ -60,6 +62,22 @@ export async function openEngine(
         numbersIn(
           await client.command("XRANGE", "highwater:{jobs}:dead", "-", "+"),
         ),
+      async leftovers() {
+        const found: string[] = [];
+        for (const key of await client.command("KEYS", "*") as string[]) {
+          // Else it ends by itself, as what is known of puts.
+          if (Number(await client.command("PTTL", key)) >= 0) continue;
+          const part = key.replace("highwater:{jobs}:", "");
+          if (part === "dead") continue;
+          const length = part === "stream"
+            ? await client.command("XLEN", key)
+            : part === "bell" || part === "room"
+            ? Number(await client.command("LLEN", key)) - 1
+            : undefined;
+          if (length !== 0) found.push(`${key} (${length ?? "?"} too many)`);
+        }
+        return found;
+      },
       leave: () => Promise.resolve(client[Symbol.asyncDispose]()),
     };
   }
@@ -68,8 +86,16 @@ export async function openEngine(
   const connection = await connect({
     servers: address,
     reconnectTimeWait: 50,
+    waitOnFirstConnect: true,
     maxReconnectAttempts: -1,
   });
+  const ask = async <R>(subject: string, body: object = {}): Promise<R> => {
+    const answer = await connection.request(
+      `$JS.API.${subject}`,
+      JSON.stringify(body),
+    );
+    return answer.json<R>();
+  };
   return {
     queue: new NatsQueue<Job>({ connection, headers }, "jobs", {
       ...options,
@@ -78,14 +104,28 @@ export async function openEngine(
     async deadLetters() {
       const found: string[] = [];
       for (let seq = 1;; seq++) {
-        const answer = await connection.request(
-          "$JS.API.STREAM.MSG.GET.jobs+dead",
-          JSON.stringify({ seq }),
+        const { message } = await ask<{ message?: { data?: string } }>(
+          "STREAM.MSG.GET.jobs+dead",
+          { seq },
         );
-        const { message } = answer.json<{ message?: { data?: string } }>();
         if (message === undefined) return numbersIn(found);
         found.push(atob(message.data ?? ""));
       }
+    },
+    async leftovers() {
+      const found: string[] = [];
+      const { streams } = await ask<{ streams: string[] }>("STREAM.NAMES");
+      for (const stream of streams) {
+        const { consumers } = await ask<{ consumers: string[] | null }>(
+          `CONSUMER.NAMES.${stream}`,
+        );
+        found.push(...(consumers ?? []).map((name) => `${stream}: ${name}`));
+      }
+      const known = ["jobs", "jobs+dead", "jobs+notes"];
+      return [
+        ...streams.filter((name) => !known.includes(name)),
+        ...found.filter((name) => name !== "jobs: work"),
+      ];
     },
     leave: () => connection.close(),
   };

@@ -25,14 +25,15 @@ export interface ServerKind {
 /** A server that is running, unless it was stopped. Tests may kill it. */
 export class ServerProcess implements AsyncDisposable {
   readonly port: number;
+  /** Where its data is. */
+  readonly folder: string;
   readonly #kind: ServerKind;
-  readonly #folder: string;
   #child: ChildProcess | undefined = undefined;
 
   constructor(kind: ServerKind, port: number, folder: string) {
     this.port = port;
     this.#kind = kind;
-    this.#folder = folder;
+    this.folder = folder;
   }
 
   /** Where clients connect to. */
@@ -43,7 +44,7 @@ export class ServerProcess implements AsyncDisposable {
   /** Starts it, with the data of before, and waits until it answers. */
   async start(): Promise<void> {
     const { command, argumentsFor, answers } = this.#kind;
-    const args = argumentsFor(this.port, this.#folder);
+    const args = argumentsFor(this.port, this.folder);
     const child = spawn(command, args, { stdio: "ignore" });
     this.#child = child;
     // A test that failed to end it keeps no runner waiting.
@@ -82,7 +83,7 @@ export class ServerProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
-    rmSync(this.#folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   async #end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
