@@ -140,7 +140,7 @@ class Chaos {
       for (const child of this.#running.values()) child.kill("SIGKILL");
       await Promise.all(this.#ends);
       this.#ledger.close();
-      await opened.queue.close({ signal: AbortSignal.abort() });
+      await opened.queue.close();
       await opened.leave();
     }
   }
