@@ -293,6 +293,33 @@ test("what is not answered within its time is delivered again, and lost to who h
   assertEquals([backlog, inFlight, deadLetters], [0, 0, 0]);
 });
 
+test("lost beside others counts once, however often that is; lost alone counts each time", async () => {
+  await using bench = await start();
+  const driver = await bench.driver();
+  await putAll(driver, ["a"]);
+  const seen: unknown[] = [];
+  for (let time = 0; time < 4; time++) {
+    const message = await fetchOne(driver, 50);
+    seen.push([message.attempt, message.lost]);
+  }
+  const doubted = await fetchOne(driver);
+  assertEquals(await driver.release(doubted, 0), true);
+  const alone = await fetchOne(driver, 2_000);
+  seen.push([alone.attempt, alone.lost]);
+  assertEquals(await driver.isolate(alone), true);
+  const last = await fetchOne(driver);
+  seen.push([last.attempt, last.lost]);
+  assertEquals(seen, [
+    [1, undefined],
+    [2, "beside"],
+    [2, "beside"],
+    [2, "beside"],
+    [2, "beside"],
+    [3, "alone"],
+  ]);
+  assertEquals(await driver.ack(last), true);
+});
+
 test("an acknowledgement whose answer was lost is true when it is repeated", async () => {
   await using bench = await start();
   const { connection } = bench;

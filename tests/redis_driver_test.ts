@@ -460,6 +460,35 @@ testOnRedis(
 );
 
 testOnRedis(
+  "lost beside others counts once, however often that is; lost alone counts each time",
+  async ({ open }) => {
+    const driver = await open();
+    await driver.send(outgoings("a"));
+    const seen: unknown[] = [];
+    for (let time = 0; time < 4; time++) {
+      const message = await fetchOne(driver, 50);
+      seen.push([message.attempt, message.lost]);
+    }
+    const doubted = await fetchOne(driver);
+    assertEquals(await driver.release(doubted, 0), true);
+    const alone = await fetchOne(driver, 2_000);
+    seen.push([alone.attempt, alone.lost]);
+    assertEquals(await driver.isolate(alone), true);
+    const last = await fetchOne(driver);
+    seen.push([last.attempt, last.lost]);
+    assertEquals(seen, [
+      [1, undefined],
+      [2, "beside"],
+      [2, "beside"],
+      [2, "beside"],
+      [2, "beside"],
+      [3, "alone"],
+    ]);
+    assertEquals(await driver.ack(last), true);
+  },
+);
+
+testOnRedis(
   "a repeated answer comes too late when its lease is over",
   async ({ open, connection }) => {
     const broken = brokenBefore(connection);

@@ -44,7 +44,7 @@ export interface EngineHandleOptions<T> {
   prefetch?: number | undefined;
   /** For how many milliseconds an item is lent unless `receive` says so; 30,000 unless told. */
   visibility?: number | undefined;
-  /** After how many attempts an item goes to the dead letters. Default: 5. An attempt is a delivery that failed, or that nobody answered for; what was lent beside others in a process that died gets another one, alone, however many there were. */
+  /** After how many attempts an item goes to the dead letters. Default: 5. An attempt is a delivery that failed, or that was worked on alone and nobody answered for; what was lent beside others in a process that died counts once, if it is the first that happens to the item, and is worked on alone then. */
   attempts?: number | undefined;
   /** What a full engine means for a put: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
   overflow?: "wait" | "reject" | undefined;

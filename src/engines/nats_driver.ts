@@ -755,7 +755,10 @@ export class NatsDriver implements Driver<NatsMessage> {
     const again = messages.filter(({ delivery }) => delivery > 1);
     await Promise.all(again.map(async (message) => {
       const fate = await this.#fateOf(message);
-      message.releases = fate?.releases ?? 0;
+      // Lost beside others counts once, and only as the first that happened to it.
+      const noted = fate?.delivery ?? 1;
+      message.releases = (fate?.releases ?? 0) +
+        Math.max(0, message.delivery - 1 - noted);
       message.attempt = Math.max(1, message.delivery - message.releases);
       const state = fate?.delivery === message.delivery - 1
         ? fate.state

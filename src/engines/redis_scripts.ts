@@ -163,13 +163,19 @@ local function lend(id, fields, attempt)
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, most)) do
   local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
-  local entry = pending and redis.call('XCLAIM', stream, group, consumer, 0, id)[1]
-  if entry then
-    local owner, lost = pending[2], ''
+  local attempt, lost, entry
+  if pending then
+    local owner = pending[2]
+    attempt, lost = pending[4] + 1, ''
     if owner ~= '-' then
       lost = owner ~= '-?' and string.sub(owner, -1) == '?' and 'a' or 'b'
     end
-    lend(id, entry[2], pending[4] + 1 .. lost)
+    -- Lost beside others counts once, and only as the first that happened to it.
+    if lost == 'b' and owner ~= '-?' and attempt > 2 then attempt = attempt - 1 end
+    entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt)[1]
+  end
+  if entry then
+    lend(id, entry[2], attempt .. lost)
   else
     redis.call('XACK', stream, group, id)
     redis.call('ZREM', due, id)
