@@ -91,6 +91,8 @@ export class ServerProcess implements AsyncDisposable {
     this.#child = undefined;
     process.off("exit", this.#killNow);
     if (child === undefined || child.exitCode !== null) return;
+    // Somebody waits for it now.
+    child.ref();
     const ended = new Promise((resolve) => child.once("exit", resolve));
     process.kill(child.pid!, signal);
     await ended;
