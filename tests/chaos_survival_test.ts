@@ -16,14 +16,15 @@ for (const [engine, skip] of [["redis", noRedis], ["nats", noNats]] as const) {
         random: Math.random,
         say: () => {},
       });
-      const { lost, innocent, failures, leftovers, serverDeaths } = report;
-      assertEquals({ lost, innocent, failures, leftovers, serverDeaths }, {
+      const { lost, unexplained, innocent, failures, leftovers } = report;
+      assertEquals({ lost, unexplained, innocent, failures, leftovers }, {
         lost: [],
+        unexplained: [],
         innocent: [],
         failures: [],
         leftovers: [],
-        serverDeaths: 1,
       });
+      assertEquals(report.serverDeaths, 1);
       // One is poisonous, and one fails and another: 97; 7 and 314.
       assertEquals([report.dead, report.refused], [3, 2]);
       assertEquals(report.finished + report.dead, report.accepted);

@@ -57,6 +57,8 @@ export interface ChaosReport {
   cutAtMost: number;
   /** Finished more than once though a server had confirmed the first end, which died then. */
   forgotten: number[];
+  /** Finished more than once for none of these reasons: it was confirmed, and delivered again all the same. */
+  unexplained: number[];
   /** Dead, and not to blame. */
   innocent: number[];
   dead: number;
@@ -225,11 +227,18 @@ class Chaos {
       lost: accepted.filter((job) =>
         !buried.has(job) && !jobs.get(job)?.finished
       ),
-      twice: numbersOf(again, (job) => !job.isForgotten && !job.isCut),
+      twice: numbersOf(
+        again,
+        (job) => job.isUnconfirmed && !job.isForgotten && !job.isCut,
+      ),
       twiceAtMost: HANDS * this.#kills,
       cut: numbersOf(again, (job) => job.isCut && !job.isForgotten),
       cutAtMost: HANDS * this.#options.workers * this.#deaths,
       forgotten: numbersOf(again, (job) => job.isForgotten),
+      unexplained: numbersOf(
+        again,
+        (job) => !job.isUnconfirmed && !job.isForgotten && !job.isCut,
+      ),
       // Whom chance killed as often as a job has attempts looks like poison.
       innocent: [...buried].filter((number) =>
         !guilty.includes(fateOf({ number })) &&
@@ -297,6 +306,7 @@ class Chaos {
       this.#isServerDown = true;
       note(this.#path, "death", -1, -1);
       await this.#server.kill();
+      note(this.#path, "gone", -1, -1);
       await this.#server.start();
       this.#deaths++;
       this.#isServerDown = false;

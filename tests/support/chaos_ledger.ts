@@ -7,8 +7,15 @@
 
 import { appendFileSync, closeSync, openSync, readSync } from "node:fs";
 
-/** What is noted: of a job by the consumer that has it, of a consumer by its end, of the server before it dies. */
-export type Event = "begun" | "finished" | "acknowledged" | "killed" | "death";
+/** What is noted: of a job by the consumer that has it, of a consumer by its end, of the server before it dies and when it is gone. */
+export type Event =
+  | "begun"
+  | "finished"
+  | "acknowledged"
+  | "late"
+  | "killed"
+  | "death"
+  | "gone";
 
 /** Notes an event, at once. */
 export function note(
@@ -29,8 +36,21 @@ export interface History {
   isForgotten: boolean;
   /** The server died while somebody worked on it, and another got it before that one's end was confirmed. */
   isCut: boolean;
+  /** Who had finished it was killed before that was confirmed, or was told that it was too late. */
+  isUnconfirmed: boolean;
   /** How often who worked on it was killed, or the server died meanwhile. */
   losses: number;
+}
+
+/** So many deliveries are fetched early, at most. */
+const PREFETCH = 32;
+
+/** What a consumer has in its hands. */
+interface Attempt {
+  readonly number: number;
+  /** In which life of the server it was delivered, as far as that is known. */
+  readonly life: number;
+  isFinished: boolean;
 }
 
 /** Reads what was noted. */
@@ -39,8 +59,10 @@ export class Ledger {
   readonly #buffer: Uint8Array = new Uint8Array(65_536);
   readonly #decoder: TextDecoder = new TextDecoder();
   readonly #jobs: Map<number, History> = new Map();
-  /** By consumer, what it works on, and since which life of the server. */
-  readonly #working: Map<number, Map<number, number>> = new Map();
+  /** By consumer, what it works on; on the same thing twice where the server has forgotten that it has it. */
+  readonly #working: Map<number, Set<Attempt>> = new Map();
+  /** By consumer, how much it may still have of what was fetched before the server died. */
+  readonly #early: Map<number, number> = new Map();
   #rest = "";
   #life = 0;
   #begun = 0;
@@ -86,14 +108,20 @@ export class Ledger {
   }
 
   #happened(event: Event, consumer: number, number: number): void {
-    if (event === "death") {
+    if (event === "death" || event === "gone") {
       this.#life++;
-      for (const working of this.#working.values()) this.#lose(working);
+      for (const [consumer, working] of this.#working) {
+        if (event === "death") this.#lose(working);
+        this.#early.set(consumer, PREFETCH);
+      }
       return;
     }
     const working = this.#workOf(consumer);
     if (event === "killed") {
       this.#lose(working);
+      for (const { number, isFinished } of working) {
+        if (isFinished) this.#job(number).isUnconfirmed = true;
+      }
       this.#working.delete(consumer);
       return;
     }
@@ -101,30 +129,44 @@ export class Ledger {
     if (event === "begun") {
       this.#begun++;
       job.isForgotten ||= this.#isEarlier(job.acknowledged);
-      for (const others of this.#working.values()) {
-        job.isCut ||= this.#isEarlier(others.get(number));
+      for (const attempts of this.#working.values()) {
+        for (const attempt of attempts) {
+          if (attempt.number !== number) continue;
+          job.isCut ||= this.#isEarlier(attempt.life);
+        }
       }
-      working.set(number, this.#life);
-    } else if (event === "finished") {
-      if (job.finished++ === 0) this.#done++;
-    } else {
-      job.acknowledged = working.get(number);
-      working.delete(number);
+      const early = this.#early.get(consumer) ?? 0;
+      this.#early.set(consumer, early - 1);
+      const life = early > 0 ? this.#life - 1 : this.#life;
+      working.add({ number, life, isFinished: false });
+      return;
     }
+    const isEnding = event === "finished";
+    const attempt = [...working].find((one) =>
+      one.number === number && one.isFinished !== isEnding
+    )!;
+    if (isEnding) {
+      attempt.isFinished = true;
+      if (job.finished++ === 0) this.#done++;
+      return;
+    }
+    if (event === "acknowledged") job.acknowledged = attempt.life;
+    else job.isUnconfirmed = true;
+    working.delete(attempt);
   }
 
   #isEarlier(life: number | undefined): boolean {
     return life !== undefined && life < this.#life;
   }
 
-  #lose(working: ReadonlyMap<number, number>): void {
-    for (const number of working.keys()) this.#job(number).losses++;
+  #lose(working: ReadonlySet<Attempt>): void {
+    for (const { number } of working) this.#job(number).losses++;
   }
 
-  #workOf(consumer: number): Map<number, number> {
+  #workOf(consumer: number): Set<Attempt> {
     let working = this.#working.get(consumer);
     if (working === undefined) {
-      this.#working.set(consumer, working = new Map());
+      this.#working.set(consumer, working = new Set());
     }
     return working;
   }
@@ -137,6 +179,7 @@ export class Ledger {
         acknowledged: undefined,
         isForgotten: false,
         isCut: false,
+        isUnconfirmed: false,
         losses: 0,
       };
       this.#jobs.set(number, job);

@@ -50,8 +50,8 @@ for (const engine of engines as ("redis" | "nats")[]) {
     say: (line) => console.log(`  ${line}`),
   });
   const { lost, twice, twiceAtMost, cut, cutAtMost, forgotten } = report;
-  const { innocent, failures, leftovers } = report;
-  const faults = [lost, innocent, failures, leftovers];
+  const { unexplained, innocent, failures, leftovers } = report;
+  const faults = [lost, unexplained, innocent, failures, leftovers];
   // Redis has on its disk what it confirms; a NATS server writes it a little later.
   if (engine === "redis") faults.push(forgotten);
   isWell &&= faults.every(({ length }) => length === 0) &&
@@ -62,7 +62,8 @@ for (const engine of engines as ("redis" | "nats")[]) {
       `  lost: ${told(lost)}\n` +
       `  ran twice: ${twice.length} for a killed consumer (of at most ${twiceAtMost}), ` +
       `${cut.length} cut short by the server's death (of at most ${cutAtMost}), ` +
-      `${forgotten.length} that the server had confirmed and forgot\n` +
+      `${forgotten.length} that the server had confirmed and forgot, ` +
+      `without a reason: ${told(unexplained)}\n` +
       `  innocent dead letters: ${told(innocent)}\n` +
       `  consumers killed: ${report.kills}, server deaths: ${report.serverDeaths}, ` +
       `longest time without a delivery ${Math.round(report.silence)} ms, ` +
