@@ -59,10 +59,11 @@ const ACTION = "open a queue on NATS";
  *   delivered again to somebody; so handlers must stand a repetition. What is given
  *   back keeps its attempts and the time when it was put, and comes before what is
  *   new. Clocks of hosts do not matter.
- * - **A killed server repeats work.** A NATS server writes down ten times a second, at
- *   most, what consumers have confirmed to it, so one that is killed (`kill -9`, a power
- *   cut) delivers again what it confirmed in the last tenth of a second: some hundred
- *   items where thousands are done in a second. One that is asked to stop (SIGTERM)
+ * - **A killed server repeats work.** A NATS server writes what consumers have confirmed
+ *   to it down ten times a second at most, so one that is killed (`kill -9`, a power cut)
+ *   delivers again what it confirmed in the last tenth of a second: some hundred items
+ *   where thousands are done in a second. If it is killed in that write, it may deliver
+ *   again whatever its disk still has of what is done. One that is asked to stop (SIGTERM)
  *   repeats nothing of it. No item is lost either way.
  * - **Bounded.** At `capacity` or `maxBytes` a put waits until there is room, and
  *   streams with it, or rejects, as `overflow` says. Nothing is ever discarded. The

@@ -42,8 +42,8 @@ export interface History {
   losses: number;
 }
 
-/** So many deliveries are fetched early, at most. */
-const PREFETCH = 32;
+/** So many deliveries are in work or fetched early, at most. */
+const HELD = 48;
 
 /** What a consumer has in its hands. */
 interface Attempt {
@@ -112,7 +112,7 @@ export class Ledger {
       this.#life++;
       for (const [consumer, working] of this.#working) {
         if (event === "death") this.#lose(working);
-        this.#early.set(consumer, PREFETCH);
+        this.#early.set(consumer, HELD);
       }
       return;
     }
