@@ -52,8 +52,9 @@ export interface PriorityPutOptions extends PutOptions {
  *   may be the arriving one.
  * - **Nothing starves** with `aging`: a level is bought by waiting. All items age
  *   at the same rate, so the order of two never changes, and no timer runs.
- * - Putting and getting cost O(log n), amortised: from 16,384 items on, a put may
- *   sort so many at once (a few milliseconds), or tidy up after all that has left.
+ * - Putting and getting cost O(log n), amortised, and O(1) where there are few
+ *   priorities. At times a put makes room for twice as many items, or a get tidies
+ *   up after all that has left.
  *
  * Everything else is as in `Queue`.
  *
@@ -123,7 +124,7 @@ export class PriorityQueue<T> extends Queue<T> {
    * what aging has bought it, stays. Puts that wait keep theirs.
    *
    * O(log n) for an item, O(n) for a predicate, for the first call, and for the
-   * next after about as many items have been taken as are stored.
+   * next after about twice as many items have come and left as are stored.
    *
    * @example A customer calls
    * ```ts
@@ -147,7 +148,7 @@ export class PriorityQueue<T> extends Queue<T> {
    * compared by identity, or a predicate. Puts that wait are then let in.
    *
    * O(log n) for an item, O(n) for a predicate, for the first call, and for the
-   * next after about as many items have been taken as are stored.
+   * next after about twice as many items have come and left as are stored.
    *
    * @example Cancelling what has not begun
    * ```ts

@@ -276,3 +276,60 @@ test("Heap: a predicate may put and take as many as it likes", () => {
   const rest = [...left.filter((item) => item % 3 !== 0), ...later];
   assertEquals(heap.clear(), rest.sort(inTurn));
 });
+
+test("Heap: what is put back comes before its equals, also once items were looked for", () => {
+  for (const isLookedFor of [false, true]) {
+    const heap = new Heap<string>(noRank);
+    for (const item of ["a", "b", "c"]) heap.push(item, 1, noRank());
+    if (isLookedFor) assertEquals(heap.remove("z"), []);
+    const known = heap.next();
+    const first = heap.shift();
+    heap.putBack(first, known);
+    heap.push("d", 1, noRank());
+    assertEquals(heap.clear(), ["a", "b", "c", "d"]);
+  }
+});
+
+test("Heap: items of few keys keep their order when some leave, move and come back", () => {
+  const heap = new Heap<number>(noRank);
+  const roll = dice(3);
+  let model: Entry[] = [];
+  let front = 0;
+  for (let step = 0; step < 20_000; step++) {
+    model.sort(inOrder);
+    const entry = model[Math.floor(roll() * model.length)];
+    const kind = Math.floor(roll() * 12);
+    // Some have one of very few keys, some one of more than are remembered.
+    const key = Math.floor(roll() * (roll() < 0.5 ? 3 : 200));
+    if (kind < 4 && model.length < 300) {
+      // Several of a key in a row.
+      for (let count = 0; count < 3; count++) {
+        const item = step * 3 + count;
+        heap.push(item, 1, { key, since: 0 });
+        model.push({ item, key, weight: 1, arrival: item });
+      }
+    } else if (entry === undefined) continue;
+    else if (kind === 4) {
+      assertEquals(heap.remove(entry.item), [entry.item]);
+      model = model.filter((other) => other !== entry);
+    } else if (kind === 5) {
+      assertEquals(heap.rerank(entry.item, key), 1);
+      entry.key = key;
+    } else if (kind === 6) {
+      assertEquals(heap.evict(), model.pop()!.item);
+    } else if (kind === 7) {
+      const known = heap.next();
+      assertEquals(heap.shift(), model[0]!.item);
+      heap.putBack(model[0]!.item, known);
+      model[0]!.arrival = --front;
+    } else if (kind < 11) assertEquals(heap.shift(), model.shift()!.item);
+    else if (step % 50 === 0) {
+      const third = (item: number): boolean => item % 3 === 0;
+      const gone = model.filter(({ item }) => third(item));
+      assertEquals(heap.remove(third), gone.map(({ item }) => item));
+      model = model.filter(({ item }) => !third(item));
+    }
+    assertEquals(heap.length, model.length);
+  }
+  assertEquals(heap.clear(), model.sort(inOrder).map(({ item }) => item));
+});

@@ -20,7 +20,12 @@ const LAYERS: readonly string[][] = [
     "src/strategy.ts",
     "src/waiters.ts",
   ],
-  ["src/structured.ts", "src/takers.ts", "src/buffers/buffer.ts"],
+  [
+    "src/structured.ts",
+    "src/takers.ts",
+    "src/buffers/buffer.ts",
+    "src/buffers/tree.ts",
+  ],
   ["src/leases.ts"],
   [
     "src/buffers/ring.ts",
