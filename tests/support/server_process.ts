@@ -52,8 +52,9 @@ export class ServerProcess implements AsyncDisposable {
     // Also when the tests end without a word.
     process.on("exit", this.#killNow);
     while (!await answers(this.port)) {
-      if (child.exitCode !== null) {
-        throw new Error(`${command} ended with code ${child.exitCode}`);
+      const { exitCode, signalCode } = child;
+      if (exitCode !== null || signalCode !== null) {
+        throw new Error(`${command} ended with ${exitCode ?? signalCode}`);
       }
       await delay(10);
     }
@@ -90,7 +91,8 @@ export class ServerProcess implements AsyncDisposable {
     const child = this.#child;
     this.#child = undefined;
     process.off("exit", this.#killNow);
-    if (child === undefined || child.exitCode !== null) return;
+    if (child === undefined) return;
+    if (child.exitCode !== null || child.signalCode !== null) return;
     // Somebody waits for it now.
     child.ref();
     const ended = new Promise((resolve) => child.once("exit", resolve));
