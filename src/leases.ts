@@ -5,15 +5,15 @@
  * @module
  */
 
-import { Chain, type Link } from "./chain.ts";
+import { Chain, type Chained } from "./chain.ts";
 import { checkDelay, checkTimeLimit, type Clock, setAlarm } from "./clock.ts";
 import { QueueClosedError } from "./errors.ts";
 import type { Delivery, NackOptions } from "./delivery.ts";
-import type { Particulars } from "./buffers/buffer.ts";
-import { FULFILLED, Line, Taker } from "./waiters.ts";
+import type { Entry } from "./buffers/buffer.ts";
+import { FULFILLED, Line, Receiver } from "./waiters.ts";
 
 /** What is known of an item beside its weight and rank. */
-export interface Note {
+export interface History {
   /** How many times it was delivered. */
   readonly attempt: number;
   /** When it was put, where that is noted. */
@@ -21,7 +21,7 @@ export interface Note {
 }
 
 /** Of an item that was put at a time that nobody noted. */
-export const NEW: Note = { attempt: 0, enqueuedAt: undefined };
+export const NEW: History = { attempt: 0, enqueuedAt: undefined };
 
 /** What leases need of the queue behind them. */
 export interface LendingEnd<T> {
@@ -29,25 +29,25 @@ export interface LendingEnd<T> {
   /** How many items may be lent at a time. */
   readonly most: number;
   /** Gives the next item to the receiver, now or later. */
-  serve(receiver: Receiver<T>): void;
+  serve(receiver: LeaseReceiver<T>): void;
   /** A lent item is done. */
   done(): void;
   /** A lent item comes back. */
-  putBack(item: T, particulars: Particulars): void;
+  putBack(item: T, entry: Entry): void;
 }
 
 /** The leases of one queue. */
 export class Leases<T> {
   readonly end: LendingEnd<T>;
   /** Items that are lent. */
-  held = 0;
+  inFlight = 0;
   /** Items that wait for the end of a `nack` with a delay. */
   readonly delayed: Set<Lease<T>> = new Set();
   readonly #open: Chain<Lease<T>> = new Chain();
   /** Receivers that wait for an item: each may need a lease. */
   #reserved = 0;
   /** Receivers that wait until they may wait for an item. */
-  readonly #line: Line<Receiver<T>> = new Line();
+  readonly #line: Line<LeaseReceiver<T>> = new Line();
 
   constructor(end: LendingEnd<T>) {
     this.end = end;
@@ -55,7 +55,7 @@ export class Leases<T> {
 
   /** Items that may still come back. */
   get outstanding(): number {
-    return this.held + this.delayed.size;
+    return this.inFlight + this.delayed.size;
   }
 
   /** Receivers that wait for others to be done. */
@@ -64,7 +64,7 @@ export class Leases<T> {
   }
 
   /** Serves the receiver as soon as no more than `most` items are lent with it. */
-  admit(receiver: Receiver<T>): void {
+  admit(receiver: LeaseReceiver<T>): void {
     if (this.mayLend()) this.#serve(receiver);
     else this.#line.push(receiver);
   }
@@ -75,9 +75,9 @@ export class Leases<T> {
   }
 
   /** Lends an item that nobody has waited for. */
-  lend(item: T, particulars: Particulars, visibility: number): Delivery<T> {
-    this.held++;
-    const lease = new Lease(this, item, particulars, visibility);
+  lend(item: T, entry: Entry, visibility: number): Delivery<T> {
+    this.inFlight++;
+    const lease = new Lease(this, item, entry, visibility);
     this.#open.push(lease);
     return lease;
   }
@@ -85,11 +85,11 @@ export class Leases<T> {
   /** A receiver got its item. */
   lendReserved(
     item: T,
-    particulars: Particulars,
+    entry: Entry,
     visibility: number,
   ): Delivery<T> {
     this.#reserved--;
-    return this.lend(item, particulars, visibility);
+    return this.lend(item, entry, visibility);
   }
 
   /** A receiver goes without an item. */
@@ -107,14 +107,14 @@ export class Leases<T> {
   /** The item is the queue's again, after a while. */
   putBack(lease: Lease<T>, delay: number, counted: boolean): void {
     this.#close(lease);
-    const particulars = lease.particularsAfter(counted);
+    const entry = lease.entryAfter(counted);
     if (delay > 0) {
       this.delayed.add(lease);
       lease.startTimer(delay, () => {
         this.delayed.delete(lease);
-        this.end.putBack(lease.item, particulars);
+        this.end.putBack(lease.item, entry);
       });
-    } else this.end.putBack(lease.item, particulars);
+    } else this.end.putBack(lease.item, entry);
     this.#admitNext();
   }
 
@@ -146,15 +146,15 @@ export class Leases<T> {
   }
 
   #close(lease: Lease<T>): void {
-    this.held--;
+    this.inFlight--;
     if (!lease.isTold) this.#open.remove(lease);
   }
 
   #hasRoom(): boolean {
-    return this.held + this.#reserved < this.end.most;
+    return this.inFlight + this.#reserved < this.end.most;
   }
 
-  #serve(receiver: Receiver<T>): void {
+  #serve(receiver: LeaseReceiver<T>): void {
     this.#reserved++;
     receiver.reserved = true;
     this.end.serve(receiver);
@@ -171,7 +171,7 @@ export class Leases<T> {
 }
 
 /** Waits for an item that is to be lent. */
-export class Receiver<T> extends Taker<T> {
+export class LeaseReceiver<T> extends Receiver<T> {
   /** Whether it has been promised a lease. */
   reserved = false;
   readonly #leases: Leases<T>;
@@ -194,9 +194,9 @@ export class Receiver<T> extends Taker<T> {
 
   accept(item: T, weight?: number, rank?: unknown, note?: unknown): void {
     this.leave();
-    const particulars = { weight: weight ?? 1, rank, note };
+    const entry = { weight: weight ?? 1, rank, note };
     this.#resolve(
-      this.#leases.lendReserved(item, particulars, this.#visibility),
+      this.#leases.lendReserved(item, entry, this.#visibility),
     );
   }
 
@@ -216,15 +216,15 @@ export class Receiver<T> extends Taker<T> {
 }
 
 /** An item that is lent. It is in the chain of those that are until it is given up, or told that it is lost. */
-class Lease<T> implements Delivery<T>, Link<Lease<T>> {
+class Lease<T> implements Delivery<T>, Chained<Lease<T>> {
   previous: Lease<T> | undefined = undefined;
   next: Lease<T> | undefined = undefined;
   readonly item: T;
   readonly attempt: number;
   readonly enqueuedAt: number | undefined;
-  readonly #particulars: Particulars;
+  readonly #entry: Entry;
   readonly #leases: Leases<T>;
-  #held = true;
+  #isOpen = true;
   #timer: unknown = undefined;
   /** Made when somebody asks for the signal. */
   #controller: AbortController | undefined = undefined;
@@ -233,24 +233,24 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
   constructor(
     leases: Leases<T>,
     item: T,
-    particulars: Particulars,
+    entry: Entry,
     visibility: number,
   ) {
-    const { attempt, enqueuedAt } = (particulars.note ?? NEW) as Note;
+    const { attempt, enqueuedAt } = (entry.note ?? NEW) as History;
     this.item = item;
     this.attempt = attempt + 1;
     this.enqueuedAt = enqueuedAt;
-    this.#particulars = particulars;
+    this.#entry = entry;
     this.#leases = leases;
     this.#expireAfter(visibility);
   }
 
   /** What goes back with the item. */
-  particularsAfter(counted: boolean): Particulars {
-    if (!counted) return this.#particulars;
+  entryAfter(counted: boolean): Entry {
+    if (!counted) return this.#entry;
     const { attempt, enqueuedAt } = this;
-    const note: Note = { attempt, enqueuedAt };
-    return { ...this.#particulars, note };
+    const note: History = { attempt, enqueuedAt };
+    return { ...this.#entry, note };
   }
 
   get signal(): AbortSignal {
@@ -277,7 +277,7 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
 
   extend(milliseconds: number): boolean {
     checkTimeLimit("extend", "milliseconds", milliseconds);
-    if (!this.#held) return false;
+    if (!this.#isOpen) return false;
     this.stopTimer();
     this.#expireAfter(milliseconds);
     return true;
@@ -311,15 +311,15 @@ class Lease<T> implements Delivery<T>, Link<Lease<T>> {
   }
 
   #giveUp(): boolean {
-    if (!this.#held) return false;
-    this.#held = false;
+    if (!this.#isOpen) return false;
+    this.#isOpen = false;
     this.stopTimer();
     return true;
   }
 
   #expireAfter(milliseconds: number): void {
     this.startTimer(milliseconds, () => {
-      this.#held = false;
+      this.#isOpen = false;
       this.#leases.putBack(this, 0, true);
       this.tell(
         new DOMException(

@@ -166,7 +166,7 @@ export function monitor(
 
 class Monitor {
   readonly stream: ReadableStream<MonitorSample>;
-  readonly #watches: Watch[];
+  readonly #watches: QueueWatch[];
   readonly #settings: Settings;
   /** Samples of this moment that were not read yet. */
   #ready: MonitorSample[] = [];
@@ -179,7 +179,9 @@ class Monitor {
   constructor(queues: Monitored[], settings: Settings) {
     this.#settings = settings;
     this.#inquiries = queues.map((queue) => new Inquiry(queue));
-    this.#watches = queues.map((_queue, index) => new Watch(index, settings));
+    this.#watches = queues.map((_queue, index) =>
+      new QueueWatch(index, settings)
+    );
     this.stream = new ReadableStream<MonitorSample>({
       pull: (controller) => this.#pull(controller),
       cancel: () => this.#stop(),
@@ -239,7 +241,7 @@ class Monitor {
 type Trouble = Exclude<AlertKind, "recovered">;
 
 /** What is remembered of one queue between two samples. */
-class Watch {
+class QueueWatch {
   /** The queue has ended: nothing will change any more. */
   over = false;
   readonly #index: number;

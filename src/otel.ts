@@ -491,7 +491,7 @@ interface Origin {
 }
 
 /** An operation, as it is seen from outside. */
-interface Work {
+interface Observed {
   readonly verb: string;
   readonly type: "send" | "receive" | "settle" | "process";
   readonly kind: SpanKind;
@@ -579,7 +579,7 @@ class Traces<T> implements Tracing<T> {
   }
 
   #observe<R>(
-    target: Pick<Work, "name" | "common" | "durations">,
+    target: Pick<Observed, "name" | "common" | "durations">,
     operation: Operation<R>,
   ): R {
     const { verb, count, delivery, arrived, work } = operation;
@@ -716,7 +716,7 @@ class Traces<T> implements Tracing<T> {
 
   #process(
     { name, parent, links, attributes }: Pick<
-      Work,
+      Observed,
       "name" | "parent" | "links" | "attributes"
     >,
     { attempt }: ConsumeContext,
@@ -737,7 +737,7 @@ class Traces<T> implements Tracing<T> {
 
   /** Does the work in a span of its own, and measures it. */
   #run(
-    { verb, type, kind, name, parent, links, durations, ...rest }: Work,
+    { verb, type, kind, name, parent, links, durations, ...rest }: Observed,
     work: (span: Span | undefined) => unknown,
   ): unknown {
     const common = { ...rest.common, [OPERATION]: verb };

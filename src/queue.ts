@@ -7,12 +7,7 @@
  */
 
 import { bufferOf } from "./buffers/buffer.ts";
-import type {
-  Buffer,
-  Neighbour,
-  Neighbourhood,
-  Particulars,
-} from "./buffers/buffer.ts";
+import type { Buffer, Entry, Peer, Peers } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { checkDelay, checkTimeLimit } from "./clock.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
@@ -24,8 +19,8 @@ import {
   reasonOr,
   received,
 } from "./errors.ts";
-import { Leases, NEW, Receiver } from "./leases.ts";
-import type { LendingEnd, Note } from "./leases.ts";
+import { LeaseReceiver, Leases, NEW } from "./leases.ts";
+import type { History, LendingEnd } from "./leases.ts";
 import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
 import type {
   Overflow,
@@ -51,7 +46,7 @@ import {
 } from "./waiters.ts";
 import type {
   Deferred,
-  Taker,
+  Receiver,
   Waiter,
   WaiterGroup,
   WaitingLine,
@@ -156,7 +151,7 @@ interface Friend {
   follow<T>(queue: Queue<T>, follower: QueueFollower): () => void;
   receiveWith<T>(
     queue: Queue<T>,
-    lent: (delivery: Delivery<T>) => void,
+    delivered: (delivery: Delivery<T>) => void,
     none: (reason: unknown) => void,
   ): Waiter;
   assertInvariants<T>(queue: Queue<T>): void;
@@ -206,10 +201,10 @@ export function follow<T>(
 /** As `receive`, for who has to know in the moment an item is lent; the waiter may be withdrawn. */
 export function receiveWith<T>(
   queue: Queue<T>,
-  lent: (delivery: Delivery<T>) => void,
+  delivered: (delivery: Delivery<T>) => void,
   none: (reason: unknown) => void,
 ): Waiter {
-  return friend!.receiveWith(queue, lent, none);
+  return friend!.receiveWith(queue, delivered, none);
 }
 
 /** What there is to know about a queue whose puts are watched. */
@@ -306,7 +301,7 @@ export class Queue<T>
   implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
   readonly #buffer: Buffer<T>;
   /** Queues that this one shares items with. */
-  readonly #neighbours: Neighbourhood<T> | undefined;
+  readonly #peers: Peers<T> | undefined;
   readonly #strategy: Strategy<T>;
   readonly #sizeOf: ((item: T) => number) | undefined;
   /** Nothing about an arriving item has to be asked, of it or of others. */
@@ -319,7 +314,7 @@ export class Queue<T>
   #failure: { reason: unknown } | undefined = undefined;
   #aborted = false;
 
-  readonly #getters: Line<Taker<T>> = new Line();
+  readonly #getters: Line<Receiver<T>> = new Line();
   readonly #putters: WaitingLine<Putter<T>>;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#endIfDrained();
@@ -368,9 +363,9 @@ export class Queue<T>
     this.#timestamps = this.#strategy.timestamps;
     this.#buffer = bufferOf(options) ?? new Ring<T>();
     this.#putters = this.#buffer.line<T>?.() ?? new Line<Putter<T>>();
-    this.#neighbours = this.#buffer.join?.(this.#asNeighbour());
+    this.#peers = this.#buffer.join?.(this.#asPeer());
     this.#plain = this.#sizeOf === undefined &&
-      this.#buffer.rank === undefined && this.#neighbours === undefined &&
+      this.#buffer.rank === undefined && this.#peers === undefined &&
       !this.#timestamps;
   }
 
@@ -406,7 +401,7 @@ export class Queue<T>
   set highWaterMark(value: number) {
     checkHighWaterMark("set highWaterMark", value);
     this.#highWaterMark = value;
-    this.#neighbours?.changed();
+    this.#peers?.changed();
     this.#admitWaitingPuts();
     this.#signalRoom();
     this.#endIfDrained();
@@ -761,7 +756,7 @@ export class Queue<T>
   close(): void {
     if (this.#state !== "open") return;
     this.#state = "closing";
-    this.#neighbours?.changed();
+    this.#peers?.changed();
     this.#ready?.resolve();
     this.#ready = undefined;
     for (const writable of this.#leavingWritables()) writable.endedByQueue();
@@ -789,7 +784,7 @@ export class Queue<T>
     if (this.#state !== "open") return;
     this.#state = "closing";
     this.#failure = { reason };
-    this.#neighbours?.changed();
+    this.#peers?.changed();
     this.#ready?.reject(reason);
     for (const writable of this.#leavingWritables()) {
       writable.erroredByQueue(reason, false);
@@ -839,7 +834,7 @@ export class Queue<T>
     for (const reader of [...this.#readers]) reader.errored(reason);
     this.#closed?.reject(reason);
     this.#settleJoin();
-    this.#neighbours?.ended();
+    this.#peers?.ended();
     this.#report(items, "abort");
   }
 
@@ -1087,7 +1082,12 @@ export class Queue<T>
     }
     const leases = this.#lending();
     return new Promise((resolve, reject) => {
-      const receiver = new Receiver<T>(leases, visibility, resolve, reject);
+      const receiver = new LeaseReceiver<T>(
+        leases,
+        visibility,
+        resolve,
+        reject,
+      );
       leases.admit(receiver);
       if (signal !== undefined && receiver.line !== undefined) {
         this.#signals.of(signal).add(receiver);
@@ -1117,8 +1117,8 @@ export class Queue<T>
     checkTimeLimit("receive", "visibility", visibility);
     const leases = this.#lending();
     if (!this.#hasNext() || !leases.mayLend()) return undefined;
-    const particulars = this.#particularsOfNext();
-    const delivery = leases.lend(this.#remove(), particulars, visibility);
+    const entry = this.#nextEntry();
+    const delivery = leases.lend(this.#remove(), entry, visibility);
     this.#afterRemoval();
     return delivery;
   }
@@ -1134,7 +1134,7 @@ export class Queue<T>
       serve: (receiver) => {
         if (!this.#hasNext()) return this.#wait(receiver, undefined);
         // The item goes over before the queue may end because of it.
-        const { weight, rank, note } = this.#particularsOfNext();
+        const { weight, rank, note } = this.#nextEntry();
         receiver.accept(this.#remove(), weight, rank, note);
         this.#afterRemoval();
       },
@@ -1143,13 +1143,13 @@ export class Queue<T>
         this.#settleJoin();
         this.#endIfDrained();
       },
-      putBack: (item, particulars) => this.#putBack(item, particulars),
+      putBack: (item, entry) => this.#putBack(item, entry),
     };
   }
 
   /** What is known of the item that `#remove` will return. */
-  #particularsOfNext(): Particulars {
-    if (!this.#hasOwn()) this.#neighbours!.fetch();
+  #nextEntry(): Entry {
+    if (!this.#hasOwn()) this.#peers!.fetch();
     if (this.#buffer.length === 0) {
       const { weight, rank } = this.#putters.first!;
       return { weight, rank, note: this.#noteNow() };
@@ -1158,9 +1158,9 @@ export class Queue<T>
   }
 
   /** What was lent is here again: for who waits, or stored whether or not there is room. */
-  #putBack(item: T, particulars: Particulars): void {
+  #putBack(item: T, entry: Entry): void {
     this.#returnedCount++;
-    this.#neighbours?.changed();
+    this.#peers?.changed();
     if (this.#state === "errored") {
       this.#undeliveredCount++;
       this.#markDone(1);
@@ -1169,16 +1169,16 @@ export class Queue<T>
     }
     const getter = this.#oldestGetter();
     if (getter !== undefined) {
-      const { weight, rank, note } = particulars;
+      const { weight, rank, note } = entry;
       this.#takenCount++;
       getter.accept(item, weight, rank, note);
       return this.#endIfDrained();
     }
-    if (this.#neighbours?.isWaiting() === true) {
-      this.#neighbours.deliver(item, particulars, this.#moved(1));
+    if (this.#peers?.isWaiting() === true) {
+      this.#peers.deliver(item, entry, this.#moved(1));
       return this.#endIfDrained();
     }
-    this.#buffer.putBack(item, particulars);
+    this.#buffer.putBack(item, entry);
     this.#notePeak(this.#buffer.length);
   }
 
@@ -1198,7 +1198,7 @@ export class Queue<T>
       waitingPuts: this.#putters.length,
       waitingGets: this.#getters.length + (this.#leases?.waiting ?? 0),
       unfinished: this.#unfinished(),
-      inFlight: this.#leases?.held ?? 0,
+      inFlight: this.#leases?.inFlight ?? 0,
       delayed: this.#leases?.delayed.size ?? 0,
       returned: this.#returnedCount,
       producers: this.#producerCount,
@@ -1220,15 +1220,15 @@ export class Queue<T>
       if (getter !== undefined) {
         this.#putCount++;
         this.#takenCount++;
-        this.#neighbours?.changed();
+        this.#peers?.changed();
         getter.accept(item, weight, rank, this.#noteNow());
         return true;
       }
     }
-    if (this.#neighbours?.isWaiting() === true) {
+    if (this.#peers?.isWaiting() === true) {
       this.#putCount++;
       const note = this.#noteNow();
-      this.#neighbours.deliver(item, { weight, rank, note }, this.#moved(1));
+      this.#peers.deliver(item, { weight, rank, note }, this.#moved(1));
       return true;
     }
     if (!this.#hasRoom()) return false;
@@ -1250,16 +1250,16 @@ export class Queue<T>
 
   #oldest(): number | undefined {
     if (this.#buffer.length === 0) return undefined;
-    return (this.#buffer.next().note as Note | undefined)?.enqueuedAt;
+    return (this.#buffer.next().note as History | undefined)?.enqueuedAt;
   }
 
-  #noteNow(): Note {
+  #noteNow(): History {
     if (!this.#timestamps) return NEW;
     return { attempt: 0, enqueuedAt: this.#strategy.clock.now() };
   }
 
   /** Passes over native reads that were given up, see `views/readable.ts`. */
-  #oldestGetter(): Taker<T> | undefined {
+  #oldestGetter(): Receiver<T> | undefined {
     let getter = this.#getters.first;
     while (getter !== undefined && !getter.isWaiting()) {
       getter.leave();
@@ -1289,8 +1289,8 @@ export class Queue<T>
 
   #hasNext(): boolean {
     if (this.#hasOwn()) return true;
-    if (this.#neighbours === undefined) return false;
-    return this.#state !== "errored" && this.#neighbours.hasItems();
+    if (this.#peers === undefined) return false;
+    return this.#state !== "errored" && this.#peers.hasItems();
   }
 
   #hasOwn(): boolean {
@@ -1307,8 +1307,8 @@ export class Queue<T>
   #remove(): T {
     this.#takenCount++;
     if (this.#buffer.length > 0) return this.#buffer.shift();
-    if (this.#neighbours !== undefined && this.#putters.first === undefined) {
-      this.#neighbours.fetch();
+    if (this.#peers !== undefined && this.#putters.first === undefined) {
+      this.#peers.fetch();
       return this.#buffer.shift();
     }
     // Nothing is stored, so there never is room: a rendezvous.
@@ -1325,12 +1325,12 @@ export class Queue<T>
     if (this.#state !== "open") this.#endIfDrained();
   }
 
-  #wait(taker: Taker<T>, signal: AbortSignal | undefined): void {
-    if (this.#state === "closed") return taker.end();
-    if (this.#state === "errored") return taker.reject(this.#reason());
-    this.#getters.push(taker);
-    this.#neighbours?.waits(taker);
-    if (signal !== undefined) this.#signals.of(signal).add(taker);
+  #wait(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
+    if (this.#state === "closed") return receiver.end();
+    if (this.#state === "errored") return receiver.reject(this.#reason());
+    this.#getters.push(receiver);
+    this.#peers?.waits(receiver);
+    if (signal !== undefined) this.#signals.of(signal).add(receiver);
   }
 
   // -- Overflow ---------------------------------------------------------------
@@ -1375,7 +1375,7 @@ export class Queue<T>
   #endIfDrained(): void {
     if (this.#state !== "closing" || this.#hasOwn()) return;
     if (this.#leases !== undefined && this.#leases.outstanding > 0) return;
-    if (this.#neighbours?.mayHaveItems() === true) return;
+    if (this.#peers?.mayHaveItems() === true) return;
     const failure = this.#failure;
     this.#state = failure === undefined ? "closed" : "errored";
     for (
@@ -1393,7 +1393,7 @@ export class Queue<T>
     }
     if (failure === undefined) this.#closed?.resolve();
     else this.#closed?.reject(failure.reason);
-    this.#neighbours?.ended();
+    this.#peers?.ended();
   }
 
   /** The writing streams, for the last time: no producer outlives the open state. */
@@ -1405,7 +1405,7 @@ export class Queue<T>
   }
 
   #rejectAll(
-    line: WaitingLine<Putter<T>> | WaitingLine<Taker<T>>,
+    line: WaitingLine<Putter<T>> | WaitingLine<Receiver<T>>,
     reason: unknown,
   ): void {
     for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
@@ -1431,7 +1431,7 @@ export class Queue<T>
 
   /** No more than there is: an item may have been marked before it was taken. */
   #markDone(count: number): void {
-    this.#neighbours?.changed();
+    this.#peers?.changed();
     this.#doneCount += Math.min(count, this.#unfinished());
   }
 
@@ -1483,10 +1483,10 @@ export class Queue<T>
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),
       take: () => this.#take(),
-      serve: (taker) => {
-        if (!this.#hasNext()) return this.#wait(taker, undefined);
+      serve: (receiver) => {
+        if (!this.#hasNext()) return this.#wait(receiver, undefined);
         // The item goes over before the queue may end because of it.
-        taker.accept(this.#remove());
+        receiver.accept(this.#remove());
         this.#afterRemoval();
       },
       cancel,
@@ -1559,7 +1559,7 @@ export class Queue<T>
   }
 
   #watchPuts(waits: (putter: Putter<T>) => void): PutWatch | undefined {
-    if (this.#putWaits !== undefined || this.#neighbours !== undefined) {
+    if (this.#putWaits !== undefined || this.#peers !== undefined) {
       return undefined;
     }
     this.#putWaits = waits;
@@ -1578,21 +1578,21 @@ export class Queue<T>
 
   // -- What the neighbours see -------------------------------------------------
 
-  #asNeighbour(): Neighbour<T> {
+  #asPeer(): Peer<T> {
     return {
       tell: (known) => {
         known.open = this.#state === "open";
         known.waitingPuts = this.#putters.length;
         known.room = this.#highWaterMark - this.#buffer.size;
         known.unfinished = this.#unfinished();
-        known.lent = this.#aborted ? 0 : this.#leases?.outstanding ?? 0;
+        known.inFlight = this.#aborted ? 0 : this.#leases?.outstanding ?? 0;
       },
       isWaiting: () => this.#oldestGetter() !== undefined,
       deliver: (item, { weight, rank, note }, done) => {
         this.#movedCount++;
         this.#doneCount += done;
         this.#takenCount++;
-        this.#neighbours!.changed();
+        this.#peers!.changed();
         this.#oldestGetter()!.accept(item, weight, rank, note);
       },
       admitOne: () => {
@@ -1610,7 +1610,7 @@ export class Queue<T>
       received: (count, done) => {
         this.#movedCount += count;
         this.#doneCount += done;
-        this.#neighbours!.changed();
+        this.#peers!.changed();
         this.#notePeak(this.#buffer.length);
       },
       endIfDrained: () => this.#endIfDrained(),
@@ -1628,7 +1628,7 @@ export class Queue<T>
       "a put waits, so no get does",
     );
     expect(
-      !(this.#neighbours?.hasItems() === true && waitingGet),
+      !(this.#peers?.hasItems() === true && waitingGet),
       "a neighbour has items, so no get waits",
     );
     expect(
@@ -1655,10 +1655,10 @@ export class Queue<T>
     expect(
       this.#state !== "closing" || this.#hasOwn() ||
         (this.#leases !== undefined && this.#leases.outstanding > 0) ||
-        this.#neighbours?.mayHaveItems() === true,
+        this.#peers?.mayHaveItems() === true,
       "a closing queue has something left",
     );
-    this.#neighbours?.assertInvariants();
+    this.#peers?.assertInvariants();
     const rank = RANKS.indexOf(this.#state);
     expect(rank >= this.#stateRank, "the state only moves forward");
     this.#stateRank = rank;
@@ -1677,9 +1677,9 @@ export class Queue<T>
         queue.#follow(follower);
         return () => void queue.#writables.delete(follower);
       },
-      receiveWith(queue, lent, none): Waiter {
+      receiveWith(queue, delivered, none): Waiter {
         const leases = queue.#lending();
-        const receiver = new Receiver(leases, Infinity, lent, none);
+        const receiver = new LeaseReceiver(leases, Infinity, delivered, none);
         leases.admit(receiver);
         return receiver;
       },
@@ -1704,10 +1704,10 @@ function expect(holds: boolean, invariant: string): void {
   if (!holds) throw new Error(`Invariant broken: ${invariant}`);
 }
 
-function count(line: Line<Taker<never>>): number {
+function count(line: Line<Receiver<never>>): number {
   let length = 0;
   for (let at: unknown = line.first; at !== undefined; length++) {
-    at = (at as Taker<unknown>).next;
+    at = (at as Receiver<unknown>).next;
   }
   return length;
 }

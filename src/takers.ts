@@ -6,10 +6,10 @@
 
 import type { Clock } from "./clock.ts";
 import { QueueClosedError } from "./errors.ts";
-import { Taker, WaiterGroup } from "./waiters.ts";
+import { Receiver, WaiterGroup } from "./waiters.ts";
 
 /** Waits for one item, in the words of `get()`. */
-export class Getter<T> extends Taker<T> {
+export class Getter<T> extends Receiver<T> {
   readonly #resolve: (item: T) => void;
   readonly #reject: (reason: unknown) => void;
 
@@ -39,7 +39,7 @@ export class Getter<T> extends Taker<T> {
 }
 
 /** Waits for one item, in the words of an iterator. */
-export class NextGetter<T> extends Taker<T> {
+export class NextGetter<T> extends Receiver<T> {
   readonly #resolve: (result: IteratorResult<T, undefined>) => void;
   readonly #reject: (reason: unknown) => void;
 
@@ -67,7 +67,7 @@ export class NextGetter<T> extends Taker<T> {
 }
 
 /** Collects a batch. From its first item on it lingers, and no longer fails. */
-export class BatchGetter<T> extends Taker<T> {
+export class BatchGetter<T> extends Receiver<T> {
   readonly #resolve: (items: T[]) => void;
   readonly #reject: (reason: unknown) => void;
   readonly #items: T[];

@@ -105,7 +105,7 @@ export class Putter<T> extends Waiter {
 }
 
 /** Someone who waits for an item. */
-export abstract class Taker<T> extends Waiter {
+export abstract class Receiver<T> extends Waiter {
   /** Takes an item and leaves, unless it wants more. The rest is for who may put the item back. */
   abstract accept(
     item: T,
@@ -207,9 +207,9 @@ export class WaiterGroup {
   /** Tells all takers, oldest first, that no item will come to them. */
   endAll(): void {
     while (this.first !== undefined) {
-      const taker = this.first as Taker<unknown>;
-      taker.leave();
-      taker.end();
+      const receiver = this.first as Receiver<unknown>;
+      receiver.leave();
+      receiver.end();
     }
   }
 }

@@ -23,7 +23,7 @@ import {
   WorkStealingQueue,
 } from "../mod.ts";
 import { queueHandler } from "../src/cloudflare.ts";
-import { Link } from "../src/engines/link.ts";
+import { Connection } from "../src/engines/link.ts";
 import { connect, json, serve, SharedQueue } from "../src/threads.ts";
 import { deferred } from "../src/waiters.ts";
 import { FakeMessage } from "./support/cloudflare.ts";
@@ -139,7 +139,7 @@ const provocations: Provocation[] = [
   ["onError", "an engine", async (onError) => {
     const clock = new SteppedClock();
     const driver = { open: () => Promise.reject(new Error("away")) };
-    const link = new Link(driver, { name: "jobs", clock, onError });
+    const link = new Connection(driver, { name: "jobs", clock, onError });
     const attempt = (): Promise<void> => link.attempt(() => Promise.resolve());
     await assertRejects(attempt, Error, "away");
   }],

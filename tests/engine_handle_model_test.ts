@@ -16,7 +16,7 @@ import {
   EngineHandle,
   type EngineHandleOptions,
 } from "../src/engines/engine_handle.ts";
-import type { Lent } from "../src/engines/lent.ts";
+import type { EngineDelivery } from "../src/engines/lent.ts";
 import { test } from "./support/harness.ts";
 import { type Kept, MemoryEngine } from "./support/memory_engine.ts";
 import { parameters, turn } from "./support/properties.ts";
@@ -417,7 +417,7 @@ class Run {
     );
     const { attempts } = this.#options;
     for (const delivery of this.deliveries) {
-      const { attempt, message } = delivery as Lent<number, Kept>;
+      const { attempt, message } = delivery as EngineDelivery<number, Kept>;
       assert(
         attempt <= attempts! || message.lost === "beside",
         `received attempt ${attempt}`,

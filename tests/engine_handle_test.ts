@@ -15,7 +15,7 @@ import {
   EngineHandle,
   type EngineHandleOptions,
 } from "../src/engines/engine_handle.ts";
-import { Link } from "../src/engines/link.ts";
+import { Connection } from "../src/engines/link.ts";
 import { test } from "./support/harness.ts";
 import { type Kept, MemoryEngine } from "./support/memory_engine.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
@@ -184,7 +184,11 @@ test("engines: a signal ends the wait for an engine that is down", async () => {
 test("engines: pauses grow with the outage, not with how many words fail in it", async () => {
   const clock = new SteppedClock();
   const driver = { open: () => Promise.reject(new Error("away")) };
-  const link = new Link(driver, { name: "jobs", clock, onError: undefined });
+  const link = new Connection(driver, {
+    name: "jobs",
+    clock,
+    onError: undefined,
+  });
   for (let word = 0; word < 20; word++) {
     clock.advance(1);
     await assertRejects(() => link.attempt(() => Promise.resolve()), Error);

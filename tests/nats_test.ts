@@ -418,11 +418,11 @@ testOnNats(
     const first = open<number>({ prefetch: 100 });
     let taken = 0;
     // Who takes fast has some fetched early.
-    while (taken < 20 || (await first.stats()).held === 0) {
+    while (taken < 20 || (await first.stats()).unacked === 0) {
       await (await first.receive()).ack();
       taken++;
     }
-    const { held } = await first.stats();
+    const { unacked: held } = await first.stats();
     assert(held > 0);
     await first.close();
     const next = await jobs.receive();

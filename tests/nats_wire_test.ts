@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { NatsClient, NatsIncoming } from "../src/engines/nats_client.ts";
-import { Wire } from "../src/engines/nats_wire.ts";
+import { NatsWire } from "../src/engines/nats_wire.ts";
 import { test } from "./support/harness.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
 
@@ -10,7 +10,7 @@ type Callback = (error: Error | null, message: NatsIncoming) => void;
 class Silence {
   readonly clock: SteppedClock = new SteppedClock();
   readonly published: { subject: string; reply: string | undefined }[] = [];
-  readonly wire: Wire;
+  readonly wire: NatsWire;
   #callback: Callback | undefined = undefined;
 
   constructor() {
@@ -31,7 +31,7 @@ class Silence {
       }),
     };
     const client = { connection, headers: () => ({}) };
-    this.wire = new Wire(client as unknown as NatsClient, {
+    this.wire = new NatsWire(client as unknown as NatsClient, {
       clock: this.clock,
       inboxPrefix: "_INBOX",
       timeout: 5_000,

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { Queue, QueueFullError } from "../mod.ts";
-import { type Call, Job, Slot } from "../src/flow/calls.ts";
+import { type Call, ItemCall, Slot } from "../src/flow/calls.ts";
 import { watchOwnPuts } from "../src/flow/own_puts.ts";
 import { test } from "./support/harness.ts";
 
@@ -18,7 +18,7 @@ async function looks(count: number): Promise<number> {
   let looked = 0;
   const calls: Call<number>[] = Array.from(
     { length: count },
-    (_, item) => new Job(item, undefined),
+    (_, item) => new ItemCall(item, undefined),
   );
   const counted = new Proxy(calls, {
     get(target, name, receiver) {

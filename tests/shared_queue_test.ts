@@ -19,7 +19,7 @@ import {
   type SharedQueueOptions,
 } from "../src/threads.ts";
 import { poll } from "../src/threads/ear.ts";
-import { Member, memberAt, MEMBERS } from "../src/threads/layout.ts";
+import { memberAt, MEMBERS, Slot } from "../src/threads/layout.ts";
 import { dieBefore } from "./support/dying.ts";
 import { test } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
@@ -928,10 +928,10 @@ for (
       const words = new Int32Array(here.handle.buffer);
       for (let index = 0; index < MEMBERS; index++) {
         const at = memberAt(index);
-        const isTaken = words[at + Member.GENERATION] !== 0 &&
-          (words[at + Member.GENERATION]! & 1) === 1;
+        const isTaken = words[at + Slot.GENERATION] !== 0 &&
+          (words[at + Slot.GENERATION]! & 1) === 1;
         assert(
-          !isTaken || words[at + Member.WAITERS]! > 0,
+          !isTaken || words[at + Slot.WAITERS]! > 0,
           `step ${step}: place ${index}`,
         );
       }
@@ -948,12 +948,12 @@ test("handles that leave and come keep the waiters of their place apart", async 
     const at = memberAt(other.id % MEMBERS);
     await Promise.resolve();
     // As many as are there can be woken, and come again.
-    const left = words[at + Member.WAITERS]!;
-    assertEquals(Atomics.notify(words, at + Member.PULSE), left);
-    while (words[at + Member.ANSWERS]! < left) {
+    const left = words[at + Slot.WAITERS]!;
+    assertEquals(Atomics.notify(words, at + Slot.PULSE), left);
+    while (words[at + Slot.ANSWERS]! < left) {
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    assertEquals(Atomics.notify(words, at + Member.PULSE), left);
+    assertEquals(Atomics.notify(words, at + Slot.PULSE), left);
     other.detach();
   }
   queue.detach();

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
 import { QueueClosedError } from "../mod.ts";
 import { bytes, SharedQueue } from "../src/threads.ts";
-import { Member, memberAt, MEMBERS } from "../src/threads/layout.ts";
+import { memberAt, MEMBERS, Slot } from "../src/threads/layout.ts";
 import { runtime, test } from "./support/harness.ts";
 import { type Soak, soak } from "./support/shared_soak.ts";
 import { collect } from "./support/sources.ts";
@@ -352,7 +352,7 @@ test(
     const thread = hold(queue, "producer", "block", cell);
     const id = await thread.attached;
     const words = new Int32Array(queue.handle.buffer);
-    const at = memberAt(id % MEMBERS) + Member.WAITERS;
+    const at = memberAt(id % MEMBERS) + Slot.WAITERS;
     const before = Atomics.load(words, at);
     const waiting = queue.next();
     while (Atomics.load(words, at) > before - 2) await soon();

@@ -13,8 +13,8 @@ import {
 import {
   checkSource,
   open,
-  type Receiver,
   type Source,
+  type SourceReader,
 } from "../src/flow/source.ts";
 import { test } from "./support/harness.ts";
 import { turn } from "./support/properties.ts";
@@ -160,7 +160,7 @@ test("source: what cannot be read from is a TypeError that names it", () => {
 });
 
 /** Notes what it is told. */
-function listener(): { told: unknown[]; receiver: Receiver<unknown> } {
+function listener(): { told: unknown[]; receiver: SourceReader<unknown> } {
   const told: unknown[] = [];
   return {
     told,

@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import {
   Line,
+  Receiver,
   SignalGroups,
-  Taker,
   type Waiter,
   WaiterGroup,
 } from "../src/waiters.ts";
 import { test } from "./support/harness.ts";
 
-class Noted extends Taker<string> {
+class Noted extends Receiver<string> {
   readonly name: string;
   readonly log: string[];
 

@@ -26,9 +26,9 @@ export interface Buffer<T, R = unknown> {
   /** Stores an item, and what the queue wants to know about it later, if anything. */
   push(item: T, weight: number, rank: R, note?: unknown): void;
   /** What is known of the item whose turn it is. Only called when there is one. */
-  next(): Particulars<R>;
+  next(): Entry<R>;
   /** Stores an item that was removed, so that it is its turn again. */
-  putBack(item: T, particulars: Particulars<R>): void;
+  putBack(item: T, entry: Entry<R>): void;
   /** Removes the item whose turn it is. Only called when there is one. */
   shift(): T;
   /** Whether a stored item should make way for an arriving one of that rank. */
@@ -38,18 +38,18 @@ export interface Buffer<T, R = unknown> {
   /** Empties the buffer; the items come in the order of their turn. */
   clear(): T[];
   /** Called once, by the queue, where items may go to other queues and come from them; left out where not. */
-  join?(neighbour: Neighbour<T>): Neighbourhood<T>;
+  join?(peer: Peer<T>): Peers<T>;
 }
 
 /** What a buffer knows of an item. */
-export interface Particulars<R = unknown> {
+export interface Entry<R = unknown> {
   readonly weight: number;
   readonly rank?: R;
   readonly note: unknown;
 }
 
 /** What is known of most items. Shared: an object each would cost as much as to store them. */
-export const PLAIN: Particulars = { weight: 1, note: undefined };
+export const PLAIN: Entry = { weight: 1, note: undefined };
 
 /** How a queue stands, as the others that it shares items with see it. */
 export interface Standing {
@@ -62,17 +62,17 @@ export interface Standing {
   /** Accepted items that nobody has marked as done. */
   unfinished: number;
   /** Items that were taken and may come back. */
-  lent: number;
+  inFlight: number;
 }
 
 /** What a queue tells, and does for, the others that it shares items with. */
-export interface Neighbour<T> {
+export interface Peer<T> {
   /** Brings what is known of it up to date. */
   tell(known: Standing): void;
   /** Whether a get waits. */
   isWaiting(): boolean;
   /** Gives an item that was put elsewhere to its oldest waiting get. Only called when there is one. */
-  deliver(item: T, particulars: Particulars, done: number): void;
+  deliver(item: T, entry: Entry, done: number): void;
   /** Lets the first waiting put in whether or not there is room. Only called when there is one. */
   admitOne(): void;
   /** So many of its items have gone to another buffer; tells how many of them were marked as done. */
@@ -84,7 +84,7 @@ export interface Neighbour<T> {
 }
 
 /** The queues that share their items, as one of them sees them. */
-export interface Neighbourhood<T> {
+export interface Peers<T> {
   /** Whether an item is to be had. */
   hasItems(): boolean;
   /** Whether an item may still come to be had. */
@@ -96,7 +96,7 @@ export interface Neighbourhood<T> {
   /** Whether somebody waits for an item. */
   isWaiting(): boolean;
   /** Gives an arriving item to the one who has waited longest. Only called when somebody waits. */
-  deliver(item: T, particulars: Particulars, done: number): void;
+  deliver(item: T, entry: Entry, done: number): void;
   /** The queue does not stand as it did. Of the items in the buffer, and the puts in its line, the buffer knows itself. */
   changed(): void;
   /** The queue has ended. */

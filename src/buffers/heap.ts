@@ -6,7 +6,7 @@
 
 import { refusePromise } from "../callbacks.ts";
 import type { Putter, WaitingLine } from "../waiters.ts";
-import type { Buffer, Particulars } from "./buffer.ts";
+import type { Buffer, Entry } from "./buffer.ts";
 import { grown, Tree } from "./tree.ts";
 
 const SMALLEST = 8;
@@ -86,13 +86,13 @@ export class Heap<T> implements Buffer<T, Rank> {
     this.#ends[at] = slot;
   }
 
-  next(): Particulars<Rank> {
+  next(): Entry<Rank> {
     const slot = this.#tree.slots[0]!;
     return this.#known.get(slot, this.#tree.keys[0]!);
   }
 
-  putBack(item: T, particulars: Particulars<Rank>): void {
-    this.#insert(item, particulars, --this.#earliest);
+  putBack(item: T, entry: Entry<Rank>): void {
+    this.#insert(item, entry, --this.#earliest);
   }
 
   shift(): T {
@@ -158,7 +158,7 @@ export class Heap<T> implements Buffer<T, Rank> {
 
   // -- Slots ------------------------------------------------------------------
 
-  #insert(item: T, known: Particulars<Rank>, arrival: number): void {
+  #insert(item: T, known: Entry<Rank>, arrival: number): void {
     const { weight, rank, note } = known;
     const slot = this.#fill(item, weight, rank!, note, arrival);
     this.#tree.push(rank!.key, slot);
@@ -346,7 +346,7 @@ class Known {
     this.#notes = noted(this.#notes, slot, note, undefined);
   }
 
-  get(slot: number, key: number): Particulars<Rank> {
+  get(slot: number, key: number): Entry<Rank> {
     const rank = { key, since: this.sinceOf(slot) };
     return { weight: this.weightOf(slot), rank, note: this.#notes?.[slot] };
   }

@@ -8,16 +8,10 @@
  * @module
  */
 
-import { Chain, type Link } from "../chain.ts";
+import { Chain, type Chained } from "../chain.ts";
 import { Line } from "../waiters.ts";
 import type { Putter, Waiter, WaitingLine } from "../waiters.ts";
-import type {
-  Buffer,
-  Neighbour,
-  Neighbourhood,
-  Particulars,
-  Standing,
-} from "./buffer.ts";
+import type { Buffer, Entry, Peer, Peers, Standing } from "./buffer.ts";
 import { IndexSet } from "./index_set.ts";
 import { Ring } from "./ring.ts";
 import { Tournament } from "./tournament.ts";
@@ -53,7 +47,7 @@ export class Lanes<T> {
   readonly #stealing: Stealing;
   #isOver = false;
   /** Gets that wait, the oldest first, whatever lane they wait in. */
-  readonly #waiting: Chain<Place<T>> = new Chain();
+  readonly #waiting: Chain<WaitingPlace<T>> = new Chain();
   /** Lanes that have changed since they were looked at. */
   readonly #changed: Lane<T>[] = [];
   // What is kept of them, each from when it is first asked for.
@@ -134,12 +128,12 @@ export class Lanes<T> {
   deliver(
     lane: Lane<T>,
     item: T,
-    particulars: Particulars,
+    entry: Entry,
     done: number,
   ): void {
     const thief = this.longestWaiting()!;
     this.#note(lane, thief, 1);
-    thief.queue.deliver(item, particulars, done);
+    thief.queue.deliver(item, entry, done);
   }
 
   #note(victim: Lane<T>, thief: Lane<T>, count: number): void {
@@ -150,7 +144,7 @@ export class Lanes<T> {
 
   /** A get waits in the lane. */
   waits(lane: Lane<T>, getter: Waiter): void {
-    const place = new Place(lane, getter.line!, this.#waiting);
+    const place = new WaitingPlace(lane, getter.line!, this.#waiting);
     getter.line = place;
     this.#waiting.push(place);
   }
@@ -235,7 +229,7 @@ function isUnfinished<T>({ unfinished }: Lane<T>): boolean {
 }
 
 function mayHaveItems<T>(lane: Lane<T>): boolean {
-  return lane.open || lane.load > 0 || lane.lent > 0;
+  return lane.open || lane.load > 0 || lane.inFlight > 0;
 }
 
 /** Smaller where more is to be had. */
@@ -274,8 +268,8 @@ function tournament<T>(
 }
 
 function assertKnown<T>(lane: Lane<T>): void {
-  const { open, waitingPuts, room, unfinished, lent } = lane;
-  const now = { open, waitingPuts, room, unfinished, lent };
+  const { open, waitingPuts, room, unfinished, inFlight } = lane;
+  const now = { open, waitingPuts, room, unfinished, inFlight };
   lane.queue.tell(now);
   for (const fact of Object.keys(now) as (keyof Standing)[]) {
     expect(now[fact] === lane[fact], `of each: ${fact}`);
@@ -287,17 +281,17 @@ function expect(holds: boolean, fact: string): void {
 }
 
 /** Of a get that waits, in the line of its lane and in that of all. */
-class Place<T> implements Link<Place<T>> {
-  previous: Place<T> | undefined = undefined;
-  next: Place<T> | undefined = undefined;
+class WaitingPlace<T> implements Chained<WaitingPlace<T>> {
+  previous: WaitingPlace<T> | undefined = undefined;
+  next: WaitingPlace<T> | undefined = undefined;
   readonly lane: Lane<T>;
   readonly #line: Pick<WaitingLine<Waiter>, "remove">;
-  readonly #all: Chain<Place<T>>;
+  readonly #all: Chain<WaitingPlace<T>>;
 
   constructor(
     lane: Lane<T>,
     line: Pick<WaitingLine<Waiter>, "remove">,
-    all: Chain<Place<T>>,
+    all: Chain<WaitingPlace<T>>,
   ) {
     this.lane = lane;
     this.#line = line;
@@ -338,12 +332,11 @@ class PutLine<T, P> extends Line<Putter<P>> {
 }
 
 /** One of the rings: its own queue takes the oldest item, the others take the newest. */
-export class Lane<T> extends Ring<T>
-  implements Buffer<T>, Neighbourhood<T>, Standing {
+export class Lane<T> extends Ring<T> implements Buffer<T>, Peers<T>, Standing {
   /** Which of all it is. */
   readonly index: number;
   /** The queue that stores its items here. */
-  queue!: Neighbour<T>;
+  queue!: Peer<T>;
   /** Items that others took from here. */
   stolenFrom = 0;
   /** Items that came here from others. */
@@ -354,7 +347,7 @@ export class Lane<T> extends Ring<T>
   waitingPuts = 0;
   room = 0;
   unfinished = 0;
-  lent = 0;
+  inFlight = 0;
   /** Whether it has changed since it was looked at. */
   hasChanged = false;
   readonly #lanes: Lanes<T>;
@@ -411,7 +404,7 @@ export class Lane<T> extends Ring<T>
   }
 
   /** The lane has yet to be looked at. */
-  join(queue: Neighbour<T>): Neighbourhood<T> {
+  join(queue: Peer<T>): Peers<T> {
     this.queue = queue;
     this.#lanes.changed(this);
     return this;
@@ -437,8 +430,8 @@ export class Lane<T> extends Ring<T>
     return this.#lanes.longestWaiting() !== undefined;
   }
 
-  deliver(item: T, particulars: Particulars, done: number): void {
-    this.#lanes.deliver(this, item, particulars, done);
+  deliver(item: T, entry: Entry, done: number): void {
+    this.#lanes.deliver(this, item, entry, done);
   }
 
   changed(): void {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Buffer, type Particulars, PLAIN } from "./buffer.ts";
+import { type Buffer, type Entry, PLAIN } from "./buffer.ts";
 
 const SMALLEST = 16;
 
@@ -47,13 +47,13 @@ export class Ring<T> implements Buffer<T> {
     this.size += weight;
   }
 
-  next(): Particulars {
+  next(): Entry {
     if (this.#weights === undefined && this.#notes === undefined) return PLAIN;
     const place = this.#newestFirst ? this.length - 1 : 0;
     return { weight: this.#weightAt(place), note: this.#noteAt(place) };
   }
 
-  putBack(item: T, { weight, note }: Particulars): void {
+  putBack(item: T, { weight, note }: Entry): void {
     if (this.#newestFirst) return this.push(item, weight, undefined, note);
     if (this.length > this.#mask) this.#resize((this.#mask + 1) * 2);
     const { length } = this;

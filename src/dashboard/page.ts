@@ -22,7 +22,7 @@ const NUMBERS: readonly (readonly [value: string, label: string])[] = [
 ];
 
 /** A line of a chart: its class, its name, and whether it is dashed. */
-type Line = readonly [name: string, legend: string, dashed?: "dashed"];
+type ChartLine = readonly [name: string, legend: string, dashed?: "dashed"];
 
 /** The page for queues of these names. Only what carries the nonce runs in it. */
 export function pageOf(title: string, names: string[], nonce: string): string {
@@ -92,7 +92,11 @@ function sectionOf(name: string, index: number): string {
 }
 
 /** A slider, since arrow keys move through its moments. */
-function chartOf(kind: string, label: string, lines: readonly Line[]): string {
+function chartOf(
+  kind: string,
+  label: string,
+  lines: readonly ChartLine[],
+): string {
   const legend = lines.map(([name, text, dashed]) =>
     `<b class="of-${name}">${dashed ? "┄" : "━"} ${text}</b>`
   ).join("");

@@ -12,8 +12,8 @@ import { unrecoverable } from "../flow/retry.ts";
 import { FULFILLED } from "../waiters.ts";
 import {
   type CloudflareDeadLetterTarget,
-  letterOf,
-  sendLetter,
+  deadLetterOf,
+  sendDeadLetter,
 } from "./cloudflare_letter.ts";
 import type { CloudflareBatch, CloudflareMessage } from "./cloudflare_types.ts";
 import type { BurialReason } from "./driver.ts";
@@ -82,17 +82,19 @@ export class BatchSource<T> implements DeliverySource<Parcel<T>> {
   readonly options: CloudflareBatchOptions<T>;
   /** Nothing is lost while the Worker runs. */
   readonly signal: AbortSignal = new AbortController().signal;
-  readonly #lent: Lent<T>[];
+  readonly #deliveries: CloudflareDelivery<T>[];
   #next = 0;
 
   constructor(batch: CloudflareBatch, options: CloudflareBatchOptions<T>) {
     this.queue = batch.queue;
     this.options = options;
-    this.#lent = batch.messages.map((message) => new Lent(this, message));
+    this.#deliveries = batch.messages.map((message) =>
+      new CloudflareDelivery(this, message)
+    );
   }
 
   tryReceive(): Delivery<Parcel<T>> | undefined {
-    return this.#lent[this.#next++];
+    return this.#deliveries[this.#next++];
   }
 
   receive(): Promise<Delivery<Parcel<T>>> {
@@ -107,17 +109,17 @@ export class BatchSource<T> implements DeliverySource<Parcel<T>> {
 
   /** Has all delivered again that nobody has answered for: without a word they would be done. */
   returnRest(): void {
-    for (const lent of this.#lent) lent.nack();
+    for (const delivery of this.#deliveries) delivery.nack();
   }
 }
 
 /** It is held until Cloudflare has heard what becomes of it. */
-class Lent<T> implements Delivery<Parcel<T>> {
+class CloudflareDelivery<T> implements Delivery<Parcel<T>> {
   readonly attempt: number;
   readonly #source: BatchSource<T>;
   readonly #message: CloudflareMessage;
   #parcel: Parcel<T> | undefined = undefined;
-  #held = true;
+  #isOpen = true;
 
   constructor(source: BatchSource<T>, message: CloudflareMessage) {
     this.#source = source;
@@ -139,25 +141,25 @@ class Lent<T> implements Delivery<Parcel<T>> {
   }
 
   ack(): boolean {
-    if (!this.#held) return false;
+    if (!this.#isOpen) return false;
     this.#message.ack();
-    this.#held = false;
+    this.#isOpen = false;
     return true;
   }
 
   nack(options?: NackOptions): boolean {
     const delay = options?.delay;
     if (delay !== undefined) checkDelay("nack", "delay", delay);
-    if (!this.#held) return false;
+    if (!this.#isOpen) return false;
     if (delay === undefined) this.#message.retry();
     else this.#message.retry({ delaySeconds: secondsOf(delay) });
-    this.#held = false;
+    this.#isOpen = false;
     return true;
   }
 
   /** False, too, when the letter did not get there; then the message is delivered again. */
   async bury(error?: unknown): Promise<boolean> {
-    if (!this.#held) return false;
+    if (!this.#isOpen) return false;
     const { queue, options } = this.#source;
     const { deadLetter, attempts, onError } = options;
     if (deadLetter === undefined) {
@@ -168,14 +170,14 @@ class Lent<T> implements Delivery<Parcel<T>> {
     const { item: parcel } = this;
     const reason = parcel.reasonAfter(attempts);
     try {
-      const letter = letterOf(
+      const dead = deadLetterOf(
         queue,
         this.#message,
         parcel.attempts,
         reason,
         error,
       );
-      await sendLetter(deadLetter, letter, error);
+      await sendDeadLetter(deadLetter, dead, error);
     } catch (failure) {
       this.nack();
       onError(failure, "target");
@@ -187,7 +189,7 @@ class Lent<T> implements Delivery<Parcel<T>> {
   /** It is ours until the call of the Worker ends. */
   extend(milliseconds: number): boolean {
     checkTimeLimit("extend", "milliseconds", milliseconds);
-    return this.#held;
+    return this.#isOpen;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -36,13 +36,13 @@ export interface CloudflareDeadLetter {
 /** Where dead letters go: to another Queue of the Worker, or to a function, which also gets the error itself. Its promise is waited for. */
 export type CloudflareDeadLetterTarget =
   | QueueBinding
-  | ((letter: CloudflareDeadLetter, error: unknown) => unknown);
+  | ((dead: CloudflareDeadLetter, error: unknown) => unknown);
 
 /** Longer words would take the room of the body. */
 const MAX_WORDS = 1_000;
 
 /** Words the letter of a message. */
-export function letterOf(
+export function deadLetterOf(
   queue: string,
   message: CloudflareMessage,
   attempts: number,
@@ -61,14 +61,14 @@ export function letterOf(
 }
 
 /** Fulfils when the target has it. */
-export async function sendLetter(
+export async function sendDeadLetter(
   target: CloudflareDeadLetterTarget,
-  letter: CloudflareDeadLetter,
+  dead: CloudflareDeadLetter,
   error: unknown,
 ): Promise<void> {
-  if (typeof target === "function") return void await target(letter, error);
-  const contentType = isJson(letter.body) ? "json" : "v8";
-  await target.send(letter, { contentType });
+  if (typeof target === "function") return void await target(dead, error);
+  const contentType = isJson(dead.body) ? "json" : "v8";
+  await target.send(dead, { contentType });
 }
 
 /** Throws a `TypeError` for what is no target. */

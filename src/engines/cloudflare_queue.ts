@@ -14,7 +14,7 @@ import type { CloudflareRequest, QueueBinding } from "./cloudflare_types.ts";
 import { Closing } from "./closing.ts";
 import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
-import { Link } from "./link.ts";
+import { Connection } from "./link.ts";
 import { checkPuttingOptions, Putting } from "./putting.ts";
 
 /** Options of {@linkcode CloudflareQueue}. */
@@ -105,8 +105,12 @@ export class CloudflareQueue<T> implements AsyncDisposable {
     } = options;
     const request = codec === undefined ? jsonRequest : bytesRequest;
     const driver = new CloudflareDriver(binding, request, clock);
-    const link = new Link(driver, { name: "on Cloudflare", clock, onError });
-    const putting = new Putting<T>(link, {
+    const connection = new Connection(driver, {
+      name: "on Cloudflare",
+      clock,
+      onError,
+    });
+    const putting = new Putting<T>(connection, {
       codec: codec ?? textOfBodies(),
       keyOf: undefined,
       highWaterMark,
@@ -117,7 +121,7 @@ export class CloudflareQueue<T> implements AsyncDisposable {
     this.#closing = new Closing({
       drain: () => putting.close(),
       giveUp: (reason) => putting.abort(reason),
-      leave: () => link.end(),
+      leave: () => connection.end(),
     });
   }
 

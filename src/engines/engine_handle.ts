@@ -21,7 +21,7 @@ import type {
   ReceiveManyOptions,
 } from "./engine_queue.ts";
 import { Inbox } from "./inbox.ts";
-import { Link } from "./link.ts";
+import { Connection } from "./link.ts";
 import { checkPuttingOptions, Putting } from "./putting.ts";
 
 /** What every queue on an engine may be told. */
@@ -85,7 +85,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   readonly visibility: number;
   /** After how many attempts an item goes to the dead letters. */
   readonly attempts: number;
-  readonly #link: Link<Driver<M>>;
+  readonly #connection: Connection<Driver<M>>;
   readonly #putting: Putting<T>;
   readonly #inbox: Inbox<T, M>;
   #readable: ReadableStream<Delivery<T>> | undefined = undefined;
@@ -116,8 +116,8 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     this.name = name;
     this.visibility = visibility;
     this.attempts = attempts;
-    this.#link = new Link(driver, { name, clock, onError });
-    this.#putting = new Putting(this.#link, {
+    this.#connection = new Connection(driver, { name, clock, onError });
+    this.#putting = new Putting(this.#connection, {
       codec,
       keyOf,
       headersOf,
@@ -125,7 +125,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       overflow,
       offline,
     });
-    this.#inbox = new Inbox(this.#link, {
+    this.#inbox = new Inbox(this.#connection, {
       codec,
       prefetch,
       visibility,
@@ -138,7 +138,7 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
         this.#inbox.abort();
       },
       leave: () => {
-        this.#link.end();
+        this.#connection.end();
         return driver.close();
       },
     });
@@ -280,15 +280,17 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
 
   /** Asks the engine how the queue is doing. Rejects when it cannot be reached. */
   async stats(): Promise<EngineStats> {
-    const measures = await this.#link.attempt((driver) => driver.measure());
+    const measures = await this.#connection.attempt((driver) =>
+      driver.measure()
+    );
     return Object.freeze({
       name: this.name,
       ...measures,
       put: this.#putting.accepted,
-      taken: this.#inbox.lentCount,
+      taken: this.#inbox.deliveredCount,
       waitingPuts: this.#putting.length,
-      held: this.#inbox.held,
-      failure: this.#link.failure?.error,
+      unacked: this.#inbox.unacked,
+      failure: this.#connection.failure?.error,
     });
   }
 }

@@ -25,7 +25,7 @@ export interface ReceiveManyOptions extends ReceiveOptions {
 /** What an engine says of its queue. */
 export interface EngineStats extends EngineCounters {
   /** Deliveries this handle holds: those in use, and those fetched early. */
-  readonly held: number;
+  readonly unacked: number;
 }
 
 /**

@@ -14,15 +14,15 @@ import {
   type Deferred,
   deferred,
   FULFILLED,
+  type Receiver,
   SignalGroups,
-  type Taker,
   type WaiterGroup,
 } from "../waiters.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
 import type { Driver, Message } from "./driver.ts";
 import { type ItemHeaders, unframed } from "./headers.ts";
-import { type Lender, Lent } from "./lent.ts";
-import type { Link } from "./link.ts";
+import { type DeliveryHost, EngineDelivery } from "./lent.ts";
+import type { Connection } from "./link.ts";
 
 /** What an inbox is made of. */
 export interface InboxOptions<T> {
@@ -44,48 +44,48 @@ const UNDECODABLE_DELAY = 1_000;
 
 /** The deliveries of one handle. */
 export class Inbox<T, M extends Message>
-  implements Lender<T, M>, TakingEnd<Delivery<T>> {
-  readonly link: Link<Driver<M>>;
+  implements DeliveryHost<T, M>, TakingEnd<Delivery<T>> {
+  readonly connection: Connection<Driver<M>>;
   readonly attempts: number;
   readonly #options: InboxOptions<T>;
   /** Fetched, and not taken yet. Another one after a failure. */
-  #early: Queue<Lent<T, M>> = new Queue({ highWaterMark: Infinity });
-  #end: TakingEnd<Lent<T, M>> = endOf(this.#early);
+  #early: Queue<EngineDelivery<T, M>> = new Queue({ highWaterMark: Infinity });
+  #end: TakingEnd<EngineDelivery<T, M>> = endOf(this.#early);
   /** Fetched, and lost by somebody before: each of them is to be alone here. */
-  readonly #suspects: Lent<T, M>[] = [];
+  readonly #suspects: EngineDelivery<T, M>[] = [];
   /** The one that is. */
-  #alone: Lent<T, M> | undefined = undefined;
+  #alone: EngineDelivery<T, M> | undefined = undefined;
   /** Until when suspects wait for the end of all else. */
   #patience: number | undefined = undefined;
   readonly #signals: SignalGroups = new SignalGroups();
-  readonly #held: Set<Lent<T, M>> = new Set();
+  readonly #unacked: Set<EngineDelivery<T, M>> = new Set();
   readonly #over: AbortController = new AbortController();
   readonly #views: Set<EndingView> = new Set();
   #running = false;
   /** What is being told of messages that nobody here will see. */
-  #words = 0;
+  #requests = 0;
   #closed: Deferred<void> | undefined = undefined;
   #staleTimer: unknown = undefined;
   /** How many were taken since when, and what that makes in a millisecond. */
   #taken = 0;
   #countedSince = 0;
-  #lentCount = 0;
+  #deliveredCount = 0;
   #rate = 0;
 
-  constructor(link: Link<Driver<M>>, options: InboxOptions<T>) {
-    this.link = link;
+  constructor(connection: Connection<Driver<M>>, options: InboxOptions<T>) {
+    this.connection = connection;
     this.attempts = options.attempts;
     this.#options = options;
   }
 
   /** Deliveries that nobody has settled, those fetched early included. */
-  get held(): number {
-    return this.#held.size;
+  get unacked(): number {
+    return this.#unacked.size;
   }
 
   /** Deliveries that were taken so far. */
-  get lentCount(): number {
-    return this.#lentCount;
+  get deliveredCount(): number {
+    return this.#deliveredCount;
   }
 
   /** Gives the next delivery to whoever asks, now or later. */
@@ -94,19 +94,19 @@ export class Inbox<T, M extends Message>
     visibility: number | undefined,
   ): Promise<Delivery<T>> {
     return new Promise((resolve, reject) => {
-      const taken = (lent: Delivery<T>): void => {
-        this.#lendFor(lent as Lent<T, M>, visibility);
-        resolve(lent);
+      const taken = (delivery: Delivery<T>): void => {
+        this.#lendFor(delivery as EngineDelivery<T, M>, visibility);
+        resolve(delivery);
       };
-      this.#serve(new Receiver<Delivery<T>>(taken, reject), signal);
+      this.#serve(new DeliveryReceiver<Delivery<T>>(taken, reject), signal);
     });
   }
 
   tryReceive(visibility: number | undefined): Delivery<T> | undefined {
     if (!this.hasNext()) return undefined;
-    const lent = this.#end.take();
-    this.#lendFor(lent, visibility);
-    return lent;
+    const delivery = this.#end.take();
+    this.#lendFor(delivery, visibility);
+    return delivery;
   }
 
   receiveMany(
@@ -116,11 +116,11 @@ export class Inbox<T, M extends Message>
     linger: number,
   ): Promise<Delivery<T>[]> {
     return new Promise((resolve, reject) => {
-      const taken = (lents: Delivery<T>[]): void => {
-        for (const lent of lents) {
-          this.#lendFor(lent as Lent<T, M>, visibility);
+      const taken = (deliveries: Delivery<T>[]): void => {
+        for (const delivery of deliveries) {
+          this.#lendFor(delivery as EngineDelivery<T, M>, visibility);
         }
-        resolve(lents);
+        resolve(deliveries);
       };
       const items: Delivery<T>[] = [];
       while (items.length < max && this.hasNext()) {
@@ -136,7 +136,7 @@ export class Inbox<T, M extends Message>
           items,
           max,
           linger,
-          this.link.clock,
+          this.connection.clock,
         ),
         signal,
       );
@@ -148,11 +148,11 @@ export class Inbox<T, M extends Message>
     if (this.#closed === undefined) {
       this.#closed = deferred();
       this.#over.abort();
-      this.link.clock.clearTimer(this.#staleTimer);
+      this.connection.clock.clearTimer(this.#staleTimer);
       this.#releaseEarly(Infinity);
       this.#early.close();
       // Who holds one and never answers must not be waited for for ever.
-      for (const lent of this.#held) lent.watchDeadline();
+      for (const delivery of this.#unacked) delivery.watchDeadline();
       for (const view of this.#views) view.ended();
       this.#views.clear();
       this.#settleClosed();
@@ -162,15 +162,15 @@ export class Inbox<T, M extends Message>
 
   /** Waits for nobody: what is not settled is delivered to somebody else once its time is over. */
   abort(): void {
-    for (const lent of this.#held) lent.lose();
+    for (const delivery of this.#unacked) delivery.lose();
   }
 
-  ended(lent: Lent<T, M>): void {
-    this.#held.delete(lent);
+  ended(delivery: EngineDelivery<T, M>): void {
+    this.#unacked.delete(delivery);
     this.#settleClosed();
     if (this.#alone === undefined && this.#suspects.length === 0) return;
-    if (this.#alone === lent) this.#alone = undefined;
-    const at = this.#suspects.indexOf(lent);
+    if (this.#alone === delivery) this.#alone = undefined;
+    const at = this.#suspects.indexOf(delivery);
     if (at !== -1) this.#suspects.splice(at, 1);
     this.#wake();
   }
@@ -188,8 +188,8 @@ export class Inbox<T, M extends Message>
     return { done: false, value };
   }
 
-  serve(taker: Taker<Delivery<T>>): void {
-    this.#end.serve(taker);
+  serve(receiver: Receiver<Delivery<T>>): void {
+    this.#end.serve(receiver);
     this.#wake();
   }
 
@@ -198,9 +198,9 @@ export class Inbox<T, M extends Message>
   }
 
   take(): Delivery<T> {
-    const lent = this.#end.take();
-    this.#lendFor(lent, undefined);
-    return lent;
+    const delivery = this.#end.take();
+    this.#lendFor(delivery, undefined);
+    return delivery;
   }
 
   cancel(): void {}
@@ -216,23 +216,29 @@ export class Inbox<T, M extends Message>
 
   // -- Taking -------------------------------------------------------------------
 
-  #serve(taker: Taker<Delivery<T>>, signal: AbortSignal | undefined): void {
-    this.#end.serve(taker as Taker<Lent<T, M>>);
-    if (signal !== undefined && taker.line !== undefined) {
-      this.#signals.of(signal).add(taker);
+  #serve(
+    receiver: Receiver<Delivery<T>>,
+    signal: AbortSignal | undefined,
+  ): void {
+    this.#end.serve(receiver as Receiver<EngineDelivery<T, M>>);
+    if (signal !== undefined && receiver.line !== undefined) {
+      this.#signals.of(signal).add(receiver);
     }
     this.#wake();
   }
 
   /** It is taken; what is left of its time may be less than was asked for. */
-  #lendFor(lent: Lent<T, M>, visibility: number | undefined): void {
+  #lendFor(
+    delivery: EngineDelivery<T, M>,
+    visibility: number | undefined,
+  ): void {
     this.#taken++;
-    this.#lentCount++;
+    this.#deliveredCount++;
     this.#wake();
     const asked = visibility ?? this.#options.visibility;
-    const left = lent.deadline - this.link.clock.now();
+    const left = delivery.deadline - this.connection.clock.now();
     if (asked - left > asked / 10 || left > asked) {
-      void quietly(lent.extend(asked));
+      void quietly(delivery.extend(asked));
     }
   }
 
@@ -249,19 +255,19 @@ export class Inbox<T, M extends Message>
   async #run(): Promise<void> {
     for (let max = this.#wanted(); max > 0; max = this.#wanted()) {
       const { visibility } = this.#options;
-      const asked = this.link.clock.now();
+      const asked = this.connection.clock.now();
       let messages: readonly M[];
       try {
-        messages = await this.link.attempt((driver) =>
+        messages = await this.connection.attempt((driver) =>
           driver.fetch(max, visibility, this.#over.signal)
         );
       } catch (error) {
         if (this.#closed !== undefined) break;
-        if (this.link.isFinal(error)) {
+        if (this.connection.isFinal(error)) {
           this.#refuse(error);
           break;
         }
-        await this.link.pause(this.#over.signal);
+        await this.connection.pause(this.#over.signal);
         continue;
       }
       this.#measureRate();
@@ -303,7 +309,7 @@ export class Inbox<T, M extends Message>
   }
 
   #measureRate(): void {
-    const now = this.link.clock.now();
+    const now = this.connection.clock.now();
     const elapsed = now - this.#countedSince;
     this.#rate = this.#taken === 0 ? 0 : this.#taken / elapsed;
     this.#countedSince = now;
@@ -334,8 +340,8 @@ export class Inbox<T, M extends Message>
         deadline,
       );
     }
-    const now = this.link.clock.now();
-    const lent = new Lent<T, M>(
+    const now = this.connection.clock.now();
+    const delivery = new EngineDelivery<T, M>(
       this,
       item,
       headers,
@@ -344,10 +350,10 @@ export class Inbox<T, M extends Message>
       now,
       deadline,
     );
-    this.#held.add(lent);
-    if (this.#closed !== undefined) return void quietly(lent.release());
-    if (lost === undefined) this.#early.tryPut(lent);
-    else this.#suspects.push(lent);
+    this.#unacked.add(delivery);
+    if (this.#closed !== undefined) return void quietly(delivery.release());
+    if (lost === undefined) this.#early.tryPut(delivery);
+    else this.#suspects.push(delivery);
     if (this.#early.length + this.#suspects.length > 0) this.#watchStale();
   }
 
@@ -356,63 +362,66 @@ export class Inbox<T, M extends Message>
   /** Gives the next one to who waits, once there is nothing else here. */
   #admitSuspect(): void {
     if (this.#alone !== undefined || !isAwaited(this.#early)) return;
-    if (this.#held.size === this.#suspects.length) {
+    if (this.#unacked.size === this.#suspects.length) {
       this.#patience = undefined;
       this.#alone = this.#suspects.shift()!;
       void this.#isolate(this.#alone);
     } else if (this.#patience === undefined) {
-      this.#patience = this.link.clock.now() + this.#options.visibility;
+      this.#patience = this.connection.clock.now() + this.#options.visibility;
       // Who has one and never answers must not be waited for for ever.
-      for (const lent of [...this.#held]) lent.watchDeadline();
+      for (const delivery of [...this.#unacked]) delivery.watchDeadline();
     }
   }
 
-  async #isolate(lent: Lent<T, M>): Promise<void> {
+  async #isolate(delivery: EngineDelivery<T, M>): Promise<void> {
     const [isOurs] = await Promise.all([
-      quietly(this.link.insist(
-        (driver) => driver.isolate(lent.message),
-        () => lent.deadline,
+      quietly(this.connection.insist(
+        (driver) => driver.isolate(delivery.message),
+        () => delivery.deadline,
       )),
       // It may have waited for its turn.
-      quietly(lent.extend(this.#options.visibility)),
+      quietly(delivery.extend(this.#options.visibility)),
     ]);
-    if (!lent.held) return;
-    if (isOurs !== true) return lent.lose();
-    if (this.#closed !== undefined) return void quietly(lent.release());
-    lent.watchDeadline();
-    this.#early.tryPut(lent);
+    if (!delivery.isOpen) return;
+    if (isOurs !== true) return delivery.lose();
+    if (this.#closed !== undefined) return void quietly(delivery.release());
+    delivery.watchDeadline();
+    this.#early.tryPut(delivery);
   }
 
   /** The others take their time: beside them it is not known whose fault it is, but all goes on. */
   #admitBeside(): void {
     this.#patience = undefined;
-    for (const lent of this.#suspects.splice(0)) this.#early.tryPut(lent);
+    for (const delivery of this.#suspects.splice(0)) {
+      this.#early.tryPut(delivery);
+    }
     this.#wake();
   }
 
   /** When it was put, on the clock of this process. */
   #sinceOf({ enqueuedAt }: M, now: number): number | undefined {
     if (enqueuedAt === undefined) return undefined;
-    return now - Math.max(0, Date.now() + this.link.driver.skew - enqueuedAt);
+    return now -
+      Math.max(0, Date.now() + this.connection.driver.skew - enqueuedAt);
   }
 
   /** Tells what becomes of a message that nobody here will see. */
   #sayFor(
-    word: (driver: Driver<M>) => Promise<unknown>,
+    request: (driver: Driver<M>) => Promise<unknown>,
     deadline: number,
   ): void {
-    this.#words++;
-    void quietly(this.link.insist(word, () => deadline)).then(() => {
-      this.#words--;
+    this.#requests++;
+    void quietly(this.connection.insist(request, () => deadline)).then(() => {
+      this.#requests--;
       this.#settleClosed();
     });
   }
 
   #watchStale(): void {
     const longest = Math.min(STALE, this.#options.visibility / 2);
-    this.#staleTimer ??= this.link.clock.setTimer(() => {
+    this.#staleTimer ??= this.connection.clock.setTimer(() => {
       this.#staleTimer = undefined;
-      const now = this.link.clock.now();
+      const now = this.connection.clock.now();
       if (this.#patience !== undefined && now >= this.#patience) {
         this.#admitBeside();
       }
@@ -427,18 +436,20 @@ export class Inbox<T, M extends Message>
   /** What came until then. The newest first, as each goes to the head of the queue. */
   #releaseEarly(limit: number): void {
     const early = this.#early.clear();
-    for (const lent of early) if (lent.since > limit) this.#early.tryPut(lent);
-    const suspects = this.#suspects.splice(0);
-    for (const lent of suspects) {
-      if (lent.since > limit) this.#suspects.push(lent);
+    for (const delivery of early) {
+      if (delivery.since > limit) this.#early.tryPut(delivery);
     }
-    for (const lent of [...suspects, ...early].reverse()) {
-      if (lent.since <= limit) void quietly(lent.release());
+    const suspects = this.#suspects.splice(0);
+    for (const delivery of suspects) {
+      if (delivery.since > limit) this.#suspects.push(delivery);
+    }
+    for (const delivery of [...suspects, ...early].reverse()) {
+      if (delivery.since <= limit) void quietly(delivery.release());
     }
   }
 
   #settleClosed(): void {
-    if (this.#held.size === 0 && this.#words === 0 && !this.#running) {
+    if (this.#unacked.size === 0 && this.#requests === 0 && !this.#running) {
       this.#closed?.resolve();
     }
   }
@@ -450,7 +461,7 @@ function quietly<R>(answer: Promise<R>): Promise<R | undefined> {
 }
 
 /** Waits for one delivery. */
-class Receiver<T> extends Getter<T> {
+class DeliveryReceiver<T> extends Getter<T> {
   override end(): void {
     this.reject(
       new QueueClosedError(

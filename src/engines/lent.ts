@@ -8,19 +8,19 @@ import { checkDelay } from "../clock.ts";
 import type { Delivery, NackOptions } from "../delivery.ts";
 import type { BurialReason, Driver, Message } from "./driver.ts";
 import type { ItemHeaders } from "./headers.ts";
-import type { Link } from "./link.ts";
+import type { Connection } from "./link.ts";
 
 /** What a lent item needs of the handle it came to. */
-export interface Lender<T, M extends Message> {
-  readonly link: Link<Driver<M>>;
+export interface DeliveryHost<T, M extends Message> {
+  readonly connection: Connection<Driver<M>>;
   /** How many deliveries an item has before it goes to the dead letters. */
   readonly attempts: number;
   /** It is no longer held here. */
-  ended(lent: Lent<T, M>): void;
+  ended(delivery: EngineDelivery<T, M>): void;
 }
 
 /** A lent item; what is told of it is told to the engine. */
-export class Lent<T, M extends Message> implements Delivery<T> {
+export class EngineDelivery<T, M extends Message> implements Delivery<T> {
   readonly item: T;
   readonly headers: ItemHeaders | undefined;
   readonly message: M;
@@ -29,14 +29,14 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   /** When it came, and until when it is lent, on the clock of this process. */
   readonly since: number;
   deadline: number;
-  readonly #lender: Lender<T, M>;
-  #held = true;
+  readonly #host: DeliveryHost<T, M>;
+  #isOpen = true;
   #controller: AbortController | undefined = undefined;
   #lost: { readonly reason: unknown } | undefined = undefined;
   #timer: unknown = undefined;
 
   constructor(
-    lender: Lender<T, M>,
+    host: DeliveryHost<T, M>,
     item: T,
     headers: ItemHeaders | undefined,
     message: M,
@@ -51,12 +51,12 @@ export class Lent<T, M extends Message> implements Delivery<T> {
     this.enqueuedAt = enqueuedAt;
     this.since = since;
     this.deadline = deadline;
-    this.#lender = lender;
+    this.#host = host;
   }
 
   /** Whether nobody has said yet what became of it. */
-  get held(): boolean {
-    return this.#held;
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** Only who looks at it pays for the alarm. */
@@ -77,7 +77,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
     const delay = options?.delay ?? 0;
     checkDelay("nack", "delay", delay);
     if (options?.counted === false) return this.release(delay);
-    if (this.attempt >= this.#lender.attempts) {
+    if (this.attempt >= this.#host.attempts) {
       return this.#bury("failed", options?.reason);
     }
     return this.#settle((driver) => driver.nack(this.message, delay));
@@ -94,16 +94,16 @@ export class Lent<T, M extends Message> implements Delivery<T> {
 
   async extend(milliseconds: number): Promise<boolean> {
     checkDelay("extend", "milliseconds", milliseconds);
-    if (!this.#held) return false;
-    const { link } = this.#lender;
-    const asked = link.clock.now();
-    const isOurs = await link.insist(
+    if (!this.#isOpen) return false;
+    const { connection } = this.#host;
+    const asked = connection.clock.now();
+    const isOurs = await connection.insist(
       (driver) => driver.extend(this.message, milliseconds),
       () => this.deadline,
     );
     if (isOurs === true) this.#moveDeadline(asked + milliseconds);
     else if (isOurs === false) this.lose();
-    return isOurs === true && this.#held;
+    return isOurs === true && this.#isOpen;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -112,7 +112,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
 
   /** It is somebody else's now, or about to be. */
   lose(): void {
-    if (!this.#held) return;
+    if (!this.#isOpen) return;
     this.#end();
     this.#lost = {
       reason: new DOMException(
@@ -121,7 +121,7 @@ export class Lent<T, M extends Message> implements Delivery<T> {
       ),
     };
     this.#controller?.abort(this.#lost.reason);
-    this.#lender.ended(this);
+    this.#host.ended(this);
   }
 
   #bury(reason: BurialReason, error: unknown): Promise<boolean> {
@@ -129,36 +129,39 @@ export class Lent<T, M extends Message> implements Delivery<T> {
   }
 
   async #settle(
-    word: (driver: Driver<M>) => Promise<boolean>,
+    request: (driver: Driver<M>) => Promise<boolean>,
   ): Promise<boolean> {
-    if (!this.#held) return false;
+    if (!this.#isOpen) return false;
     this.#end();
     try {
-      const isOurs = await this.#lender.link.insist(word, () => this.deadline);
+      const isOurs = await this.#host.connection.insist(
+        request,
+        () => this.deadline,
+      );
       return isOurs === true;
     } finally {
-      this.#lender.ended(this);
+      this.#host.ended(this);
     }
   }
 
   #end(): void {
-    this.#held = false;
-    this.#lender.link.clock.clearTimer(this.#timer);
+    this.#isOpen = false;
+    this.#host.connection.clock.clearTimer(this.#timer);
   }
 
   #moveDeadline(deadline: number): void {
     const isEarlier = deadline < this.deadline;
     this.deadline = deadline;
     if (!isEarlier || this.#timer === undefined) return;
-    this.#lender.link.clock.clearTimer(this.#timer);
+    this.#host.connection.clock.clearTimer(this.#timer);
     this.#timer = undefined;
     this.watchDeadline();
   }
 
   /** Loses the item when its time is over, which may have moved on until then. */
   watchDeadline(): void {
-    if (!this.#held || this.#timer !== undefined) return;
-    const { clock } = this.#lender.link;
+    if (!this.#isOpen || this.#timer !== undefined) return;
+    const { clock } = this.#host.connection;
     if (clock.now() >= this.deadline) return this.lose();
     this.#timer = clock.setTimer(() => {
       this.#timer = undefined;

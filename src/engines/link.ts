@@ -11,7 +11,7 @@ import { Retry } from "../flow/retry.ts";
 import { deferred } from "../waiters.ts";
 
 /** What a link is made of. */
-export interface LinkOptions {
+export interface ConnectionOptions {
   /** The name of the queue, for who reads what is printed. */
   name: string;
   clock: Clock;
@@ -20,7 +20,7 @@ export interface LinkOptions {
 }
 
 /** What a link needs of the engine. */
-export interface LinkedDriver {
+export interface ConnectedDriver {
   open(): Promise<void>;
   /** Whether an error will not pass by itself; undefined where only time can tell. Left out where all pass. */
   lasts?(error: unknown): boolean | undefined;
@@ -32,7 +32,7 @@ const DOUBT = 2_000;
 const MAX_PRINTED = 100;
 
 /** One handle's word with its engine. */
-export class Link<D extends LinkedDriver> {
+export class Connection<D extends ConnectedDriver> {
   readonly driver: D;
   readonly clock: Clock;
   /** What the last word failed with. */
@@ -53,7 +53,7 @@ export class Link<D extends LinkedDriver> {
   /** Since when all that failed may pass by itself or not. */
   #doubtSince: number | undefined = undefined;
 
-  constructor(driver: D, { name, clock, onError }: LinkOptions) {
+  constructor(driver: D, { name, clock, onError }: ConnectionOptions) {
     this.driver = driver;
     this.clock = clock;
     this.#name = name;
@@ -66,10 +66,10 @@ export class Link<D extends LinkedDriver> {
   }
 
   /** One word; what it fails with is noted and thrown. Opens first what the failure before may have broken. */
-  async attempt<R>(word: (driver: D) => Promise<R>): Promise<R> {
+  async attempt<R>(request: (driver: D) => Promise<R>): Promise<R> {
     try {
       await (this.#opened ??= this.driver.open());
-      const answer = await word(this.driver);
+      const answer = await request(this.driver);
       this.failure = undefined;
       this.#failures = 0;
       this.#doubtSince = undefined;
@@ -105,12 +105,12 @@ export class Link<D extends LinkedDriver> {
 
   /** Tries until the engine answers, the deadline has passed, or the link is over; undefined without an answer. Rejects with an error that is final. */
   async insist<R>(
-    word: (driver: D) => Promise<R>,
+    request: (driver: D) => Promise<R>,
     deadline: () => number,
   ): Promise<R | undefined> {
     while (true) {
       try {
-        return await this.attempt(word);
+        return await this.attempt(request);
       } catch (error) {
         if (this.signal.aborted || this.clock.now() >= deadline()) {
           return undefined;

@@ -16,14 +16,14 @@ import type {
   Outgoing,
 } from "./driver.ts";
 import type { NatsClient, NatsIncoming } from "./nats_client.ts";
-import { Orders } from "./nats_orders.ts";
+import { Partitions } from "./nats_orders.ts";
 import {
   ApiError,
   type ApiFault,
   lasts,
   NAK,
-  Wire,
-  type WireOptions,
+  NatsWire,
+  type NatsWireOptions,
 } from "./nats_wire.ts";
 
 /** A message that JetStream has lent. */
@@ -51,7 +51,7 @@ export interface NatsMessage extends Message {
 }
 
 /** What a driver is made of. */
-export interface NatsDriverOptions extends WireOptions {
+export interface NatsDriverOptions extends NatsWireOptions {
   /** The most messages that wait or are lent. */
   readonly capacity: number;
   /** The most bytes of them, as the server counts. */
@@ -159,7 +159,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   readonly #name: string;
   readonly #options: NatsDriverOptions;
   readonly #clock: Clock;
-  readonly #wire: Wire;
+  readonly #wire: NatsWire;
   #maxPayload = 1_048_576 - HEADERS;
   /** As the server has it: 0 for one order of all. */
   #partitions = 0;
@@ -173,7 +173,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     | { readonly signal: AbortSignal; readonly over: Promise<unknown> }
     | undefined = undefined;
   /** Where items have keys. */
-  #orders: Orders<NatsMessage> | undefined = undefined;
+  #keyed: Partitions<NatsMessage> | undefined = undefined;
   /** Whether there is a place for notes. */
   #hasNotes: Promise<void> | undefined = undefined;
   #releasing: { message: NatsMessage; go: () => void }[] = [];
@@ -186,7 +186,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     this.#options = options;
     this.#clock = options.clock;
     this.#ackWait = options.visibility;
-    this.#wire = new Wire(client, options);
+    this.#wire = new NatsWire(client, options);
   }
 
   /** Less than the server takes, by what headers may need. */
@@ -200,8 +200,8 @@ export class NatsDriver implements Driver<NatsMessage> {
     const stream = await this.#findOrMakeStream();
     const partitions = this.#partitionsOf(stream);
     if (partitions !== this.#partitions) {
-      void this.#orders?.close();
-      this.#orders = undefined;
+      void this.#keyed?.close();
+      this.#keyed = undefined;
       this.#partitions = partitions;
     }
     await this.#findOrMakeDeadStream();
@@ -212,7 +212,7 @@ export class NatsDriver implements Driver<NatsMessage> {
       ...consumers.map(({ config }) => config.ack_wait / 1e6),
     );
     await this.#endTheGone(consumers);
-    if (this.#partitions > 0) this.#orders ??= this.#makeOrders();
+    if (this.#partitions > 0) this.#keyed ??= this.#makePartitions();
     await this.#learnSkew();
   }
 
@@ -223,7 +223,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   async send(messages: readonly Outgoing[]): Promise<readonly Answer[]> {
     const fitting = messages.slice(0, await this.#countFitting(messages));
     const answers = this.#partitions > 0
-      ? await this.#sendInOrders(fitting)
+      ? await this.#sendInPartitions(fitting)
       : await this.#sendAll(fitting);
     return messages.map((_, index) => answers[index] ?? "full");
   }
@@ -239,8 +239,8 @@ export class NatsDriver implements Driver<NatsMessage> {
     visibility: number,
     signal: AbortSignal,
   ): Promise<readonly NatsMessage[]> {
-    if (this.#orders !== undefined) {
-      return await this.#orders.take(max, visibility, signal);
+    if (this.#keyed !== undefined) {
+      return await this.#keyed.take(max, visibility, signal);
     }
     const found = await this.#pull(WORK, max, 0, visibility);
     if (found.length > 0 || signal.aborted) return found;
@@ -334,7 +334,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   async close(): Promise<void> {
-    await this.#orders?.close();
+    await this.#keyed?.close();
     for (const message of this.#kept) {
       this.#clock.clearTimer(message.timer);
     }
@@ -379,10 +379,10 @@ export class NatsDriver implements Driver<NatsMessage> {
       if (!isFault(error, STREAM_NOT_FOUND)) throw error;
     }
     const { partitions, isKeyed, dedupe } = this.#options;
-    const orders = partitions ?? (isKeyed ? PARTITIONS : 0);
+    const keyed = partitions ?? (isKeyed ? PARTITIONS : 0);
     await this.#makeStream(this.#name, {
       subjects: [
-        orders === 0 ? `${this.#name}.item` : `${this.#name}.of${orders}.*`,
+        keyed === 0 ? `${this.#name}.item` : `${this.#name}.of${keyed}.*`,
       ],
       retention: "workqueue",
       // Without a bound: a server before 2.10.6 that crashed enforces it on what is
@@ -600,7 +600,7 @@ export class NatsDriver implements Driver<NatsMessage> {
   }
 
   /** Those of one order one after the other, so that none arrives without those before it. */
-  async #sendInOrders(messages: readonly Outgoing[]): Promise<Answer[]> {
+  async #sendInPartitions(messages: readonly Outgoing[]): Promise<Answer[]> {
     const last: Map<string, Promise<Answer>> = new Map();
     return await Promise.all(messages.map((message) => {
       const subject = this.#itemSubject(message.key);
@@ -705,7 +705,7 @@ export class NatsDriver implements Driver<NatsMessage> {
       `${this.#options.apiPrefix}.CONSUMER.MSG.NEXT.${this.#name}.${consumer}`;
     const incoming = await this.#wire.pull({ subject, batch, wait });
     const messages = incoming.map((message) =>
-      this.#lent(message, asked, visibility)
+      this.#inFlight(message, asked, visibility)
     );
     await this.#learnFates(messages);
     if (visibility !== this.#ackWait) {
@@ -731,18 +731,18 @@ export class NatsDriver implements Driver<NatsMessage> {
     return found;
   }
 
-  #makeOrders(): Orders<NatsMessage> {
-    return new Orders({
+  #makePartitions(): Partitions<NatsMessage> {
+    return new Partitions({
       clock: this.#clock,
       names: this.#consumers(),
-      free: () => this.#freeOrders(),
+      free: () => this.#freePartitions(),
       pull: (name, visibility) => this.#waitForOne(name, visibility),
       release: (message) => this.release(message, 0),
     });
   }
 
   /** One that was delivered before may be free as well; the server does not tell. */
-  async #freeOrders(): Promise<string[]> {
+  async #freePartitions(): Promise<string[]> {
     return (await this.#consumerList())
       .filter(({ num_pending, num_ack_pending, num_redelivered }) =>
         (num_pending > 0 && num_ack_pending === 0) || num_redelivered > 0
@@ -809,7 +809,7 @@ export class NatsDriver implements Driver<NatsMessage> {
     }
   }
 
-  #lent(
+  #inFlight(
     message: NatsIncoming,
     asked: number,
     visibility: number,

@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 
 /** What orders are made of. */
-export interface OrdersOptions<M> {
+export interface PartitionsOptions<M> {
   readonly clock: Clock;
   /** Their names. */
   readonly names: readonly string[];
@@ -29,8 +29,8 @@ const STALE = 1_000;
  * A request for a message stays open until its time is over. So a message may come
  * that nobody waits for; it is for who asks next, and goes back when nobody does.
  */
-export class Orders<M> {
-  readonly #options: OrdersOptions<M>;
+export class Partitions<M> {
+  readonly #options: PartitionsOptions<M>;
   readonly #open: Map<string, Promise<void>> = new Map();
   #isClosed = false;
   readonly #shelf: { readonly message: M; readonly since: number }[] = [];
@@ -40,7 +40,7 @@ export class Orders<M> {
   #cursor = 0;
   #staleTimer: unknown = undefined;
 
-  constructor(options: OrdersOptions<M>) {
+  constructor(options: PartitionsOptions<M>) {
     this.#options = options;
   }
 

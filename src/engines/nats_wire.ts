@@ -60,7 +60,7 @@ export function lasts(error: unknown): boolean | undefined {
 }
 
 /** What a wire is made of. */
-export interface WireOptions {
+export interface NatsWireOptions {
   readonly clock: Clock;
   /** What the subjects begin with that answers come to. */
   readonly inboxPrefix: string;
@@ -88,9 +88,9 @@ interface Question {
 const decoder = /* @__PURE__ */ new TextDecoder();
 
 /** One handle's side of a connection. */
-export class Wire {
+export class NatsWire {
   readonly #client: NatsClient;
-  readonly #options: WireOptions;
+  readonly #options: NatsWireOptions;
   #health: Health | undefined = undefined;
   readonly #inbox: string;
   /** In the order of their asking. */
@@ -107,7 +107,7 @@ export class Wire {
     else this.#refused(refusal);
   };
 
-  constructor(client: NatsClient, options: WireOptions) {
+  constructor(client: NatsClient, options: NatsWireOptions) {
     this.#client = client;
     this.#options = options;
     this.#inbox = `${options.inboxPrefix}.${
@@ -305,7 +305,7 @@ const PATIENCE = 50;
 class PullSource {
   readonly #connection: NatsConnection;
   readonly #inbox: string;
-  readonly #wire: WireOptions;
+  readonly #wire: NatsWireOptions;
   #subscription: NatsSubscription | undefined = undefined;
   #pull: Pull | undefined = undefined;
   #count = 0;
@@ -315,7 +315,7 @@ class PullSource {
   constructor(
     connection: NatsConnection,
     inbox: string,
-    wire: WireOptions,
+    wire: NatsWireOptions,
   ) {
     this.#connection = connection;
     this.#inbox = inbox;

@@ -17,7 +17,7 @@ import {
   type WaiterGroup,
 } from "../waiters.ts";
 import type { Answer, Outgoing, PuttingDriver } from "./driver.ts";
-import type { Link } from "./link.ts";
+import type { Connection } from "./link.ts";
 
 /** What an outbox is made of. */
 export interface OutboxOptions {
@@ -79,7 +79,7 @@ class Beginner extends Putter<undefined> {
 
 /** The puts of one handle. */
 export class Outbox<T> {
-  readonly #link: Link<PuttingDriver>;
+  readonly #connection: Connection<PuttingDriver>;
   readonly #options: OutboxOptions;
   readonly #line: Line<PendingPut<T>> = new Line();
   readonly #beginners: Line<Beginner> = new Line();
@@ -92,8 +92,8 @@ export class Outbox<T> {
   #ready: Deferred<void> | undefined = undefined;
   #drained: Deferred<void> | undefined = undefined;
 
-  constructor(link: Link<PuttingDriver>, options: OutboxOptions) {
-    this.#link = link;
+  constructor(connection: Connection<PuttingDriver>, options: OutboxOptions) {
+    this.#connection = connection;
     this.#options = options;
   }
 
@@ -230,18 +230,20 @@ export class Outbox<T> {
   async #send(): Promise<boolean> {
     let answers: readonly Answer[];
     try {
-      answers = await this.#link.attempt((driver) =>
+      answers = await this.#connection.attempt((driver) =>
         // Given up while the link was opened.
         this.#batch.length === 0 ? NOTHING : driver.send(this.#batch)
       );
     } catch (error) {
-      if (this.#options.offline === "reject" || this.#link.isFinal(error)) {
+      if (
+        this.#options.offline === "reject" || this.#connection.isFinal(error)
+      ) {
         this.#refuseBatch(error);
       } else {
         this.#dropGivenUp();
-        await this.#link.pause();
+        await this.#connection.pause();
       }
-      if (this.#link.signal.aborted) this.#refuseBatch(error);
+      if (this.#connection.signal.aborted) this.#refuseBatch(error);
       return false;
     }
     return this.#settle(answers);
@@ -250,7 +252,7 @@ export class Outbox<T> {
   /** Makes the next batch of what has to be sent again and the head of the line. */
   #fill(): boolean {
     this.#dropGivenUp();
-    const { maxBatch, maxBatchBytes } = this.#link.driver;
+    const { maxBatch, maxBatchBytes } = this.#connection.driver;
     let room = maxBatchBytes;
     for (const put of this.#batch) room -= put.payload.byteLength;
     for (
@@ -294,10 +296,12 @@ export class Outbox<T> {
 
   async #waitForRoom(): Promise<void> {
     try {
-      await this.#link.attempt((driver) => driver.room(this.#link.signal));
+      await this.#connection.attempt((driver) =>
+        driver.room(this.#connection.signal)
+      );
     } catch (error) {
       // What is final the next batch will hear as well.
-      if (!this.#link.isFinal(error)) await this.#link.pause();
+      if (!this.#connection.isFinal(error)) await this.#connection.pause();
     }
   }
 

@@ -16,7 +16,7 @@ import { FULFILLED, signalOf, WaiterGroup } from "../waiters.ts";
 import type { PuttingDriver } from "./driver.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
 import { checkHeaders, framed, type ItemHeaders } from "./headers.ts";
-import type { Link } from "./link.ts";
+import type { Connection } from "./link.ts";
 import { closedError, Outbox, type OutboxOptions } from "./outbox.ts";
 
 /** What the putting half of a handle is made of. */
@@ -38,12 +38,15 @@ export class Putting<T> {
   #puts = 0;
   readonly #writables: Set<QueueWritable<T>> = new Set();
 
-  constructor(link: Link<PuttingDriver>, options: PuttingOptions<T>) {
-    this.#driver = link.driver;
+  constructor(
+    connection: Connection<PuttingDriver>,
+    options: PuttingOptions<T>,
+  ) {
+    this.#driver = connection.driver;
     this.#codec = options.codec;
     this.#keyOf = options.keyOf;
     this.#headersOf = options.headersOf;
-    this.#outbox = new Outbox(link, options);
+    this.#outbox = new Outbox(connection, options);
   }
 
   /** Puts without an answer of the engine yet. */

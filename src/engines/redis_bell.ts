@@ -10,12 +10,12 @@ import { type Deferred, deferred } from "../waiters.ts";
 import type { RedisConnection } from "./redis_client.ts";
 
 /** A list in Redis with at most one element, which wakes the one who has waited longest. */
-export class RedisBell {
+export class RedisNotify {
   readonly #key: string;
   /** For how many milliseconds one call waits at most. */
   readonly #patience: number;
   readonly #connect: () => RedisConnection;
-  readonly #ring: (key: string) => Promise<unknown>;
+  readonly #notifyOne: (key: string) => Promise<unknown>;
   readonly #waiting: Set<Deferred<void>> = new Set();
   #connection: RedisConnection | undefined = undefined;
   #listening: Promise<void> | undefined = undefined;
@@ -25,12 +25,12 @@ export class RedisBell {
     key: string,
     patience: number,
     connect: () => RedisConnection,
-    ring: (key: string) => Promise<unknown>,
+    notifyOne: (key: string) => Promise<unknown>,
   ) {
     this.#key = key;
     this.#patience = patience;
     this.#connect = connect;
-    this.#ring = ring;
+    this.#notifyOne = notifyOne;
   }
 
   /** Waits until it rings, or so many milliseconds, or the signal aborts. Rejects when Redis cannot be reached. */
@@ -63,7 +63,7 @@ export class RedisBell {
       void this.#connection?.drop();
       await this.#listening;
       // It may have rung for this one in the last moment.
-      await this.#ring(this.#key);
+      await this.#notifyOne(this.#key);
     }
     await this.#connection?.drop();
   }
@@ -74,11 +74,11 @@ export class RedisBell {
     try {
       this.#connection ??= this.#connect();
       const seconds = String(this.#patience / 1000);
-      const rung = await this.#connection
+      const woken = await this.#connection
         .call("BLPOP", [this.#key, seconds], 2 * this.#patience);
       // Somebody else may be waiting for what was meant for nobody here.
-      if (rung !== null && this.#waiting.size === 0) {
-        await this.#ring(this.#key);
+      if (woken !== null && this.#waiting.size === 0) {
+        await this.#notifyOne(this.#key);
       }
     } catch (error) {
       failure = { error };

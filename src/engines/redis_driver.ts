@@ -14,7 +14,7 @@ import type {
   Message,
   Outgoing,
 } from "./driver.ts";
-import { RedisBell } from "./redis_bell.ts";
+import { RedisNotify } from "./redis_bell.ts";
 import {
   lasts,
   type RedisArgument,
@@ -63,7 +63,7 @@ export interface RedisDriverOptions {
 export interface RedisKeys {
   readonly stream: string;
   readonly due: string;
-  readonly bell: string;
+  readonly notify: string;
   readonly room: string;
   readonly wanted: string;
   readonly dead: string;
@@ -104,8 +104,8 @@ export class RedisDriver implements Driver<RedisMessage> {
   readonly keys: RedisKeys;
   readonly #options: RedisDriverOptions;
   readonly #connection: RedisConnection;
-  readonly #bell: RedisBell;
-  readonly #room: RedisBell;
+  readonly #notify: RedisNotify;
+  readonly #room: RedisNotify;
   /** The digests of scripts that Redis has, or had. */
   readonly #digests: Map<string, string> = new Map();
   /** Numbers of puts, in ascending order, and those of which it is not known whether they arrived. */
@@ -119,7 +119,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   #skew = 0;
   /** Those who wait shall learn that there is nothing to wait for. */
   readonly #ended = (): void => {
-    this.#bell.wake();
+    this.#notify.wake();
     this.#room.wake();
   };
 
@@ -132,8 +132,8 @@ export class RedisDriver implements Driver<RedisMessage> {
     const connect = (): RedisConnection => connection.duplicate();
     const ring = (key: string): Promise<unknown> =>
       this.run(RING_SCRIPT, [key, this.keys.due]);
-    this.#bell = new RedisBell(this.keys.bell, patience, connect, ring);
-    this.#room = new RedisBell(this.keys.room, patience, connect, ring);
+    this.#notify = new RedisNotify(this.keys.notify, patience, connect, ring);
+    this.#room = new RedisNotify(this.keys.room, patience, connect, ring);
     connection.whenEnded?.add(this.#ended);
   }
 
@@ -152,7 +152,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   }
 
   async send(messages: readonly Outgoing[]): Promise<readonly Answer[]> {
-    const { stream, bell, put, wanted, room } = this.keys;
+    const { stream, notify, put, wanted, room } = this.keys;
     const { capacity } = this.#options;
     const numbers = this.#numbersOf(messages);
     const sizes: number[] = [];
@@ -164,7 +164,7 @@ export class RedisDriver implements Driver<RedisMessage> {
     });
     let taken: number;
     try {
-      taken = await this.run(PUT_SCRIPT, [stream, bell, put, wanted, room], [
+      taken = await this.run(PUT_SCRIPT, [stream, notify, put, wanted, room], [
         String(capacity === Infinity ? -1 : capacity),
         String(PUT_WINDOW),
         JSON.stringify(sizes),
@@ -191,10 +191,10 @@ export class RedisDriver implements Driver<RedisMessage> {
     visibility: number,
     signal: AbortSignal,
   ): Promise<readonly RedisMessage[]> {
-    const { stream, due, bell } = this.keys;
+    const { stream, due, notify } = this.keys;
     const { consumer, patience } = this.#options;
     const [heads, small, lease, wait, ...large] = await this.#insisting(() =>
-      this.run(LEND_SCRIPT, [stream, due, bell], [
+      this.run(LEND_SCRIPT, [stream, due, notify], [
         GROUP,
         consumer,
         String(Math.min(max, MAX_BATCH)),
@@ -205,7 +205,7 @@ export class RedisDriver implements Driver<RedisMessage> {
     this.#skew = lease - wholeMilliseconds(visibility) - Date.now();
     if (heads.byteLength > 0) return messagesOf(heads, small, large, lease);
     // What comes then is fetched by the next call, whose time begins when it asks.
-    await this.#bell.wait(wait, signal);
+    await this.#notify.wait(wait, signal);
     return [];
   }
 
@@ -259,14 +259,14 @@ export class RedisDriver implements Driver<RedisMessage> {
 
   async measure(): Promise<Measures> {
     const { stream, due, dead } = this.keys;
-    const [length, lent, age, deadLetters, delayed] = await this.#insisting(
+    const [length, delivery, age, deadLetters, delayed] = await this.#insisting(
       () => this.run(MEASURE_SCRIPT, [stream, due, dead], [GROUP]),
     ) as [number, number, number, number, number];
     return {
-      backlog: length - lent,
+      backlog: length - delivery,
       delayed,
       capacity: this.#options.capacity,
-      inFlight: lent,
+      inFlight: delivery,
       oldestAge: age < 0 ? undefined : age,
       deadLetters,
     };
@@ -274,7 +274,7 @@ export class RedisDriver implements Driver<RedisMessage> {
 
   async close(): Promise<void> {
     this.#connection.whenEnded?.delete(this.#ended);
-    await Promise.all([this.#bell.close(), this.#room.close()]);
+    await Promise.all([this.#notify.close(), this.#room.close()]);
   }
 
   /** Runs a script. Redis keeps scripts in its memory alone, so one that it has forgotten is sent again. */
@@ -360,14 +360,14 @@ export class RedisDriver implements Driver<RedisMessage> {
   }
 
   async #tell(batch: readonly Saying[]): Promise<boolean[]> {
-    const { stream, due, bell, wanted, room } = this.keys;
+    const { stream, due, notify, wanted, room } = this.keys;
     const answers = batch.flatMap(({ word, message, number }) => [
       ...[word, message.id],
       ...[leaseOf(message), number],
     ]);
     const [results, now] = await this.run(
       SETTLE_SCRIPT,
-      [stream, due, bell, wanted, room],
+      [stream, due, notify, wanted, room],
       [GROUP, this.#options.consumer, JSON.stringify(answers)],
     ) as [Uint8Array, number];
     return batch.map(({ word, message, number }, index) => {
@@ -390,7 +390,7 @@ function keysOf({ prefix, name }: RedisDriverOptions): RedisKeys {
   return {
     stream: `${base}:stream`,
     due: `${base}:due`,
-    bell: `${base}:bell`,
+    notify: `${base}:bell`,
     room: `${base}:room`,
     wanted: `${base}:wanted`,
     dead: `${base}:dead`,

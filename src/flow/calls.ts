@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Link } from "../chain.ts";
+import type { Chained } from "../chain.ts";
 import type { Delivery } from "../delivery.ts";
 import type { ConsumeContext } from "./consume_options.ts";
 import type { Keyed } from "./keys.ts";
@@ -21,7 +21,7 @@ export abstract class Call<T> implements ConsumeContext {
   aborted: { reason: unknown } | undefined = undefined;
 
   /** Those it was made for. */
-  abstract get jobs(): readonly Job<T>[];
+  abstract get jobs(): readonly ItemCall<T>[];
 
   /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
   get signal(): AbortSignal {
@@ -63,7 +63,8 @@ export abstract class Call<T> implements ConsumeContext {
  * again, and the call that the handler gets to see. All jobs are in one chain,
  * oldest first.
  */
-export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
+export class ItemCall<T> extends Call<T>
+  implements Keyed, Chained<ItemCall<T>> {
   readonly item: T;
   readonly delivery: Delivery<T> | undefined;
   key: unknown = undefined;
@@ -77,8 +78,8 @@ export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
   /** It has been lent for a while. */
   isOld = false;
   isListed = true;
-  previous: Job<T> | undefined = undefined;
-  next: Job<T> | undefined = undefined;
+  previous: ItemCall<T> | undefined = undefined;
+  next: ItemCall<T> | undefined = undefined;
 
   constructor(item: T, delivery: Delivery<T> | undefined) {
     super();
@@ -87,7 +88,7 @@ export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
     if (delivery !== undefined) this.attempt = delivery.attempt;
   }
 
-  override get jobs(): readonly Job<T>[] {
+  override get jobs(): readonly ItemCall<T>[] {
     return [this];
   }
 
@@ -96,8 +97,8 @@ export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
   }
 
   /** The next attempt: whoever kept this one will not see it change. */
-  again(): Job<T> {
-    const job = new Job(this.item, this.delivery);
+  again(): ItemCall<T> {
+    const job = new ItemCall(this.item, this.delivery);
     job.attempt = this.attempt + 1;
     job.key = this.key;
     job.failure = this.failure;
@@ -108,9 +109,9 @@ export class Job<T> extends Call<T> implements Keyed, Link<Job<T>> {
 
 /** One call for several items. */
 export class Batch<T> extends Call<T> {
-  override readonly jobs: readonly Job<T>[];
+  override readonly jobs: readonly ItemCall<T>[];
 
-  constructor(jobs: readonly Job<T>[]) {
+  constructor(jobs: readonly ItemCall<T>[]) {
     super();
     this.jobs = jobs;
     for (const { attempt, age } of jobs) {

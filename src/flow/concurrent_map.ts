@@ -132,9 +132,9 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   #running = 0;
   /** Calls that run, and those whose result an earlier one holds up; in order, oldest first. */
   #begun = 0;
-  #oldest: Call<R> | undefined = undefined;
-  #newest: Call<R> | undefined = undefined;
-  #free: Call<R> | undefined = undefined;
+  #oldest: Mapping<R> | undefined = undefined;
+  #newest: Mapping<R> | undefined = undefined;
+  #free: Mapping<R> | undefined = undefined;
   /** No item will come any more. */
   #closing = false;
   /** Why no call begins any more. */
@@ -256,33 +256,33 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   }
 
   /** Calls are used again: an object and two functions for each item cost a tenth of the whole. */
-  #freeCall(): Call<R> {
+  #freeCall(): Mapping<R> {
     const call = this.#free;
     if (call !== undefined) {
       this.#free = call.next;
       call.next = undefined;
       return call;
     }
-    return new Call<R>(
+    return new Mapping<R>(
       (call, result) => this.#succeeded(call, result),
       (call, reason) => this.#failed(call, reason),
     );
   }
 
-  #reuse(call: Call<R>): void {
+  #reuse(call: Mapping<R>): void {
     call.state = "running";
     call.result = undefined;
     call.next = this.#free;
     this.#free = call;
   }
 
-  #lineUp(call: Call<R>): void {
+  #lineUp(call: Mapping<R>): void {
     if (this.#newest === undefined) this.#oldest = call;
     else this.#newest.next = call;
     this.#newest = call;
   }
 
-  #succeeded(call: Call<R>, result: R): void {
+  #succeeded(call: Mapping<R>, result: R): void {
     this.#running--;
     if (this.#over) return;
     if (this.#ordered) {
@@ -294,7 +294,7 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
     this.#admit();
   }
 
-  #failed(call: Call<R>, reason: unknown): void {
+  #failed(call: Mapping<R>, reason: unknown): void {
     this.#running--;
     if (this.#over) return;
     call.state = "failed";
@@ -322,7 +322,7 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
     }
   }
 
-  #give(call: Call<R>, result: R): void {
+  #give(call: Mapping<R>, result: R): void {
     this.#begun--;
     this.#reuse(call);
     this.#results.tryPut(result);
@@ -384,16 +384,16 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
 }
 
 /** A call, until its result is given; then it serves for another. */
-class Call<R> {
+class Mapping<R> {
   state: "running" | "done" | "failed" = "running";
   result: R | undefined = undefined;
-  next: Call<R> | undefined = undefined;
+  next: Mapping<R> | undefined = undefined;
   readonly succeeded: (result: R) => void;
   readonly failed: (reason: unknown) => void;
 
   constructor(
-    succeeded: (call: Call<R>, result: R) => void,
-    failed: (call: Call<R>, reason: unknown) => void,
+    succeeded: (call: Mapping<R>, result: R) => void,
+    failed: (call: Mapping<R>, reason: unknown) => void,
   ) {
     this.succeeded = (result) => succeeded(this, result);
     this.failed = (reason) => failed(this, reason);

@@ -12,7 +12,7 @@ import { type Clock, setAlarm, systemClock } from "../clock.ts";
 import type { Delivery, DeliverySource } from "../delivery.ts";
 import { type Deferred, deferred } from "../waiters.ts";
 import { checkFunction } from "../arguments.ts";
-import { Batch, type Call, Job, Slot } from "./calls.ts";
+import { Batch, type Call, ItemCall, Slot } from "./calls.ts";
 import { Unheard } from "./consume_error.ts";
 import {
   type BatchOptions,
@@ -24,7 +24,11 @@ import {
   type UnconsumedReason,
   type Work,
 } from "./consume_options.ts";
-import { type DeadLetter, type Mailbox, mailboxTo } from "./dead_letter.ts";
+import {
+  type DeadLetter,
+  type DeadLetterSink,
+  deadLetterSink,
+} from "./dead_letter.ts";
 import { type OwnPuts, type PuttingRun, watchOwnPuts } from "./own_puts.ts";
 import { Histogram, Sampling } from "./histogram.ts";
 import { isQueue } from "../queue.ts";
@@ -183,8 +187,8 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   readonly #visibility: number | undefined;
   readonly #grace: number;
   readonly #clock: Clock;
-  readonly #mailbox: Mailbox<T> | undefined;
-  readonly #keys: KeyLines<Job<T>> | undefined;
+  readonly #deadLetters: DeadLetterSink<T> | undefined;
+  readonly #keys: KeyLines<ItemCall<T>> | undefined;
   readonly #rate: SlidingWindow | undefined;
   readonly #memory: FailureMemory<T> = new FailureMemory();
   readonly #unheard: Unheard = new Unheard();
@@ -198,7 +202,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   readonly #stopped: () => void;
 
   /** Jobs that can begin, in order. */
-  readonly #ready: Ring<Job<T>> = new Ring();
+  readonly #ready: Ring<ItemCall<T>> = new Ring();
   readonly #free: Slot<T>[] = [];
   /** All there are. */
   readonly #slots: Slot<T>[] = [];
@@ -209,7 +213,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   /** Jobs that wait to be tried again. */
   #waiting = 0;
   /** All that have not ended, oldest first. */
-  readonly #jobs: Chain<Job<T>> = new Chain();
+  readonly #jobs: Chain<ItemCall<T>> = new Chain();
 
   #advancing = false;
   #asking = false;
@@ -254,19 +258,19 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     this.#clock = options.clock ?? systemClock;
     const { visibility, attempts } = lends(source) ? source : NO_LIMITS;
     this.#retry = new Retry("consume", retry, random, attempts);
-    const lentFor = options.visibility ?? visibility;
-    this.#visibility = lentFor === Infinity ? undefined : lentFor;
+    const deliveredFor = options.visibility ?? visibility;
+    this.#visibility = deliveredFor === Infinity ? undefined : deliveredFor;
     this.#rate = rate && new SlidingWindow("consume", rate);
     this.#keys = options.keyOf && new KeyLines();
     if (options.timeout === undefined && !lends(source)) {
       this.#sharedSignal = this.#controller.signal;
     }
-    this.#mailbox = deadLetter && mailboxTo("consume", deadLetter);
+    this.#deadLetters = deadLetter && deadLetterSink("consume", deadLetter);
     try {
       const { signal } = this.#controller;
       this.#intake = intakeOf(source, this, signal, options.visibility);
     } catch (error) {
-      this.#mailbox?.release();
+      this.#deadLetters?.release();
       throw error;
     }
     if (isQueue<T>(source) && typeof this.#concurrency === "number") {
@@ -289,7 +293,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
 
   arrived(item: T, delivery: Delivery<T> | undefined): void {
     this.#asking = false;
-    const job = new Job(item, delivery);
+    const job = new ItemCall(item, delivery);
     this.#list(job);
     if (this.#over) return void this.#giveBack();
     if (this.#stopReason === undefined && this.#mayBegin(job)) {
@@ -316,7 +320,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   }
 
   /** With keys, only when its own is free; otherwise its turn comes when that is. */
-  #mayBegin(job: Job<T>): boolean {
+  #mayBegin(job: ItemCall<T>): boolean {
     if (job.attempt > 1) {
       job.failure = this.#memory.recall(job.item, job.attempt);
     }
@@ -367,7 +371,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
       this.#intake.ask();
       return false;
     }
-    const job = new Job(delivery.item, delivery);
+    const job = new ItemCall(delivery.item, delivery);
     this.#list(job);
     if (!this.#mayBegin(job)) return true;
     // keyOf may have stopped the run.
@@ -465,7 +469,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     }
     const own = this.#ownPuts;
     try {
-      const items = call instanceof Job
+      const items = call instanceof ItemCall
         ? call.item
         : call.jobs.map((job) => job.item);
       if (own !== undefined) own.beginning = slot;
@@ -517,14 +521,14 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     return new Batch([job, ...this.#takeOthers(batch.max - 1)]);
   }
 
-  #nextReady(): Job<T> {
+  #nextReady(): ItemCall<T> {
     const job = this.#ready.shift();
     this.#noteStart(job);
     return job;
   }
 
   /** A call begins with it. */
-  #noteStart(job: Job<T>): void {
+  #noteStart(job: ItemCall<T>): void {
     this.#startWork(job);
     const since = job.delivery?.enqueuedAt;
     if (since !== undefined) job.age = Math.max(0, this.#now() - since);
@@ -535,8 +539,8 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     this.#waits.record(waited);
   }
 
-  #takeOthers(max: number): Job<T>[] {
-    const others: Job<T>[] = [];
+  #takeOthers(max: number): ItemCall<T>[] {
+    const others: ItemCall<T>[] = [];
     while (others.length < max && this.#ready.length > 0) {
       others.push(this.#nextReady());
     }
@@ -553,7 +557,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   #fulfilled(slot: Slot<T>, result: unknown): void {
     const call = this.#endCall(slot);
     if (slot.isOverrunning) return this.#freeSlot(slot);
-    if (call instanceof Job) {
+    if (call instanceof ItemCall) {
       const ending = this.#succeed(call);
       if (ending === undefined) return this.#freeSlot(slot);
       return this.#freeSlotAfter(slot, [ending]);
@@ -657,11 +661,11 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   // -- What becomes of a job --------------------------------------------------
 
   /** These return a promise when the slot has to wait for it; it never rejects. */
-  #succeed(job: Job<T>): Promise<void> | undefined {
+  #succeed(job: ItemCall<T>): Promise<void> | undefined {
     return this.#acknowledge(job, this.#noteProcessed);
   }
 
-  #fail(job: Job<T>, error: unknown): Promise<void> | undefined {
+  #fail(job: ItemCall<T>, error: unknown): Promise<void> | undefined {
     if (!job.isListed) return undefined;
     // An answer to the stop says nothing about the item, which goes back.
     if (this.#stopReason !== undefined) return this.#endWork(job);
@@ -681,7 +685,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     return this.#returnForRetry(job, delay);
   }
 
-  #noteFailure(job: Job<T>, error: unknown): void {
+  #noteFailure(job: ItemCall<T>, error: unknown): void {
     this.#errors ??= { first: error, last: error };
     this.#errors.last = error;
     const now = this.#clock.now();
@@ -697,7 +701,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     job.failure.lastAt = now;
   }
 
-  #reasonToGiveUp(job: Job<T>, error: unknown): FailureReason | undefined {
+  #reasonToGiveUp(job: ItemCall<T>, error: unknown): FailureReason | undefined {
     try {
       return this.#retry.reasonToGiveUp(job.attempt, error);
     } catch (thrown) {
@@ -706,7 +710,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     }
   }
 
-  #waitForRetry(job: Job<T>, delay: number): undefined {
+  #waitForRetry(job: ItemCall<T>, delay: number): undefined {
     this.#endWork(job);
     this.#retried++;
     this.#waiting++;
@@ -722,7 +726,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   }
 
   #returnForRetry(
-    job: Job<T>,
+    job: ItemCall<T>,
     delay: number,
   ): Promise<void> | undefined {
     const failure = job.failure!;
@@ -736,16 +740,16 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     });
   }
 
-  async #bury(job: Job<T>, reason: FailureReason): Promise<void> {
+  async #bury(job: ItemCall<T>, reason: FailureReason): Promise<void> {
     const { onError } = this.#options;
     const error = job.failure!.last;
-    if (this.#mailbox !== undefined) {
-      await this.#send(job, reason, this.#mailbox);
+    if (this.#deadLetters !== undefined) {
+      await this.#send(job, reason, this.#deadLetters);
     } else if (onError === "abort") {
       this.#endWork(job);
     } else if (job.delivery?.bury !== undefined) {
-      const letter = (): void => void this.#deadLettered++;
-      await this.#settle(job, (delivery) => delivery.bury!(error), letter);
+      const deadLetter = (): void => void this.#deadLettered++;
+      await this.#settle(job, (delivery) => delivery.bury!(error), deadLetter);
     } else {
       await this.#acknowledge(job, () => this.#reportFailed(job, "failed"));
     }
@@ -753,15 +757,15 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   }
 
   async #send(
-    job: Job<T>,
+    job: ItemCall<T>,
     reason: FailureReason,
-    mailbox: Mailbox<T>,
+    sink: DeadLetterSink<T>,
   ): Promise<void> {
     const { attempts, first, last, firstAt, lastAt } = job.failure!;
     const epoch = this.#options.clock === undefined
       ? performance.timeOrigin
       : 0;
-    const letter: DeadLetter<T> = {
+    const deadLetter: DeadLetter<T> = {
       item: job.item,
       attempts,
       errors: { first, last },
@@ -770,7 +774,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
       reason,
     };
     try {
-      await mailbox.send(letter, this.#controller.signal);
+      await sink.send(deadLetter, this.#controller.signal);
     } catch (error) {
       // Cut short by a stop: it goes back like everything else.
       if (this.#stopReason !== undefined) return this.#endWork(job);
@@ -784,7 +788,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   }
 
   #reportFailed(
-    job: Job<T>,
+    job: ItemCall<T>,
     reason: UnconsumedReason,
     error: unknown = job.failure!.last,
   ): void {
@@ -794,7 +798,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     else if (onError !== "ignore") this.#unheard.note(error);
   }
 
-  #acknowledge(job: Job<T>, done: () => void): Promise<void> | undefined {
+  #acknowledge(job: ItemCall<T>, done: () => void): Promise<void> | undefined {
     if (job.delivery !== undefined) return this.#settle(job, acknowledge, done);
     if (!job.isListed) return undefined;
     this.#leave(job);
@@ -804,7 +808,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
 
   /** Lets go of what was lent, and counts it as lost if it was not ours any more. */
   #settle(
-    job: Job<T>,
+    job: ItemCall<T>,
     letGo: (delivery: Delivery<T>) => boolean | Promise<boolean>,
     done: () => void,
   ): Promise<void> | undefined {
@@ -823,19 +827,19 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     return undefined;
   }
 
-  #settled(job: Job<T>, isOurs: boolean, done: () => void): void {
+  #settled(job: ItemCall<T>, isOurs: boolean, done: () => void): void {
     if (!job.isListed) return;
     this.#leave(job);
     if (isOurs) done();
     else this.#lost++;
   }
 
-  #startWork(job: Job<T>): void {
+  #startWork(job: ItemCall<T>): void {
     job.underWay = true;
     this.#underWay++;
   }
 
-  #endWork(job: Job<T>): undefined {
+  #endWork(job: ItemCall<T>): undefined {
     if (!job.underWay) return;
     job.underWay = false;
     this.#underWay--;
@@ -849,14 +853,14 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
 
   // -- The list of jobs -------------------------------------------------------
 
-  #list(job: Job<T>): void {
+  #list(job: ItemCall<T>): void {
     this.received++;
     this.#jobs.push(job);
     if (this.#visibility !== undefined) this.#renewLater();
   }
 
   /** The job has ended; who is behind it can begin. */
-  #leave(job: Job<T>): void {
+  #leave(job: ItemCall<T>): void {
     this.#endWork(job);
     this.#jobs.remove(job);
     job.isListed = false;
@@ -916,7 +920,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     this.#options.signal?.removeEventListener("abort", this.#stopped);
     await this.#giveBack();
     this.#clear(this.#leaseTimer);
-    this.#mailbox?.release();
+    this.#deadLetters?.release();
     const failure = this.#stopReason?.isFailure === true
       ? this.#stopReason
       : this.#stopReason === undefined
@@ -959,7 +963,7 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
   }
 
   /** The stop is no attempt of the item; what failed before it is. */
-  #return(job: Job<T>, reason: unknown): Promise<void> | undefined {
+  #return(job: ItemCall<T>, reason: unknown): Promise<void> | undefined {
     const counted = job.attempt > job.delivery!.attempt ||
       job.failure?.attempts === job.attempt;
     return this.#settle(

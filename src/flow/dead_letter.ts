@@ -30,34 +30,34 @@ export interface DeadLetter<T> {
 export type DeadLetterTarget<T> =
   | Queue<DeadLetter<T>>
   | WritableStream<DeadLetter<T>>
-  | ((letter: DeadLetter<T>) => unknown);
+  | ((deadLetter: DeadLetter<T>) => unknown);
 
 /** Brings letters to one target. */
-export interface Mailbox<T> {
+export interface DeadLetterSink<T> {
   /** Fulfils when the target has taken it over. Gives up when the signal aborts, if nothing was handed over yet. */
-  send(letter: DeadLetter<T>, signal: AbortSignal): Promise<void>;
+  send(deadLetter: DeadLetter<T>, signal: AbortSignal): Promise<void>;
   /** Lets go of the target. */
   release(): void;
 }
 
 /** Locks a stream. Throws a `TypeError` for what is no target. */
-export function mailboxTo<T>(
+export function deadLetterSink<T>(
   action: string,
   target: DeadLetterTarget<T>,
-): Mailbox<T> {
+): DeadLetterSink<T> {
   const candidate = target as Partial<Queue<unknown> & WritableStream> | null;
   if (typeof target === "function") {
     return {
-      send: async (letter) => void (await target(letter)),
+      send: async (deadLetter) => void (await target(deadLetter)),
       release: ignore,
     };
   }
   if (typeof candidate?.put === "function") {
     return {
-      send: (letter, signal) =>
+      send: (deadLetter, signal) =>
         (target as {
-          put(letter: DeadLetter<T>, options: PutOptions): Promise<void>;
-        }).put(letter, { signal }),
+          put(deadLetter: DeadLetter<T>, options: PutOptions): Promise<void>;
+        }).put(deadLetter, { signal }),
       release: ignore,
     };
   }
@@ -70,14 +70,16 @@ export function mailboxTo<T>(
   );
 }
 
-function writingTo<T>(stream: WritableStream<DeadLetter<T>>): Mailbox<T> {
+function writingTo<T>(
+  stream: WritableStream<DeadLetter<T>>,
+): DeadLetterSink<T> {
   const writer = stream.getWriter();
   markHandled(writer.closed);
   return {
-    async send(letter, signal) {
+    async send(deadLetter, signal) {
       await writer.ready;
       signal.throwIfAborted();
-      await writer.write(letter);
+      await writer.write(deadLetter);
     },
     release() {
       writer.releaseLock();

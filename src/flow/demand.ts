@@ -33,8 +33,8 @@ export function readableOnDemand<T>(
       supplier.asked();
       return item;
     },
-    serve(taker) {
-      end.serve(taker);
+    serve(receiver) {
+      end.serve(receiver);
       supplier.asked();
     },
     hasNext: end.hasNext,

@@ -14,7 +14,7 @@ import { checkFunction, checkLimit } from "../arguments.ts";
 import {
   FULFILLED,
   Line,
-  type Taker,
+  type Receiver,
   Waiter,
   type WaiterGroup,
 } from "../waiters.ts";
@@ -320,7 +320,7 @@ export class Cursor<T> implements TakingEnd<T> {
   readonly #cancelled:
     | ((reason: unknown) => void | Promise<void>)
     | undefined;
-  readonly #takers: Line<Taker<T>> = new Line();
+  readonly #receivers: Line<Receiver<T>> = new Line();
   #view: EndingView | undefined = undefined;
   /** Set when it reads no more. */
   #ending: FanEnding | undefined = undefined;
@@ -368,7 +368,7 @@ export class Cursor<T> implements TakingEnd<T> {
 
   hasNext(): boolean {
     // An item that somebody waits for is on its way to that one.
-    return this.place < this.#fan.end && this.#takers.first === undefined &&
+    return this.place < this.#fan.end && this.#receivers.first === undefined &&
       this.#ending === undefined;
   }
 
@@ -391,11 +391,11 @@ export class Cursor<T> implements TakingEnd<T> {
     return item;
   }
 
-  serve(taker: Taker<T>): void {
-    if (!this.hasNext()) return this.#wait(taker);
+  serve(receiver: Receiver<T>): void {
+    if (!this.hasNext()) return this.#wait(receiver);
     const missed = this.#catchUp();
     // The item goes over before the stream may end because of it.
-    taker.accept(this.#fan.read(this));
+    receiver.accept(this.#fan.read(this));
     this.#moved();
     if (missed > 0) this.#tellLag(missed);
   }
@@ -405,7 +405,7 @@ export class Cursor<T> implements TakingEnd<T> {
     this.#missed = this.missed;
     this.#ending = { failure: { reason } };
     this.#fan.remove(this);
-    for (const taker of this.#leavingTakers()) taker.end();
+    for (const receiver of this.#leavingReceivers()) receiver.end();
     this.#fan.changed();
     return this.#cancelled?.(reason);
   }
@@ -428,18 +428,18 @@ export class Cursor<T> implements TakingEnd<T> {
 
   /** Whether somebody waits here. Passes over native reads that were given up, see `views/readable.ts`. */
   isWaiting(): boolean {
-    return this.#oldestTaker() !== undefined;
+    return this.#oldestReceiver() !== undefined;
   }
 
   /** Gives those who wait here what has come. */
   feed(): void {
     for (
-      let taker = this.#oldestTaker();
-      taker !== undefined;
-      taker = this.#oldestTaker()
+      let receiver = this.#oldestReceiver();
+      receiver !== undefined;
+      receiver = this.#oldestReceiver()
     ) {
       if (this.place === this.#fan.end) return this.#fan.seat(this);
-      taker.accept(this.#fan.read(this));
+      receiver.accept(this.#fan.read(this));
       this.#moved();
     }
   }
@@ -455,24 +455,24 @@ export class Cursor<T> implements TakingEnd<T> {
 
   // -- Within -----------------------------------------------------------------
 
-  #wait(taker: Taker<T>): void {
+  #wait(receiver: Receiver<T>): void {
     if (this.#ending?.failure !== undefined) {
-      return taker.reject(this.#ending.failure.reason);
+      return receiver.reject(this.#ending.failure.reason);
     }
-    if (this.#ending !== undefined) return taker.end();
-    this.#takers.push(taker);
+    if (this.#ending !== undefined) return receiver.end();
+    this.#receivers.push(receiver);
     this.#fan.seat(this);
     this.#fan.changed();
   }
 
-  #oldestTaker(): Taker<T> | undefined {
-    let taker = this.#takers.first;
-    while (taker !== undefined && !taker.isWaiting()) {
-      taker.leave();
-      taker.end();
-      taker = this.#takers.first;
+  #oldestReceiver(): Receiver<T> | undefined {
+    let receiver = this.#receivers.first;
+    while (receiver !== undefined && !receiver.isWaiting()) {
+      receiver.leave();
+      receiver.end();
+      receiver = this.#receivers.first;
     }
-    return taker;
+    return receiver;
   }
 
   /** Goes to where its pack was made to skip to. */
@@ -494,21 +494,21 @@ export class Cursor<T> implements TakingEnd<T> {
     this.#ending = ending;
     this.#fan.remove(this);
     const { failure } = ending;
-    for (const taker of this.#leavingTakers()) {
-      if (failure === undefined) taker.end();
-      else taker.reject(failure.reason);
+    for (const receiver of this.#leavingReceivers()) {
+      if (failure === undefined) receiver.end();
+      else receiver.reject(failure.reason);
     }
     if (this.#view !== undefined) this.#tellEnding(this.#view, ending);
   }
 
-  *#leavingTakers(): Generator<Taker<T>, void> {
+  *#leavingReceivers(): Generator<Receiver<T>, void> {
     for (
-      let taker = this.#takers.first;
-      taker !== undefined;
-      taker = this.#takers.first
+      let receiver = this.#receivers.first;
+      receiver !== undefined;
+      receiver = this.#receivers.first
     ) {
-      taker.leave();
-      yield taker;
+      receiver.leave();
+      yield receiver;
     }
   }
 

@@ -54,7 +54,7 @@ export function intakeOf<T>(
 ): Intake<T> {
   return lends(source)
     ? new DeliveryIntake(source, owner, signal, visibility)
-    : new FeedIntake(open(source), owner, new End(source, owner));
+    : new FeedIntake(open(source), owner, new SourceEnd(source, owner));
 }
 
 /** A source that need not be waited for while it has something. */
@@ -68,7 +68,7 @@ class DeliveryIntake<T> implements Intake<T> {
   readonly #options: { signal: AbortSignal; visibility?: number };
   readonly #arrived: (delivery: Delivery<T>) => void;
   readonly #failed: (reason: unknown) => void;
-  readonly #end: End;
+  readonly #end: SourceEnd;
 
   constructor(
     source: DeliverySource<T>,
@@ -84,7 +84,7 @@ class DeliveryIntake<T> implements Intake<T> {
     this.#arrived = (delivery) => owner.arrived(delivery.item, delivery);
     this.#failed = (reason) =>
       isEnd(reason) ? owner.ended() : owner.failed(reason);
-    this.#end = new End(source, owner);
+    this.#end = new SourceEnd(source, owner);
   }
 
   take(): Delivery<T> | undefined {
@@ -115,9 +115,9 @@ class FeedIntake<T> implements Intake<T> {
   readonly #stepped: (step: IteratorResult<T, unknown>) => void;
   readonly #failed: (reason: unknown) => void;
 
-  readonly #end: End;
+  readonly #end: SourceEnd;
 
-  constructor(feed: Feed<T>, owner: IntakeOwner<T>, end: End) {
+  constructor(feed: Feed<T>, owner: IntakeOwner<T>, end: SourceEnd) {
     this.#feed = feed;
     this.#end = end;
     this.#stepped = (step) =>
@@ -142,7 +142,7 @@ class FeedIntake<T> implements Intake<T> {
 }
 
 /** The end of a source, as far as the source tells of it by itself. */
-class End {
+class SourceEnd {
   readonly #source: { readonly closed?: unknown };
   readonly #tell: () => void;
   #followers: Set<() => void> | undefined = undefined;

@@ -17,9 +17,9 @@ import {
   type ItemOf,
   openAll,
   openChecked,
-  type Receiver,
   type Source,
   type SourceErrorPolicy,
+  type SourceReader,
 } from "./source.ts";
 
 /** Options of {@linkcode merge}. */
@@ -106,9 +106,9 @@ class Merging<T> implements Supplier, Turns {
   readonly #onError: SourceErrorPolicy;
   readonly #highWaterMark: number;
   /** Those that have neither ended nor failed. */
-  readonly #entrants: Set<Entrant> = new Set();
+  readonly #inputs: Set<Input> = new Set();
   /** Those of them that are not asked, in the order of their turns. */
-  readonly #idle: Line<Entrant> = new Line();
+  readonly #idle: Line<Input> = new Line();
   readonly #errors: unknown[] = [];
   #abortion: Abortion | undefined = undefined;
   #asking = false;
@@ -126,7 +126,7 @@ class Merging<T> implements Supplier, Turns {
     if (comesInTime(sources)) {
       const feed = openChecked("merge", "sources", sources);
       this.#enter(
-        new Entrant(feed, this, (source) => this.#add(source as Source<T>)),
+        new Input(feed, this, (source) => this.#add(source as Source<T>)),
       );
     } else {
       for (const feed of openAll("merge", sources)) this.#enterItems(feed);
@@ -136,16 +136,16 @@ class Merging<T> implements Supplier, Turns {
   }
 
   asked(): void {
-    let entrant = this.#idle.first;
+    let input = this.#idle.first;
     // A source that answers at once leads back here, and then waits its turn.
-    if (entrant === undefined || this.#asking) return;
+    if (input === undefined || this.#asking) return;
     this.#asking = true;
     for (
       ;
-      entrant !== undefined && this.#mayAsk();
-      entrant = this.#idle.first
+      input !== undefined && this.#mayAsk();
+      input = this.#idle.first
     ) {
-      entrant.ask();
+      input.ask();
     }
     this.#asking = false;
   }
@@ -158,18 +158,18 @@ class Merging<T> implements Supplier, Turns {
 
   // -- What entrants tell
 
-  answered(entrant: Entrant): void {
-    this.#idle.push(entrant);
+  answered(input: Input): void {
+    this.#idle.push(input);
   }
 
-  ended(entrant: Entrant): void {
-    this.#entrants.delete(entrant);
+  ended(input: Input): void {
+    this.#inputs.delete(input);
     this.#endIfDone();
     this.asked();
   }
 
-  failed(entrant: Entrant, reason: unknown): void {
-    this.#entrants.delete(entrant);
+  failed(input: Input, reason: unknown): void {
+    this.#inputs.delete(input);
     this.#fail(reason);
     this.#endIfDone();
     this.asked();
@@ -179,7 +179,7 @@ class Merging<T> implements Supplier, Turns {
 
   #mayAsk(): boolean {
     const held = this.#queue.length;
-    const asked = this.#entrants.size - this.#idle.length;
+    const asked = this.#inputs.size - this.#idle.length;
     return held + asked < this.#highWaterMark ||
       (held === 0 && isAwaited(this.#queue));
   }
@@ -195,13 +195,13 @@ class Merging<T> implements Supplier, Turns {
 
   #enterItems(feed: Feed<T>): void {
     this.#enter(
-      new Entrant(feed, this, (item) => void this.#queue.tryPut(item as T)),
+      new Input(feed, this, (item) => void this.#queue.tryPut(item as T)),
     );
   }
 
-  #enter(entrant: Entrant): void {
-    this.#entrants.add(entrant);
-    this.#idle.push(entrant);
+  #enter(input: Input): void {
+    this.#inputs.add(input);
+    this.#idle.push(input);
   }
 
   #fail(reason: unknown): void {
@@ -217,15 +217,15 @@ class Merging<T> implements Supplier, Turns {
   }
 
   #cancelAll(reason: unknown): Promise<void>[] {
-    const entrants = [...this.#entrants];
-    this.#entrants.clear();
-    for (const entrant of entrants) entrant.leave();
+    const inputs = [...this.#inputs];
+    this.#inputs.clear();
+    for (const input of inputs) input.leave();
     this.#abortion?.leave();
-    return entrants.map((entrant) => entrant.cancel(reason));
+    return inputs.map((input) => input.cancel(reason));
   }
 
   #endIfDone(): void {
-    if (this.#entrants.size > 0) return;
+    if (this.#inputs.size > 0) return;
     this.#abortion?.leave();
     const errors = this.#errors;
     if (errors.length === 0) return this.#queue.close();
@@ -237,13 +237,13 @@ class Merging<T> implements Supplier, Turns {
 /** What an entrant tells of. */
 interface Turns {
   asked(): void;
-  answered(entrant: Entrant): void;
-  ended(entrant: Entrant): void;
-  failed(entrant: Entrant, reason: unknown): void;
+  answered(input: Input): void;
+  ended(input: Input): void;
+  failed(input: Input, reason: unknown): void;
 }
 
 /** A source, of items or of more sources, that takes turns with the others. */
-class Entrant extends Waiter implements Receiver<unknown> {
+class Input extends Waiter implements SourceReader<unknown> {
   readonly #feed: Feed<unknown>;
   readonly #turns: Turns;
   readonly #keep: (item: unknown) => void;

@@ -16,9 +16,9 @@ import {
   type Feed,
   type ItemOf,
   openAll,
-  type Receiver,
   type Source,
   type SourceErrorPolicy,
+  type SourceReader,
 } from "./source.ts";
 
 /** Options of {@linkcode mergeSorted}. */
@@ -99,9 +99,9 @@ class SortedMerging<T> implements Supplier {
   readonly #queue: Queue<T> = new Queue<T>({ highWaterMark: Infinity });
   readonly #onError: SourceErrorPolicy;
   /** Those that have neither ended nor failed. */
-  readonly #runs: Set<Run<T>> = new Set();
+  readonly #inputs: Set<Input<T>> = new Set();
   /** Those whose item went, to be asked with the next read. */
-  #empty: Run<T>[] = [];
+  #empty: Input<T>[] = [];
   /** How many are asked and have not answered. */
   #asked = 0;
   readonly #heads: Heads<T>;
@@ -117,9 +117,9 @@ class SortedMerging<T> implements Supplier {
     this.#onError = onError;
     this.#heads = new Heads(compare);
     feeds.forEach((feed, index) => {
-      const run = new Run(feed, index, this);
-      this.#runs.add(run);
-      this.#empty.push(run);
+      const input = new Input(feed, index, this);
+      this.#inputs.add(input);
+      this.#empty.push(input);
     });
     this.readable = readableOnDemand(this.#queue, this);
   }
@@ -137,7 +137,7 @@ class SortedMerging<T> implements Supplier {
     if (this.#advancing) return;
     this.#advancing = true;
     while (
-      this.#asked === 0 && this.#runs.size > 0 && isAwaited(this.#queue)
+      this.#asked === 0 && this.#inputs.size > 0 && isAwaited(this.#queue)
     ) {
       if (this.#empty.length > 0) this.#askEmpty();
       else this.#giveSmallest();
@@ -153,27 +153,27 @@ class SortedMerging<T> implements Supplier {
 
   // -- What runs tell
 
-  received(run: Run<T>): void {
+  received(input: Input<T>): void {
     this.#asked--;
     try {
-      this.#heads.push(run);
+      this.#heads.push(input);
     } catch (reason) {
       return this.#breakOff(reason);
     }
     this.asked();
   }
 
-  ended(run: Run<T>): void {
+  ended(input: Input<T>): void {
     this.#asked--;
-    this.#runs.delete(run);
+    this.#inputs.delete(input);
     this.#endIfDone();
     this.asked();
   }
 
-  failed(run: Run<T>, reason: unknown): void {
+  failed(input: Input<T>, reason: unknown): void {
     if (this.#onError === "collect") this.#errors.push(reason);
-    if (this.#onError !== "abort") return this.ended(run);
-    this.#runs.delete(run);
+    if (this.#onError !== "abort") return this.ended(input);
+    this.#inputs.delete(input);
     try {
       while (this.#heads.length > 0) this.#give();
     } catch (error) {
@@ -185,12 +185,12 @@ class SortedMerging<T> implements Supplier {
   // -- Steps
 
   #askEmpty(): void {
-    const runs = this.#empty;
+    const inputs = this.#empty;
     this.#empty = [];
-    this.#asked = runs.length;
-    for (const run of runs) {
+    this.#asked = inputs.length;
+    for (const input of inputs) {
       // One before it may have ended everything.
-      if (this.#runs.has(run)) run.feed.pull(run);
+      if (this.#inputs.has(input)) input.feed.pull(input);
     }
   }
 
@@ -203,10 +203,10 @@ class SortedMerging<T> implements Supplier {
   }
 
   #give(): void {
-    const run = this.#heads.pop();
-    const item = run.item as T;
-    run.item = undefined;
-    this.#empty.push(run);
+    const input = this.#heads.pop();
+    const item = input.item as T;
+    input.item = undefined;
+    this.#empty.push(input);
     this.#queue.tryPut(item);
   }
 
@@ -216,15 +216,15 @@ class SortedMerging<T> implements Supplier {
   }
 
   #cancelAll(reason: unknown): Promise<void>[] {
-    const runs = [...this.#runs];
-    this.#runs.clear();
+    const inputs = [...this.#inputs];
+    this.#inputs.clear();
     this.#heads.clear();
     this.#abortion?.leave();
-    return runs.map(({ feed }) => feed.cancel(reason));
+    return inputs.map(({ feed }) => feed.cancel(reason));
   }
 
   #endIfDone(): void {
-    if (this.#runs.size > 0) return;
+    if (this.#inputs.size > 0) return;
     this.#abortion?.leave();
     const errors = this.#errors;
     if (errors.length === 0) return this.#queue.close();
@@ -234,7 +234,7 @@ class SortedMerging<T> implements Supplier {
 }
 
 /** One of the sources, with the item of it that is held. */
-class Run<T> implements Receiver<T> {
+class Input<T> implements SourceReader<T> {
   readonly feed: Feed<T>;
   readonly index: number;
   item: T | undefined = undefined;
@@ -262,7 +262,7 @@ class Run<T> implements Receiver<T> {
 
 /** Runs by the items they hold, the earlier run among equals: a binary heap. */
 class Heads<T> {
-  #runs: Run<T>[] = [];
+  #inputs: Input<T>[] = [];
   readonly #compare: (a: T, b: T) => number;
 
   constructor(compare: (a: T, b: T) => number) {
@@ -270,58 +270,60 @@ class Heads<T> {
   }
 
   get length(): number {
-    return this.#runs.length;
+    return this.#inputs.length;
   }
 
   clear(): void {
-    this.#runs = [];
+    this.#inputs = [];
   }
 
-  push(run: Run<T>): void {
-    const runs = this.#runs;
-    let place = runs.length;
+  push(input: Input<T>): void {
+    const inputs = this.#inputs;
+    let place = inputs.length;
     while (place > 0) {
       const above = (place - 1) >> 1;
-      if (!this.#precedes(run, runs[above]!)) break;
-      runs[place] = runs[above]!;
+      if (!this.#precedes(input, inputs[above]!)) break;
+      inputs[place] = inputs[above]!;
       place = above;
     }
-    runs[place] = run;
+    inputs[place] = input;
   }
 
-  pop(): Run<T> {
-    const runs = this.#runs;
-    const first = runs[0]!;
-    const last = runs.pop()!;
-    if (runs.length > 0) this.#sink(last);
+  pop(): Input<T> {
+    const inputs = this.#inputs;
+    const first = inputs[0]!;
+    const last = inputs.pop()!;
+    if (inputs.length > 0) this.#sink(last);
     return first;
   }
 
   /** Puts the run where the first was, and down to where it belongs. */
-  #sink(run: Run<T>): void {
-    const runs = this.#runs;
+  #sink(input: Input<T>): void {
+    const inputs = this.#inputs;
     let place = 0;
     for (;;) {
       let below = place * 2 + 1;
-      if (below >= runs.length) break;
+      if (below >= inputs.length) break;
       const right = below + 1;
-      if (right < runs.length && this.#precedes(runs[right]!, runs[below]!)) {
+      if (
+        right < inputs.length && this.#precedes(inputs[right]!, inputs[below]!)
+      ) {
         below = right;
       }
-      if (!this.#precedes(runs[below]!, run)) break;
-      runs[place] = runs[below]!;
+      if (!this.#precedes(inputs[below]!, input)) break;
+      inputs[place] = inputs[below]!;
       place = below;
     }
-    runs[place] = run;
+    inputs[place] = input;
   }
 
-  #precedes(run: Run<T>, other: Run<T>): boolean {
-    const order = this.#compare(run.item as T, other.item as T);
+  #precedes(input: Input<T>, other: Input<T>): boolean {
+    const order = this.#compare(input.item as T, other.item as T);
     if (order < 0) return true;
     if (order > 0) return false;
     if (typeof order === "object") {
       refusePromise("merge sorted", "compare(a, b)", order);
     }
-    return run.index < other.index;
+    return input.index < other.index;
   }
 }

@@ -20,7 +20,7 @@ export interface ReplayOptions<T> {
   /** Ends now. */
   signal?: AbortSignal | undefined;
   /** Gets a letter that was taken and not put, where the source takes nothing back. */
-  onUndelivered?: ((letter: DeadLetter<T>) => void) | undefined;
+  onUndelivered?: ((deadLetter: DeadLetter<T>) => void) | undefined;
 }
 
 /** Where items can be put: a `Queue`, or a queue on an engine. */
@@ -93,7 +93,8 @@ export async function replay<T>(
     {
       onError: "abort",
       signal,
-      onUndelivered: onUndelivered && ((letter) => onUndelivered(letter)),
+      onUndelivered: onUndelivered &&
+        ((deadLetter) => onUndelivered(deadLetter)),
     },
   );
   return processed;

@@ -6,7 +6,7 @@
 
 import { QueueClosedError, received } from "../errors.ts";
 import { endOf, isQueue, type Queue } from "../queue.ts";
-import { SignalGroups, signalOf, Taker, Waiter } from "../waiters.ts";
+import { Receiver, SignalGroups, signalOf, Waiter } from "../waiters.ts";
 import { checkOneList } from "./source.ts";
 
 /** Options of {@linkcode select}. */
@@ -122,7 +122,7 @@ class Selection<T> extends Waiter {
   readonly #resolve: (selected: Selected<T>) => void;
   readonly #reject: (reason: unknown) => void;
   /** Its places in the lines of the queues. */
-  #places: Place<T>[] = [];
+  #places: SelectReceiver<T>[] = [];
   #ended = 0;
 
   constructor(
@@ -135,7 +135,7 @@ class Selection<T> extends Waiter {
   }
 
   wait(queues: readonly Queue<T>[], signal: AbortSignal | undefined): void {
-    const places = queues.map((queue) => new Place(queue, this));
+    const places = queues.map((queue) => new SelectReceiver(queue, this));
     this.#places = places;
     // Before it stands in line: the last queue may reject it at once.
     if (signal !== undefined) signals.of(signal).add(this);
@@ -174,7 +174,7 @@ class Selection<T> extends Waiter {
 }
 
 /** The place of a selection in the line of one queue. */
-class Place<T> extends Taker<T> {
+class SelectReceiver<T> extends Receiver<T> {
   readonly queue: Queue<T>;
   readonly #selection: Selection<T>;
 

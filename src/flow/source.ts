@@ -46,7 +46,7 @@ export interface Feed<T> {
    * a loop over synchronous sources has to be a loop. Nothing is told any more
    * after `cancel`.
    */
-  pull(receiver: Receiver<T>): void;
+  pull(caller: SourceReader<T>): void;
   /**
    * Leaves the source before its end: cancels a stream with the reason, returns
    * an iterator. Settles as that does, but waits for no `next` that is under way:
@@ -59,7 +59,7 @@ export interface Feed<T> {
 }
 
 /** Learns what a source gives to a {@linkcode Feed.pull}. Must not throw. */
-export interface Receiver<T> {
+export interface SourceReader<T> {
   received(item: T): void;
   ended(): void;
   failed(reason: unknown): void;
@@ -193,7 +193,7 @@ interface Openable<T> extends AsyncIterable<T>, Iterable<T> {
 class StreamFeed<T> implements Feed<T> {
   readonly #reader: ReadableStreamDefaultReader<T>;
   #over = false;
-  #receiver: Receiver<T> | undefined = undefined;
+  #caller: SourceReader<T> | undefined = undefined;
   readonly #given: (step: ReadableStreamReadResult<T>) => void;
   readonly #failed: (reason: unknown) => void;
 
@@ -201,19 +201,19 @@ class StreamFeed<T> implements Feed<T> {
     this.#reader = reader;
     this.#given = (step) => {
       if (this.#over) return;
-      if (!step.done) return this.#receiver!.received(step.value);
+      if (!step.done) return this.#caller!.received(step.value);
       this.#leave();
-      this.#receiver!.ended();
+      this.#caller!.ended();
     };
     this.#failed = (reason) => {
       if (this.#over) return;
       this.#leave();
-      this.#receiver!.failed(reason);
+      this.#caller!.failed(reason);
     };
   }
 
-  pull(receiver: Receiver<T>): void {
-    this.#receiver = receiver;
+  pull(caller: SourceReader<T>): void {
+    this.#caller = caller;
     this.#reader.read().then(this.#given, this.#failed);
   }
 
@@ -251,7 +251,7 @@ class IteratorFeed<T> implements Feed<T> {
   readonly #waits: boolean;
   #parked = false;
   #over = false;
-  #receiver: Receiver<T> | undefined = undefined;
+  #caller: SourceReader<T> | undefined = undefined;
   readonly #given: (step: IteratorResult<T, unknown>) => void;
   readonly #failed: (reason: unknown) => void;
 
@@ -262,8 +262,8 @@ class IteratorFeed<T> implements Feed<T> {
     this.#failed = (reason) => this.#fail(reason);
   }
 
-  pull(receiver: Receiver<T>): void {
-    this.#receiver = receiver;
+  pull(caller: SourceReader<T>): void {
+    this.#caller = caller;
     this.#parked = true;
     let step: ReturnType<AsyncIterator<T>["next"] | Iterator<T>["next"]>;
     try {
@@ -288,15 +288,15 @@ class IteratorFeed<T> implements Feed<T> {
     } catch (reason) {
       return this.#fail(reason);
     }
-    if (this.#over) this.#receiver!.ended();
-    else this.#receiver!.received(item);
+    if (this.#over) this.#caller!.ended();
+    else this.#caller!.received(item);
   }
 
   #fail(reason: unknown): void {
     this.#parked = false;
     if (this.#over) return;
     this.#over = true;
-    this.#receiver!.failed(reason);
+    this.#caller!.failed(reason);
   }
 
   async next(): Promise<IteratorResult<T, unknown>> {

@@ -11,7 +11,7 @@ import { checkCount, checkOptions } from "../arguments.ts";
 import { Fan, readPace } from "./fan.ts";
 import type { Cursor, LagPolicy, Pace } from "./fan.ts";
 import { checkSource, open } from "./source.ts";
-import type { Branches, Feed, Receiver, Source } from "./source.ts";
+import type { Branches, Feed, Source, SourceReader } from "./source.ts";
 
 /** Options of {@linkcode tee}. */
 export interface TeeOptions {
@@ -120,7 +120,7 @@ export function tee<T, const Count extends number = number>(
   return new Tee<T>(open(source), paces).branches() as Branches<T, Count>;
 }
 
-class Tee<T> implements Receiver<T> {
+class Tee<T> implements SourceReader<T> {
   readonly #feed: Feed<T>;
   readonly #fan: Fan<T>;
   readonly #cursors: Cursor<T>[];

@@ -11,8 +11,8 @@ import {
   canBeRead,
   type Feed,
   openAll,
-  type Receiver,
   type Source,
+  type SourceReader,
 } from "./source.ts";
 
 /**
@@ -80,14 +80,14 @@ class Zipping<Items extends unknown[]> implements Supplier {
   readonly readable: ReadableStream<Items>;
   /** Holds nothing: a tuple is made when somebody waits for it. */
   readonly #queue: Queue<Items> = new Queue<Items>({ highWaterMark: Infinity });
-  #strands: Strand[];
+  #inputs: Input[];
   #tuple: unknown[] = [];
   /** How many items the tuple lacks; 0 while none is being made. */
   #missing = 0;
   #pulling = false;
 
   constructor(feeds: Feed<unknown>[]) {
-    this.#strands = feeds.map((feed, index) => new Strand(feed, index, this));
+    this.#inputs = feeds.map((feed, index) => new Input(feed, index, this));
     this.readable = readableOnDemand(this.#queue, this);
     if (feeds.length === 0) this.#queue.close();
   }
@@ -128,26 +128,26 @@ class Zipping<Items extends unknown[]> implements Supplier {
   // -- Steps
 
   #pullAll(): void {
-    const strands = this.#strands;
-    this.#tuple = new Array(strands.length);
-    this.#missing = strands.length;
-    for (const strand of strands) {
+    const inputs = this.#inputs;
+    this.#tuple = new Array(inputs.length);
+    this.#missing = inputs.length;
+    for (const input of inputs) {
       // The one before may have ended it all: then nothing more is pulled.
-      if (strands !== this.#strands) return;
-      strand.feed.pull(strand);
+      if (inputs !== this.#inputs) return;
+      input.feed.pull(input);
     }
   }
 
   #cancelAll(reason: unknown): Promise<void>[] {
-    const strands = this.#strands;
-    this.#strands = [];
+    const inputs = this.#inputs;
+    this.#inputs = [];
     this.#tuple = [];
-    return strands.map(({ feed }) => feed.cancel(reason));
+    return inputs.map(({ feed }) => feed.cancel(reason));
   }
 }
 
 /** A source at its place in the tuple. */
-class Strand implements Receiver<unknown> {
+class Input implements SourceReader<unknown> {
   readonly feed: Feed<unknown>;
   readonly #index: number;
   readonly #zipping: Zipping<unknown[]>;

@@ -25,13 +25,13 @@ export function listen(
   words: Int32Array,
   at: number,
   value: number,
-  rung: () => void,
+  woken: () => void,
 ): () => void {
   const { waitAsync } = Atomics as WaitAsync;
-  if (waitAsync === undefined) return poll(words, at, value, rung);
+  if (waitAsync === undefined) return poll(words, at, value, woken);
   let listening = true;
   const heard = (): void => {
-    if (listening) rung();
+    if (listening) woken();
   };
   const waiting = waitAsync.call(Atomics, words, at, value);
   if (waiting.async) waiting.value.then(heard);
@@ -46,12 +46,12 @@ export function poll(
   words: Int32Array,
   at: number,
   value: number,
-  rung: () => void,
+  woken: () => void,
 ): () => void {
   let pause = SHORTEST;
   let timer: unknown;
   const look = (): void => {
-    if (Atomics.load(words, at) !== value) return rung();
+    if (Atomics.load(words, at) !== value) return woken();
     timer = systemClock.setTimer(look, pause);
     pause = Math.min(pause * 2, LONGEST);
   };
@@ -60,7 +60,7 @@ export function poll(
 }
 
 /** A timer that fires now and then, and keeps the process alive or not. */
-export class Watch {
+export class Ticker {
   readonly #tick: () => void;
   readonly #period: number;
   #timer: unknown = undefined;

@@ -51,7 +51,7 @@ export class WorkerCrashedError<T = unknown> extends Error {
 }
 
 /** A task and who waits for its result. */
-export class Job<T, R> {
+export class PoolTask<T, R> {
   readonly task: T;
   /** What is moved to the worker: then the task can be sent only once. */
   readonly transfer: TransferableObject[];
@@ -66,7 +66,7 @@ export class Job<T, R> {
   /** Its signal has fired. */
   aborted: { reason: unknown } | undefined = undefined;
   /** The lane's, while it is with a worker. */
-  delivery: Delivery<Job<T, R>> | undefined = undefined;
+  delivery: Delivery<PoolTask<T, R>> | undefined = undefined;
   /** Where it is with the worker. */
   cell = -1;
   ticket = 0;

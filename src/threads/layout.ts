@@ -24,7 +24,7 @@ export interface SharedQueueHandle {
 }
 
 /** Words of the whole queue, as indices of an `Int32Array`. */
-export const Word = {
+export const Header = {
   MAGIC: 0,
   VERSION: 1,
   /** Bytes of the ring, a multiple of 4. */
@@ -55,8 +55,8 @@ export const Word = {
   TAKE: 96,
 } as const;
 
-/** Words of one end, from {@linkcode Word.PUT} or {@linkcode Word.TAKE} on. */
-export const End = {
+/** Words of one end, from {@linkcode Header.PUT} or {@linkcode Header.TAKE} on. */
+export const RingEnd = {
   /** 0, or the token of the member that is in the critical section. */
   LOCK: 0,
   /** Counts critical sections, to tell a long one from many. */
@@ -73,11 +73,11 @@ export const End = {
 } as const;
 
 /** Words of one member, a line each. */
-export const Member = {
+export const Slot = {
   /** Odd while in use; negative while somebody cleans up. */
   GENERATION: 0,
   /** What its waiting threads sleep on. */
-  BELL: 1,
+  REQUESTS: 1,
   WAITING_PUTS: 2,
   PRODUCERS: 3,
   /** Where its thread leaves waiters behind, to be there while it lives. */
@@ -88,7 +88,7 @@ export const Member = {
   ANSWERS: 6,
 } as const;
 
-/** Where a queue stands, as {@linkcode Word.STATE}. */
+/** Where a queue stands, as {@linkcode Header.STATE}. */
 export const State = { OPEN: 0, CLOSED: 1, FAILED: 2, ABORTED: 3 } as const;
 
 /** A handle has a bit in a word. */
@@ -133,12 +133,12 @@ export function createMemory(bytes: number, highWaterMark: number): Memory {
   const capacity = Math.ceil(bytes / 4) * 4;
   const buffer = new SharedArrayBuffer(RING_AT + capacity);
   const words = new Int32Array(buffer, 0, REASON_AT / 4);
-  words[Word.VERSION] = VERSION;
-  words[Word.CAPACITY] = capacity;
-  words[Word.MEMBERS] = MEMBERS;
-  words[Word.SIZE] = buffer.byteLength;
-  words[Word.HIGH_WATER_MARK] = toStoredMark(highWaterMark);
-  Atomics.store(words, Word.MAGIC, MAGIC);
+  words[Header.VERSION] = VERSION;
+  words[Header.CAPACITY] = capacity;
+  words[Header.MEMBERS] = MEMBERS;
+  words[Header.SIZE] = buffer.byteLength;
+  words[Header.HIGH_WATER_MARK] = toStoredMark(highWaterMark);
+  Atomics.store(words, Header.MAGIC, MAGIC);
   return viewsOf(buffer, capacity);
 }
 
@@ -166,16 +166,16 @@ export function openMemory(handle: unknown): Memory {
   }
   const words = new Int32Array(shared, 0, REASON_AT / 4);
   const expected = [
-    ["magic number", MAGIC, Atomics.load(words, Word.MAGIC)],
-    ["version", VERSION, words[Word.VERSION]!],
-    ["number of members", MEMBERS, words[Word.MEMBERS]!],
-    ["size", shared.byteLength, words[Word.SIZE]!],
-    ["ring", shared.byteLength - RING_AT, words[Word.CAPACITY]!],
+    ["magic number", MAGIC, Atomics.load(words, Header.MAGIC)],
+    ["version", VERSION, words[Header.VERSION]!],
+    ["number of members", MEMBERS, words[Header.MEMBERS]!],
+    ["size", shared.byteLength, words[Header.SIZE]!],
+    ["ring", shared.byteLength - RING_AT, words[Header.CAPACITY]!],
   ] as const;
   for (const [name, wanted, found] of expected) {
     if (found !== wanted) throw mismatch(name, `${wanted}`, found);
   }
-  return viewsOf(shared, words[Word.CAPACITY]!);
+  return viewsOf(shared, words[Header.CAPACITY]!);
 }
 
 /** Throws unless a ring may have so many bytes. */

@@ -15,7 +15,7 @@
  * @module
  */
 
-import { End } from "./layout.ts";
+import { RingEnd } from "./layout.ts";
 import type { Memory } from "./layout.ts";
 
 /** Somebody sleeps on the word and has to be woken. */
@@ -52,7 +52,7 @@ export class ThreadLock {
   ) {
     this.#words = memory.words;
     this.#base = base;
-    this.#at = base + End.LOCK;
+    this.#at = base + RingEnd.LOCK;
     this.#token = token;
     this.#ownerDied = ownerDied;
   }
@@ -66,7 +66,7 @@ export class ThreadLock {
     if (Atomics.compareExchange(words, this.#at, 0, this.#token) !== 0) {
       if (!this.#acquireLate(patient)) return false;
     }
-    words[this.#base + End.SECTIONS]!++;
+    words[this.#base + RingEnd.SECTIONS]!++;
     return true;
   }
 
@@ -95,7 +95,7 @@ export class ThreadLock {
       if (Atomics.compareExchange(words, this.#at, found, mine) !== found) {
         continue;
       }
-      words[this.#base + End.SECTIONS]!++;
+      words[this.#base + RingEnd.SECTIONS]!++;
       return true;
     }
   }
@@ -160,7 +160,7 @@ export class ThreadLock {
   /** One look counts once per interval, so that a process that was stopped counts once as well. */
   #ownerSeemsDead(): boolean {
     const owner = Atomics.load(this.#words, this.#at) & ~CONTENDED;
-    const section = Atomics.load(this.#words, this.#base + End.SECTIONS);
+    const section = Atomics.load(this.#words, this.#base + RingEnd.SECTIONS);
     const now = performance.now();
     if (
       owner === 0 || owner !== this.#seenOwner || section !== this.#seenSection

@@ -10,14 +10,14 @@ import { received } from "../errors.ts";
 import { canShare, Claims } from "./claims.ts";
 import { Endpoint, failureLosesMoved, type PortLike } from "./endpoint.ts";
 import { packReason, unpackReason } from "./failure.ts";
-import type { Job } from "./job.ts";
+import type { PoolTask } from "./job.ts";
 import { isAnswer, isReady, VERSION } from "./messages.ts";
 import type { Abort, Begin, SentTask } from "./messages.ts";
 import { makeChannel, startWorker } from "./thread.ts";
 import type { WorkerLike, WorkerSource } from "./thread.ts";
 
 /** How workers are started and filled. */
-export interface MemberSettings {
+export interface PoolWorkerSettings {
   readonly source: WorkerSource;
   readonly name: string;
   /** How many tasks a worker does at a time. */
@@ -32,16 +32,16 @@ export interface MemberSettings {
 export interface MemberListener<T, R> {
   /** It can be given tasks. */
   ready(): void;
-  succeeded(job: Job<T, R>, result: R): void;
+  succeeded(job: PoolTask<T, R>, result: R): void;
   /** The handler threw, or the task could not be sent. */
-  failed(job: Job<T, R>, error: unknown, aborted: boolean): void;
+  failed(job: PoolTask<T, R>, error: unknown, aborted: boolean): void;
   /** It has ended, with these jobs, oldest first. */
-  ended(jobs: Ending<T, R>[], cause: unknown): void;
+  ended(jobs: LeftTask<T, R>[], cause: unknown): void;
 }
 
 /** A job that a worker left behind. */
-export interface Ending<T, R> {
-  readonly job: Job<T, R>;
+export interface LeftTask<T, R> {
+  readonly job: PoolTask<T, R>;
   readonly begun: boolean;
 }
 
@@ -49,13 +49,13 @@ export interface Ending<T, R> {
 const LAST_WORDS = 100;
 
 /** A worker that was started. */
-export class Member<T, R> {
+export class PoolWorker<T, R> {
   /** How many tasks it has answered. */
   done = 0;
   /** Whoever ended it did so because of one task. */
   isAskedToEnd = false;
   state: "starting" | "ready" | "ending" | "ended" = "starting";
-  readonly #settings: MemberSettings;
+  readonly #settings: PoolWorkerSettings;
   readonly #listener: MemberListener<T, R>;
   readonly #claims: Claims | undefined;
   readonly #worker: WorkerLike | undefined;
@@ -65,16 +65,16 @@ export class Member<T, R> {
   #keepsAlive = true;
   #tickets = 0;
   /** In the order in which they were sent. */
-  readonly #jobs: Job<T, R>[] = [];
-  readonly #byCell: (Job<T, R> | undefined)[] = [];
+  readonly #jobs: PoolTask<T, R>[] = [];
+  readonly #byCell: (PoolTask<T, R> | undefined)[] = [];
   readonly #freeCells: number[] = [];
   /** Not sent yet. */
-  #unsent: Job<T, R>[] = [];
+  #unsent: PoolTask<T, R>[] = [];
   /** Why it is ending. */
   #cause: { cause: unknown } | undefined = undefined;
   #terminated: Promise<unknown> = Promise.resolve();
 
-  constructor(settings: MemberSettings, listener: MemberListener<T, R>) {
+  constructor(settings: PoolWorkerSettings, listener: MemberListener<T, R>) {
     this.#settings = settings;
     this.#listener = listener;
     for (let cell = this.room - 1; cell >= 0; cell--) {
@@ -133,7 +133,7 @@ export class Member<T, R> {
   }
 
   /** Only called while it is not full. */
-  take(job: Job<T, R>): void {
+  take(job: PoolTask<T, R>): void {
     const cell = this.#freeCells.pop()!;
     this.#tickets = this.#tickets % 0x7fff_ffff + 1;
     job.cell = cell;
@@ -159,7 +159,7 @@ export class Member<T, R> {
   }
 
   /** Takes back the newest task that was not begun. */
-  recall(): Job<T, R> | undefined {
+  recall(): PoolTask<T, R> | undefined {
     if (this.#claims === undefined) return undefined;
     for (let index = this.#jobs.length - 1; index >= 0; index--) {
       const job = this.#jobs[index]!;
@@ -169,7 +169,7 @@ export class Member<T, R> {
   }
 
   /** Takes the task back if it was not begun, and says whether it did. */
-  takeBack(job: Job<T, R>): boolean {
+  takeBack(job: PoolTask<T, R>): boolean {
     if (this.#byCell[job.cell] !== job) return false;
     if (this.#claims?.recall(job.cell, job.ticket) !== true) return false;
     const unsent = this.#unsent.indexOf(job);
@@ -178,18 +178,18 @@ export class Member<T, R> {
     return true;
   }
 
-  has(job: Job<T, R>): boolean {
+  has(job: PoolTask<T, R>): boolean {
     return this.#byCell[job.cell] === job;
   }
 
   /** Lets a task that was begun know that its signal has fired. */
-  abort(job: Job<T, R>, reason: unknown): void {
+  abort(job: PoolTask<T, R>, reason: unknown): void {
     const { cell, ticket } = job;
     const message: Abort = { cell, ticket, reason: packReason(reason) };
     this.#port?.post(message);
   }
 
-  #post(jobs: Job<T, R>[]): void {
+  #post(jobs: PoolTask<T, R>[]): void {
     const sent = jobs.map(({ cell, ticket, crashes, task }): SentTask => ({
       cell,
       ticket,
@@ -199,7 +199,7 @@ export class Member<T, R> {
     this.#port!.post(sent, jobs.flatMap(({ transfer }) => transfer));
   }
 
-  #postAlone(job: Job<T, R>): void {
+  #postAlone(job: PoolTask<T, R>): void {
     try {
       this.#post([job]);
     } catch (error) {
@@ -208,13 +208,13 @@ export class Member<T, R> {
     }
   }
 
-  #release(job: Job<T, R>): void {
+  #release(job: PoolTask<T, R>): void {
     this.#byCell[job.cell] = undefined;
     this.#freeCells.push(job.cell);
     this.#jobs.splice(this.#jobs.indexOf(job), 1);
   }
 
-  #hasBegun(job: Job<T, R>): boolean {
+  #hasBegun(job: PoolTask<T, R>): boolean {
     return this.#claims?.hasBegun(job.cell) ?? true;
   }
 
@@ -367,13 +367,14 @@ export class Member<T, R> {
 }
 
 /** What may go in one message, in their order. */
-function inMessages<T, R>(jobs: Job<T, R>[]): Job<T, R>[][] {
-  const isMoved = ({ canBeSentAgain }: Job<T, R>): boolean => !canBeSentAgain;
+function inMessages<T, R>(jobs: PoolTask<T, R>[]): PoolTask<T, R>[][] {
+  const isMoved = ({ canBeSentAgain }: PoolTask<T, R>): boolean =>
+    !canBeSentAgain;
   if (jobs.length === 1 || !jobs.some(isMoved) || !failureLosesMoved()) {
     return [jobs];
   }
-  const messages: Job<T, R>[][] = [];
-  let together: Job<T, R>[] | undefined;
+  const messages: PoolTask<T, R>[][] = [];
+  let together: PoolTask<T, R>[] | undefined;
   for (const job of jobs) {
     if (isMoved(job)) {
       together = undefined;

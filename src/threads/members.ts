@@ -13,15 +13,15 @@
  * @module
  */
 
-import { Member, memberAt, MEMBERS, Word } from "./layout.ts";
+import { Header, memberAt, MEMBERS, Slot } from "./layout.ts";
 import type { Memory } from "./layout.ts";
 import { clearPulse, isDead, leavePulse, Rounds, sayAlive } from "./pulse.ts";
 
 /** The bits of those that wait for one thing. */
-export type WaitWord =
-  | typeof Word.WAIT_ITEM
-  | typeof Word.WAIT_ROOM
-  | typeof Word.WAIT_END;
+export type WaitField =
+  | typeof Header.WAIT_ITEM
+  | typeof Header.WAIT_ROOM
+  | typeof Header.WAIT_END;
 
 const GENERATIONS = 0x3fffff;
 /** What is taken from the negative generation by each who takes the cleaning over. */
@@ -57,7 +57,7 @@ export class Membership {
     this.#base = memberAt(index);
     this.#bit = 1 << index;
     this.#turn = index;
-    this.#generation = words[this.#base + Member.GENERATION]!;
+    this.#generation = words[this.#base + Slot.GENERATION]!;
     this.token = tokenOf(index, this.#generation);
     this.#rounds = new Rounds(memory);
     leavePulse(words, this.#base, this.#generation);
@@ -65,34 +65,34 @@ export class Membership {
 
   /** False once it has left or was taken for dead. */
   get attached(): boolean {
-    return Atomics.load(this.#words, this.#base + Member.GENERATION) ===
+    return Atomics.load(this.#words, this.#base + Slot.GENERATION) ===
       this.#generation;
   }
 
   // -- Waiting ----------------------------------------------------------------
 
   /** What to look at before one sleeps, and hand to `sleep` or `waitAsync`. */
-  get bell(): number {
-    return Atomics.load(this.#words, this.#base + Member.BELL);
+  get requests(): number {
+    return Atomics.load(this.#words, this.#base + Slot.REQUESTS);
   }
 
   /** The index of the bell, for `Atomics.wait` and `waitAsync`. */
-  get bellAt(): number {
-    return this.#base + Member.BELL;
+  get requestsAt(): number {
+    return this.#base + Slot.REQUESTS;
   }
 
   /** Asks to be rung. Look again afterwards, before sleeping. */
-  ask(what: WaitWord): void {
+  ask(what: WaitField): void {
     Atomics.or(this.#words, what, this.#bit);
   }
 
   /** Asks no more. False when somebody has rung already: then the wake-up is owed to another. */
-  stopAsking(what: WaitWord): boolean {
+  stopAsking(what: WaitField): boolean {
     return (Atomics.and(this.#words, what, ~this.#bit) & this.#bit) !== 0;
   }
 
   /** Rings up to so many of those that wait, in turn. */
-  wake(what: WaitWord, count: number): void {
+  wake(what: WaitField, count: number): void {
     for (let left = count; left > 0; left--) {
       const bits = Atomics.load(this.#words, what);
       if (bits === 0) return;
@@ -107,29 +107,29 @@ export class Membership {
 
   /** Rings all that wait, for whatever. */
   wakeEverybody(): void {
-    for (const what of waitWords()) this.wake(what, MEMBERS);
+    for (const what of waitFields()) this.wake(what, MEMBERS);
   }
 
   /** Wakes the sleepers of this very handle. */
   ringItself(): void {
-    Atomics.add(this.#words, this.bellAt, 1);
-    Atomics.notify(this.#words, this.bellAt);
+    Atomics.add(this.#words, this.requestsAt, 1);
+    Atomics.notify(this.#words, this.requestsAt);
   }
 
   // -- What it owes -----------------------------------------------------------
 
   /** Puts that wait at this handle, for all to see: a queue that closes waits for them. */
   set waitingPuts(count: number) {
-    Atomics.store(this.#words, this.#base + Member.WAITING_PUTS, count);
+    Atomics.store(this.#words, this.#base + Slot.WAITING_PUTS, count);
   }
 
   /** Producers registered at this handle. */
   get producers(): number {
-    return Atomics.load(this.#words, this.#base + Member.PRODUCERS);
+    return Atomics.load(this.#words, this.#base + Slot.PRODUCERS);
   }
 
   set producers(count: number) {
-    Atomics.store(this.#words, this.#base + Member.PRODUCERS, count);
+    Atomics.store(this.#words, this.#base + Slot.PRODUCERS, count);
   }
 
   /** Gives the place back. False when it was taken for dead before. */
@@ -160,7 +160,7 @@ export class Membership {
 /** Whether the token is that of a handle that is attached. */
 export function isAttached(memory: Memory, token: number): boolean {
   const index = indexOf(token);
-  return Atomics.load(memory.words, memberAt(index) + Member.GENERATION) ===
+  return Atomics.load(memory.words, memberAt(index) + Slot.GENERATION) ===
       generationOf(token) && (generationOf(token) & 1) === 1;
 }
 
@@ -177,7 +177,7 @@ export function total(memory: Memory, field: number): number {
 export function countMembers(memory: Memory): number {
   let count = 0;
   for (let index = 0; index < MEMBERS; index++) {
-    const at = memberAt(index) + Member.GENERATION;
+    const at = memberAt(index) + Slot.GENERATION;
     count += Atomics.load(memory.words, at) & 1;
   }
   return count;
@@ -198,7 +198,7 @@ function generationOf(token: number): number {
 
 function takePlace(words: Int32Array): number | undefined {
   for (let index = 0; index < MEMBERS; index++) {
-    const at = memberAt(index) + Member.GENERATION;
+    const at = memberAt(index) + Slot.GENERATION;
     const generation = Atomics.load(words, at);
     if ((generation & 1) === 1) continue;
     const next = (generation + 1) & GENERATIONS;
@@ -221,7 +221,7 @@ function expelAllDead(words: Int32Array): Owed[] {
   const owed: Owed[] = [];
   for (let index = 0; index < MEMBERS; index++) {
     const base = memberAt(index);
-    const generation = Atomics.load(words, base + Member.GENERATION);
+    const generation = Atomics.load(words, base + Slot.GENERATION);
     if (!isDead(words, base)) continue;
     const left = vacate(words, tokenOf(index, generation));
     if (left !== undefined) owed.push(left);
@@ -233,7 +233,7 @@ function vacate(words: Int32Array, token: number): Owed | undefined {
   const generation = generationOf(token);
   if ((generation & 1) === 0) return undefined;
   const index = indexOf(token);
-  const at = memberAt(index) + Member.GENERATION;
+  const at = memberAt(index) + Slot.GENERATION;
   // Nobody else cleans up, and nobody moves in before that is done.
   if (
     Atomics.compareExchange(words, at, generation, -generation) !== generation
@@ -247,7 +247,7 @@ function takeOver(
   index: number,
   mark: number,
 ): Owed | undefined {
-  const at = memberAt(index) + Member.GENERATION;
+  const at = memberAt(index) + Slot.GENERATION;
   const next = mark - TAKEOVER;
   if (Atomics.compareExchange(words, at, mark, next) !== mark) return undefined;
   return cleanUp(words, tokenOf(index, -mark & GENERATIONS), next);
@@ -256,14 +256,14 @@ function takeOver(
 function cleanUp(words: Int32Array, token: number, mark: number): Owed {
   const index = indexOf(token);
   const base = memberAt(index);
-  for (const what of waitWords()) Atomics.and(words, what, ~(1 << index));
-  const producers = Atomics.exchange(words, base + Member.PRODUCERS, 0);
-  Atomics.store(words, base + Member.WAITING_PUTS, 0);
-  Atomics.compareExchange(words, Word.RESERVED, token, 0);
+  for (const what of waitFields()) Atomics.and(words, what, ~(1 << index));
+  const producers = Atomics.exchange(words, base + Slot.PRODUCERS, 0);
+  Atomics.store(words, base + Slot.WAITING_PUTS, 0);
+  Atomics.compareExchange(words, Header.RESERVED, token, 0);
   clearPulse(words, base);
   Atomics.compareExchange(
     words,
-    base + Member.GENERATION,
+    base + Slot.GENERATION,
     mark,
     (generationOf(token) + 1) & GENERATIONS,
   );
@@ -272,7 +272,7 @@ function cleanUp(words: Int32Array, token: number, mark: number): Owed {
 }
 
 function ring(words: Int32Array, index: number): void {
-  const at = memberAt(index) + Member.BELL;
+  const at = memberAt(index) + Slot.REQUESTS;
   Atomics.add(words, at, 1);
   Atomics.notify(words, at);
 }
@@ -283,6 +283,6 @@ function nextBit(bits: number, from: number): number {
   return (from + 31 - Math.clz32(rotated & -rotated)) % MEMBERS;
 }
 
-function waitWords(): readonly WaitWord[] {
-  return [Word.WAIT_ITEM, Word.WAIT_ROOM, Word.WAIT_END];
+function waitFields(): readonly WaitField[] {
+  return [Header.WAIT_ITEM, Header.WAIT_ROOM, Header.WAIT_END];
 }

@@ -8,13 +8,13 @@ import type { Clock } from "../clock.ts";
 import { endOf, isAwaited, Queue } from "../queue.ts";
 import { BatchGetter, Getter, NextGetter } from "../takers.ts";
 import type { TakingEnd } from "../views/readable.ts";
-import { SignalGroups, type Taker, type WaiterGroup } from "../waiters.ts";
+import { type Receiver, SignalGroups, type WaiterGroup } from "../waiters.ts";
 import type { ClientFrame } from "./port_frames.ts";
-import type { Wire } from "./port_protocol.ts";
+import type { PortConnection } from "./port_protocol.ts";
 
 /** The taking side of a connected queue. */
-export class Arrivals<T> {
-  readonly #wire: Wire<ClientFrame>;
+export class PortReceiver<T> {
+  readonly #wire: PortConnection<ClientFrame>;
   /** How many may wait here for who takes next. */
   readonly #highWaterMark: number;
   readonly #clock: Clock;
@@ -42,7 +42,7 @@ export class Arrivals<T> {
   };
 
   constructor(
-    wire: Wire<ClientFrame>,
+    wire: PortConnection<ClientFrame>,
     { highWaterMark, clock }: { highWaterMark: number; clock: Clock },
   ) {
     this.#wire = wire;
@@ -131,7 +131,7 @@ export class Arrivals<T> {
   end(cancel: (reason: unknown) => void): TakingEnd<T> {
     return {
       next: (group) => this.next(group),
-      serve: (taker) => this.#serve(taker, undefined),
+      serve: (receiver) => this.#serve(receiver, undefined),
       hasNext: () => this.#hasNext(),
       take: () => this.#take(),
       cancel: (reason) => {
@@ -199,10 +199,10 @@ export class Arrivals<T> {
 
   // -- Taking -------------------------------------------------------------------
 
-  #serve(taker: Taker<T>, signal: AbortSignal | undefined): void {
-    this.#end.serve(taker);
-    if (signal !== undefined && taker.line !== undefined) {
-      this.#signals.of(signal).add(taker);
+  #serve(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
+    this.#end.serve(receiver);
+    if (signal !== undefined && receiver.line !== undefined) {
+      this.#signals.of(signal).add(receiver);
     }
     this.#wire.touch();
   }

@@ -18,10 +18,10 @@ import {
 } from "../waiters.ts";
 import { type PortClosedError, reportUndelivered } from "./port_errors.ts";
 import type { ClientFrame } from "./port_frames.ts";
-import type { Wire } from "./port_protocol.ts";
+import type { PortConnection } from "./port_protocol.ts";
 
 /** A put without an answer. It stays in its group until then, and in the line until it is sent. */
-class Departure<T> extends Putter<T> {
+class PendingPut<T> extends Putter<T> {
   /** Its number, once it is sent. */
   id = 0;
   /** Whether it was promised to arrive. */
@@ -55,19 +55,19 @@ class Departure<T> extends Putter<T> {
 }
 
 /** What departures are made of. */
-export interface DeparturesOptions<T> {
+export interface PortSenderOptions<T> {
   onUndelivered: ((item: T, reason: unknown) => void) | undefined;
 }
 
 /** The putting side of a connected queue. */
-export class Departures<T> {
-  readonly #wire: Wire<ClientFrame>;
-  readonly #options: DeparturesOptions<T>;
+export class PortSender<T> {
+  readonly #wire: PortConnection<ClientFrame>;
+  readonly #options: PortSenderOptions<T>;
   /** Those that wait for a credit. */
-  readonly #line: Line<Departure<T>> = new Line();
+  readonly #line: Line<PendingPut<T>> = new Line();
   readonly #signals: SignalGroups = new SignalGroups();
   /** Those that wait for their answer. */
-  readonly #underWay: Map<number, Departure<T>> = new Map();
+  readonly #underWay: Map<number, PendingPut<T>> = new Map();
   #ids = 0;
   #credits = 0;
   #state: "open" | "closing" | "errored" = "open";
@@ -83,8 +83,8 @@ export class Departures<T> {
     this.#wire.send(["cancel", id]);
 
   constructor(
-    wire: Wire<ClientFrame>,
-    options: DeparturesOptions<T>,
+    wire: PortConnection<ClientFrame>,
+    options: PortSenderOptions<T>,
   ) {
     this.#wire = wire;
     this.#options = options;
@@ -255,8 +255,8 @@ export class Departures<T> {
 
   // -- Sending ------------------------------------------------------------------
 
-  #make(item: T, isPromised: boolean): Departure<T> {
-    return new Departure(item, isPromised, this.#withdrawn, this.#cancel);
+  #make(item: T, isPromised: boolean): PendingPut<T> {
+    return new PendingPut(item, isPromised, this.#withdrawn, this.#cancel);
   }
 
   #sendWaiting(): void {
@@ -271,14 +271,14 @@ export class Departures<T> {
     this.#changed();
   }
 
-  #send(put: Departure<T>): void {
+  #send(put: PendingPut<T>): void {
     this.#credits--;
     put.id = ++this.#ids;
     this.#underWay.set(put.id, put);
     this.#wire.sendPut(put.id, put.item);
   }
 
-  #refuse(put: Departure<T>, reason: unknown): void {
+  #refuse(put: PendingPut<T>, reason: unknown): void {
     this.#underWay.delete(put.id);
     put.leave();
     if (put.isPromised) {

@@ -62,7 +62,7 @@ export interface WireListener {
 }
 
 /** What a wire is made of. */
-export interface WireOptions {
+export interface PortConnectionOptions {
   port: PortLike;
   channel: string;
   heartbeat: number | undefined;
@@ -81,7 +81,7 @@ const MESSAGES = 2;
 const PATIENCE = 3;
 
 /** One side's word with the other. */
-export class Wire<Sent extends Frame> {
+export class PortConnection<Sent extends Frame> {
   session = "";
   /** Whether what is said goes over at the end of the turn, or waits. */
   #open = false;
@@ -99,7 +99,7 @@ export class Wire<Sent extends Frame> {
   #silence = 0;
   #timer: unknown = undefined;
   readonly #to: Side;
-  readonly #options: WireOptions;
+  readonly #options: PortConnectionOptions;
   readonly #listener: WireListener;
   readonly #endpoint: Endpoint;
   readonly #flush: () => void = () => {
@@ -107,7 +107,11 @@ export class Wire<Sent extends Frame> {
     this.flush();
   };
 
-  constructor(to: Side, options: WireOptions, listener: WireListener) {
+  constructor(
+    to: Side,
+    options: PortConnectionOptions,
+    listener: WireListener,
+  ) {
     this.#to = to;
     this.#options = options;
     this.#listener = listener;

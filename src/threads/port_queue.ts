@@ -23,8 +23,8 @@ import { type Deferred, deferred, FULFILLED, signalOf } from "../waiters.ts";
 import type { WaiterGroup } from "../waiters.ts";
 import type { PortLike } from "./endpoint.ts";
 import { type PackedReason, packReason, unpackReason } from "./failure.ts";
-import { Arrivals } from "./port_arrivals.ts";
-import { Departures } from "./port_departures.ts";
+import { PortReceiver } from "./port_arrivals.ts";
+import { PortSender } from "./port_departures.ts";
 import {
   brokenError,
   PortClosedError,
@@ -42,7 +42,7 @@ import {
   type ServerFrame,
   verbOf,
 } from "./port_frames.ts";
-import { VERSION, Wire } from "./port_protocol.ts";
+import { PortConnection, VERSION } from "./port_protocol.ts";
 
 /** What {@linkcode PortQueue.stats} tells of this side: a frozen snapshot. */
 export interface PortQueueStats {
@@ -161,10 +161,10 @@ export function connect<T>(
  */
 export class PortQueue<T>
   implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
-  readonly #wire: Wire<ClientFrame>;
+  readonly #wire: PortConnection<ClientFrame>;
   readonly #options: CheckedPortOptions<T>;
-  readonly #arrivals: Arrivals<T>;
-  readonly #departures: Departures<T>;
+  readonly #receiver: PortReceiver<T>;
+  readonly #sender: PortSender<T>;
   readonly #writables: Set<QueueWritable<T>> = new Set();
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
@@ -183,7 +183,7 @@ export class PortQueue<T>
     this.#options = checkPortOptions("connect", port, options, 0);
     const { onUndelivered } = this.#options;
     const waits = (): boolean => this.#waits();
-    this.#wire = new Wire("serving", { port, ...this.#options }, {
+    this.#wire = new PortConnection("serving", { port, ...this.#options }, {
       get waits(): boolean {
         return waits();
       },
@@ -197,8 +197,8 @@ export class PortQueue<T>
       closed: (reason) => this.#disconnected(reason),
     });
     this.#wire.session = `${++connections} ${Math.random()}`;
-    this.#arrivals = new Arrivals<T>(this.#wire, this.#options);
-    this.#departures = new Departures<T>(this.#wire, { onUndelivered });
+    this.#receiver = new PortReceiver<T>(this.#wire, this.#options);
+    this.#sender = new PortSender<T>(this.#wire, { onUndelivered });
     this.#wire.keepsAlive = false;
     this.#wire.say(["hello"]);
   }
@@ -207,17 +207,17 @@ export class PortQueue<T>
 
   /** How many items are here, at most `highWaterMark`. How many the queue stores is not known here. */
   get length(): number {
-    return this.#arrivals.length;
+    return this.#receiver.length;
   }
 
   /** Puts that may be sent at once, less those that wait here. 0 once closed and before the other side has answered, null once failed or aborted. */
   get desiredSize(): number | null {
-    return this.#departures.desiredSize;
+    return this.#sender.desiredSize;
   }
 
   /** Fulfilled while a credit is at hand, pending while there is none. Fulfilled after `close()`; rejects with the reason of `fail` or `abort`. */
   get ready(): Promise<void> {
-    return this.#departures.ready;
+    return this.#sender.ready;
   }
 
   /**
@@ -227,7 +227,7 @@ export class PortQueue<T>
    * {@linkcode PortQueue.disconnect}. Ignoring it causes no unhandled rejection.
    */
   get closed(): Promise<void> {
-    return this.#arrivals.closed;
+    return this.#receiver.closed;
   }
 
   // -- Putting ----------------------------------------------------------------
@@ -244,7 +244,7 @@ export class PortQueue<T>
    */
   put(item: T, options?: PutOptions): Promise<void> {
     try {
-      return this.#departures.put(item, signalOf("put", options));
+      return this.#sender.put(item, signalOf("put", options));
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -256,7 +256,7 @@ export class PortQueue<T>
    * cloneable, it goes to `onUndelivered`. Throws as `Queue.tryPut`. O(1).
    */
   tryPut(item: T): boolean {
-    return this.#departures.tryPut(item);
+    return this.#sender.tryPut(item);
   }
 
   /**
@@ -316,7 +316,7 @@ export class PortQueue<T>
    */
   get(options?: GetOptions): Promise<T> {
     try {
-      return this.#arrivals.get(signalOf("get", options));
+      return this.#receiver.get(signalOf("get", options));
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -324,7 +324,7 @@ export class PortQueue<T>
 
   /** Takes an item that is here; `undefined` if there is none, and then some are asked for, up to `highWaterMark`. O(1). */
   tryGet(): T | undefined {
-    return this.#arrivals.tryGet();
+    return this.#receiver.tryGet();
   }
 
   /** Takes up to `max` items, of those that are here or else of what comes first; with `linger` and errors as `Queue.getMany`. */
@@ -337,7 +337,7 @@ export class PortQueue<T>
       const linger = options?.linger ?? 0;
       checkMax(max);
       checkDelay("get many", "linger", linger);
-      return this.#arrivals.getMany(max, signal, linger);
+      return this.#receiver.getMany(max, signal, linger);
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -345,25 +345,25 @@ export class PortQueue<T>
 
   /** As {@linkcode PortQueue.get}, in the words of an iterator. */
   next(): Promise<IteratorResult<T, undefined>> {
-    return this.#arrivals.next(undefined);
+    return this.#receiver.next(undefined);
   }
 
   /** Iterates as one of any number of competing consumers. Breaking off leaves the queue open and loses nothing. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
-    return new QueueIterator<T>((group) => this.#arrivals.next(group));
+    return new QueueIterator<T>((group) => this.#receiver.next(group));
   }
 
   // -- Ending -----------------------------------------------------------------
 
   /** Ends the queue gracefully for all its users, once what waits here has been sent. Idempotent. */
   close(): void {
-    this.#departures.close(undefined, () => this.#wire.send(["close"]));
+    this.#sender.close(undefined, () => this.#wire.send(["close"]));
     this.#endWritables();
   }
 
   /** As {@linkcode PortQueue.close}, but consumers that have taken everything see `reason` instead of the end. */
   fail(reason: unknown): void {
-    this.#departures.close(
+    this.#sender.close(
       { reason },
       () => this.#wire.send(["fail", packReason(reason)]),
     );
@@ -404,7 +404,7 @@ export class PortQueue<T>
   /** The queue as a `ReadableStream`; the same object each time. `cancel(reason)` aborts the queue. */
   get readable(): ReadableStream<T> {
     this.#readable ??= new QueueReadable<T>(
-      this.#arrivals.end((reason) => this.#abort(reason)),
+      this.#receiver.end((reason) => this.#abort(reason)),
     );
     return this.#readable;
   }
@@ -413,7 +413,7 @@ export class PortQueue<T>
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
       this.#writable = new QueueWritable<T>(this.#puttingEnd({
-        put: (item, group) => this.#departures.put(item, group),
+        put: (item, group) => this.#sender.put(item, group),
         close: () => this.close(),
         abort: (reason) => this.#abort(reason),
         failed: (reason) => this.fail(reason),
@@ -431,8 +431,8 @@ export class PortQueue<T>
    */
   producer(options?: ProducerOptions): WritableStream<T> {
     const onError = producerPolicy(options);
-    if (!this.#departures.open) {
-      const { failure } = this.#departures;
+    if (!this.#sender.open) {
+      const { failure } = this.#sender;
       throw new QueueClosedError(
         "Cannot register a producer: the queue must be open, " +
           `received one that is ${this.#state()}`,
@@ -454,7 +454,7 @@ export class PortQueue<T>
     const stream = new QueueWritable<T>(this.#puttingEnd({
       put: (item, group) => {
         waiting = group;
-        return this.#departures.put(item, group);
+        return this.#sender.put(item, group);
       },
       close: async () => {
         try {
@@ -477,7 +477,7 @@ export class PortQueue<T>
 
   /** A `ReadableStream` of its own for one of several competing consumers; cancelling it leaves the items and the others alone. */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#arrivals.end(() => {}), false);
+    return new QueueReadable<T>(this.#receiver.end(() => {}), false);
   }
 
   /** A frozen snapshot of what is known on this side. */
@@ -486,11 +486,11 @@ export class PortQueue<T>
       connected: this.#connected,
       length: this.length,
       desiredSize: this.desiredSize,
-      put: this.#departures.accepted,
-      taken: this.#arrivals.taken,
-      waitingPuts: this.#departures.waiting,
-      underWay: this.#departures.underWay,
-      waitingGets: this.#arrivals.waiting,
+      put: this.#sender.accepted,
+      taken: this.#receiver.taken,
+      waitingPuts: this.#sender.waiting,
+      underWay: this.#sender.underWay,
+      waitingGets: this.#receiver.waiting,
       state: this.#state(),
     });
   }
@@ -522,20 +522,20 @@ export class PortQueue<T>
     }
     switch (verb) {
       case "items":
-        return !this.#ended && this.#arrivals.mayArrive(frame[1].length)
+        return !this.#ended && this.#receiver.mayArrive(frame[1].length)
           ? undefined
           : "items must have been asked for";
       case "credit":
-        return this.#departures.mayBeCredited(frame[1])
+        return this.#sender.mayBeCredited(frame[1])
           ? undefined
           : "credits must be a number of puts";
       case "accepted":
-        return this.#departures.areUnderWay(frame[1], frame[2])
+        return this.#sender.areUnderWay(frame[1], frame[2])
           ? undefined
           : ANSWERS;
       case "refused":
-        return this.#departures.areUnderWay(frame[1], 1) &&
-            (frame[2] !== undefined || this.#departures.isGivenUp(frame[1]))
+        return this.#sender.areUnderWay(frame[1], 1) &&
+            (frame[2] !== undefined || this.#sender.isGivenUp(frame[1]))
           ? this.#ruleOfReason(frame[2])
           : ANSWERS;
       case "closing":
@@ -543,7 +543,7 @@ export class PortQueue<T>
         return this.#ruleOfReason(frame[1]);
       case "ended":
         // It would be of nobody whose they are, and `closed` would wait for them.
-        return this.#arrivals.length === 0
+        return this.#receiver.length === 0
           ? undefined
           : "ended must come when all items are taken";
       case "bye":
@@ -555,7 +555,7 @@ export class PortQueue<T>
   }
 
   #ruleOfReason(reason: PackedReason | "own" | undefined): string | undefined {
-    return reason === "own" && this.#departures.failure === undefined
+    return reason === "own" && this.#sender.failure === undefined
       ? "a reason of this side must be one"
       : undefined;
   }
@@ -572,32 +572,32 @@ export class PortQueue<T>
     switch (frame[0]) {
       case "welcome":
         this.#connected = true;
-        this.#arrivals.returnsItems = frame[1];
+        this.#receiver.returnsItems = frame[1];
         this.#refusesWhenFull = frame[2];
         return this.#wire.open();
       case "items":
-        return this.#arrivals.arrive(frame[1] as T[]);
+        return this.#receiver.arrive(frame[1] as T[]);
       case "credit":
-        return this.#departures.credited(frame[1]);
+        return this.#sender.credited(frame[1]);
       case "accepted":
-        return this.#departures.answeredWell(frame[1], frame[2]);
+        return this.#sender.answeredWell(frame[1], frame[2]);
       case "refused":
-        return this.#departures.refused(frame[1], this.#unpack(frame[2]));
+        return this.#sender.refused(frame[1], this.#unpack(frame[2]));
       case "closing":
-        this.#departures.closedByQueue(this.#unpack(frame[1]));
+        this.#sender.closedByQueue(this.#unpack(frame[1]));
         return this.#endWritables();
       case "ended":
         this.#ended = true;
-        this.#departures.closedByQueue(undefined);
+        this.#sender.closedByQueue(undefined);
         this.#endWritables();
-        return this.#arrivals.ended();
+        return this.#receiver.ended();
       case "errored": {
         this.#ended = true;
         const failure = { reason: this.#unpack(frame[1])?.reason };
         // Puts after a drain are refused as those before it.
-        if (frame[2]) this.#departures.closedByQueue(failure);
-        else this.#departures.abort(failure.reason);
-        this.#arrivals.abort(failure.reason);
+        if (frame[2]) this.#sender.closedByQueue(failure);
+        else this.#sender.abort(failure.reason);
+        this.#receiver.abort(failure.reason);
         return this.#endWritables();
       }
       case "bye":
@@ -624,7 +624,7 @@ export class PortQueue<T>
   #unpack(
     packed: PackedReason | "own" | undefined,
   ): { readonly reason: unknown } | undefined {
-    if (packed === "own") return this.#departures.failure;
+    if (packed === "own") return this.#sender.failure;
     return packed && { reason: unpackReason(packed) };
   }
 
@@ -638,18 +638,18 @@ export class PortQueue<T>
   }
 
   #waits(): boolean {
-    const { waiting, underWay } = this.#departures;
-    return this.#arrivals.waiting + waiting + underWay > 0;
+    const { waiting, underWay } = this.#sender;
+    return this.#receiver.waiting + waiting + underWay > 0;
   }
 
   #tend(): void {
-    this.#arrivals.tend();
-    this.#departures.tend();
-    if (this.#ended && this.#departures.underWay === 0) this.#sayGoodbye();
+    this.#receiver.tend();
+    this.#sender.tend();
+    if (this.#ended && this.#sender.underWay === 0) this.#sayGoodbye();
   }
 
   #unsendable(frame: ClientFrame | ServerFrame, item: T, error: unknown): void {
-    if (frame[0] === "puts") this.#departures.unsendable(frame[1], error);
+    if (frame[0] === "puts") this.#sender.unsendable(frame[1], error);
     if (frame[0] !== "back") return;
     this.#wire.say(["lost", frame[1]]);
     reportUndelivered(this.#options.onUndelivered, item, error);
@@ -658,15 +658,15 @@ export class PortQueue<T>
   // -- Endings ----------------------------------------------------------------
 
   #abort(reason: unknown): void {
-    if (this.#arrivals.over) return;
+    if (this.#receiver.over) return;
     this.#endHere(reason);
     this.#wire.send(["abort", packReason(reason)]);
   }
 
   /** What waits here rejects, what is here goes back. */
   #endHere(reason: unknown): void {
-    this.#arrivals.abort(reason);
-    this.#departures.abort(reason);
+    this.#receiver.abort(reason);
+    this.#sender.abort(reason);
     this.#endWritables();
   }
 
@@ -676,12 +676,12 @@ export class PortQueue<T>
       "AbortError",
     );
     this.#endHere(reason);
-    this.#departures.giveUp(reason);
+    this.#sender.giveUp(reason);
     if (this.#wire.stopped) return this.#stop();
     this.#wire.flush(true);
     this.#wire.say(["goodbye"]);
     // Only the fate of a put has to be waited for.
-    if (this.#departures.underWay === 0) this.#stop();
+    if (this.#sender.underWay === 0) this.#stop();
   }
 
   /** The queue has ended, all is decided: the rest of the way is free. */
@@ -698,8 +698,8 @@ export class PortQueue<T>
 
   #disconnected(reason: PortClosedError): void {
     if (this.#wire.stopped) return;
-    if (!this.#arrivals.over) this.#arrivals.drop(reason);
-    this.#departures.drop(reason);
+    if (!this.#receiver.over) this.#receiver.drop(reason);
+    this.#sender.drop(reason);
     this.#endWritables();
     this.#stop();
   }
@@ -717,10 +717,10 @@ export class PortQueue<T>
   }
 
   #state(): QueueState {
-    if (this.#arrivals.over) {
-      return this.#departures.failure === undefined ? "closed" : "errored";
+    if (this.#receiver.over) {
+      return this.#sender.failure === undefined ? "closed" : "errored";
     }
-    return this.#departures.open ? "open" : "closing";
+    return this.#sender.open ? "open" : "closing";
   }
 
   // -- What the views see -------------------------------------------------------
@@ -728,20 +728,20 @@ export class PortQueue<T>
   #puttingEnd(
     own: Pick<PuttingEnd<T>, "put" | "close" | "abort" | "failed">,
   ): PuttingEnd<T> {
-    const departures = this.#departures;
+    const sender = this.#sender;
     const refusesWhenFull = (): boolean => this.#refusesWhenFull;
     return {
       get refusesWhenFull(): boolean {
         return refusesWhenFull();
       },
       get desiredSize(): number | null {
-        return departures.desiredSize;
+        return sender.desiredSize;
       },
       get ready(): Promise<void> {
-        return departures.ready;
+        return sender.ready;
       },
       get open(): boolean {
-        return departures.open;
+        return sender.open;
       },
       ...own,
     };
@@ -749,15 +749,15 @@ export class PortQueue<T>
 
   #follow(stream: QueueWritable<T>): void {
     this.#writables.add(stream);
-    if (!this.#departures.open) this.#endWritables();
+    if (!this.#sender.open) this.#endWritables();
   }
 
   /** The writing streams end with the queue. */
   #endWritables(): void {
-    if (this.#departures.open) return;
+    if (this.#sender.open) return;
     const writables = [...this.#writables];
     this.#writables.clear();
-    const { failure } = this.#departures;
+    const { failure } = this.#sender;
     for (const writable of writables) {
       if (failure === undefined) writable.endedByQueue();
       else writable.erroredByQueue(failure.reason);

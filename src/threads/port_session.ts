@@ -26,7 +26,7 @@ import { type PackedReason, packReason, unpackReason } from "./failure.ts";
 import { reportUndelivered } from "./port_errors.ts";
 import type { ClientFrame, ServerFrame } from "./port_frames.ts";
 import type { CheckedPortOptions } from "./port_options.ts";
-import type { Wire } from "./port_protocol.ts";
+import type { PortConnection } from "./port_protocol.ts";
 
 /** Why a put leaves the line whose other side has given it up. */
 const GIVEN_UP = Symbol("given up");
@@ -45,7 +45,7 @@ interface Sent<T> {
 export class PortSession<T> {
   readonly #queue: Queue<T>;
   readonly #puttingEnd: PuttingEnd<T>;
-  readonly #wire: Wire<ServerFrame>;
+  readonly #wire: PortConnection<ServerFrame>;
   readonly #options: CheckedPortOptions<T>;
   #over = false;
   /** Whether somebody is there to hear the answers. */
@@ -83,7 +83,7 @@ export class PortSession<T> {
 
   constructor(
     queue: Queue<T>,
-    wire: Wire<ServerFrame>,
+    wire: PortConnection<ServerFrame>,
     options: CheckedPortOptions<T>,
   ) {
     this.#queue = queue;

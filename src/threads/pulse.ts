@@ -15,7 +15,7 @@
  * @module
  */
 
-import { Member, memberAt, MEMBERS } from "./layout.ts";
+import { memberAt, MEMBERS, Slot } from "./layout.ts";
 import type { Memory } from "./layout.ts";
 import type { WaitAsync } from "./ear.ts";
 
@@ -39,11 +39,11 @@ export function leavePulse(
   generation: number,
 ): void {
   if ((Atomics as WaitAsync).waitAsync === undefined) {
-    return void Atomics.store(words, base + Member.ANSWERS, SILENT);
+    return void Atomics.store(words, base + Slot.ANSWERS, SILENT);
   }
   const leave = (words: Int32Array): void => {
     const { waitAsync } = Atomics as Required<WaitAsync>;
-    const waiter = waitAsync.call(Atomics, words, base + Member.PULSE, 0);
+    const waiter = waitAsync.call(Atomics, words, base + Slot.PULSE, 0);
     if (waiter.async) waiter.value.then(answer);
   };
   // A handle that nobody holds any more is not to be held by its waiters.
@@ -51,33 +51,33 @@ export function leavePulse(
   const answer = (): void => {
     const words = memory.deref();
     if (words === undefined) return;
-    if (Atomics.load(words, base + Member.GENERATION) !== generation) return;
+    if (Atomics.load(words, base + Slot.GENERATION) !== generation) return;
     leave(words);
-    Atomics.add(words, base + Member.WAITERS, 1);
-    Atomics.add(words, base + Member.ANSWERS, 1);
+    Atomics.add(words, base + Slot.WAITERS, 1);
+    Atomics.add(words, base + Slot.ANSWERS, 1);
   };
   for (let count = 0; count < WAITERS; count++) leave(words);
-  Atomics.store(words, base + Member.WAITERS, WAITERS);
+  Atomics.store(words, base + Slot.WAITERS, WAITERS);
 }
 
 /** Whatever was left behind at that place counts no more. */
 export function clearPulse(words: Int32Array, base: number): void {
-  Atomics.store(words, base + Member.WAITERS, 0);
-  Atomics.store(words, base + Member.ANSWERS, 0);
-  Atomics.notify(words, base + Member.PULSE);
+  Atomics.store(words, base + Slot.WAITERS, 0);
+  Atomics.store(words, base + Slot.ANSWERS, 0);
+  Atomics.notify(words, base + Slot.PULSE);
 }
 
 /** Nobody has to ask a thread that says so itself. */
 export function sayAlive(words: Int32Array, base: number): void {
-  if (Atomics.load(words, base + Member.ANSWERS) === SILENT) return;
-  Atomics.add(words, base + Member.ANSWERS, 1);
+  if (Atomics.load(words, base + Slot.ANSWERS) === SILENT) return;
+  Atomics.add(words, base + Slot.ANSWERS, 1);
 }
 
 /** Asks. False also when that is not known. */
 export function isDead(words: Int32Array, base: number): boolean {
-  if (Atomics.load(words, base + Member.WAITERS) <= FEW) return false;
-  Atomics.sub(words, base + Member.WAITERS, 1);
-  return Atomics.notify(words, base + Member.PULSE, 1) === 0;
+  if (Atomics.load(words, base + Slot.WAITERS) <= FEW) return false;
+  Atomics.sub(words, base + Slot.WAITERS, 1);
+  return Atomics.notify(words, base + Slot.PULSE, 1) === 0;
 }
 
 /** What was seen of a member. */
@@ -104,7 +104,7 @@ export class Rounds {
     const now = performance.now();
     const found: { index: number; generation: number }[] = [];
     for (let index = 0; index < MEMBERS; index++) {
-      const at = memberAt(index) + Member.GENERATION;
+      const at = memberAt(index) + Slot.GENERATION;
       const generation = Atomics.load(this.#words, at);
       if ((generation & 1) === 0) continue;
       if (this.#seemsDead(index, generation, now)) {
@@ -117,8 +117,8 @@ export class Rounds {
   #seemsDead(index: number, generation: number, now: number): boolean {
     const words = this.#words;
     const base = memberAt(index);
-    const answers = Atomics.load(words, base + Member.ANSWERS);
-    const waiters = Atomics.load(words, base + Member.WAITERS);
+    const answers = Atomics.load(words, base + Slot.ANSWERS);
+    const waiters = Atomics.load(words, base + Slot.WAITERS);
     const seen = this.#sightings[index];
     if (seen?.generation !== generation || seen.answers !== answers) {
       this.#sightings[index] = {
@@ -140,7 +140,7 @@ export class Rounds {
     // Another handle has asked just now.
     if (asked) return false;
     const dead = isDead(words, base);
-    seen.waiters = Atomics.load(words, base + Member.WAITERS);
+    seen.waiters = Atomics.load(words, base + Slot.WAITERS);
     return dead;
   }
 }

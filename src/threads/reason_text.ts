@@ -10,7 +10,7 @@ import type { PackedReason } from "./failure.ts";
 import { REASON_BYTES } from "./layout.ts";
 
 /** The reason of an end, or the failures of producers before it. */
-interface Note {
+interface StoredReason {
   readonly reason?: PackedReason;
   readonly failures?: PackedReason[];
   /** How many failures found no room. */
@@ -132,7 +132,7 @@ function sayable(packed: PackedReason): PackedReason {
   }
 }
 
-function bytesOf(note: Note): Uint8Array {
+function bytesOf(note: StoredReason): Uint8Array {
   return new TextEncoder().encode(jsonOf(note));
 }
 
@@ -143,6 +143,6 @@ function jsonOf(value: unknown): string {
   );
 }
 
-function parse(bytes: Uint8Array): Note {
+function parse(bytes: Uint8Array): StoredReason {
   return bytes.length === 0 ? {} : JSON.parse(new TextDecoder().decode(bytes));
 }

@@ -32,13 +32,13 @@
  */
 
 import {
-  End,
   fromStoredMark,
-  Member,
+  Header,
   REASON_BYTES,
+  RingEnd,
+  Slot,
   State,
   toStoredMark,
-  Word,
 } from "./layout.ts";
 import type { Memory } from "./layout.ts";
 import { ThreadLock } from "./lock.ts";
@@ -81,12 +81,12 @@ export class SharedRing {
     this.member = new Membership(memory);
     this.#died = died;
     const { token } = this.member;
-    this.#putLock = new ThreadLock(memory, Word.PUT, token, (owner) => {
-      this.#repair(Word.PUT);
+    this.#putLock = new ThreadLock(memory, Header.PUT, token, (owner) => {
+      this.#repair(Header.PUT);
       this.#bury(owner);
     });
-    this.#takeLock = new ThreadLock(memory, Word.TAKE, token, (owner) => {
-      this.#repair(Word.TAKE);
+    this.#takeLock = new ThreadLock(memory, Header.TAKE, token, (owner) => {
+      this.#repair(Header.TAKE);
       this.#bury(owner);
     });
   }
@@ -97,40 +97,40 @@ export class SharedRing {
   get length(): number {
     const words = this.#words;
     // In this order: taking cannot have overtaken what was put before.
-    const taken = Atomics.load(words, Word.TAKE + End.COUNT);
-    return (Atomics.load(words, Word.PUT + End.COUNT) - taken) >>> 0;
+    const taken = Atomics.load(words, Header.TAKE + RingEnd.COUNT);
+    return (Atomics.load(words, Header.PUT + RingEnd.COUNT) - taken) >>> 0;
   }
 
   get isEmpty(): boolean {
     const words = this.#words;
-    return Atomics.load(words, Word.PUT + End.COUNT) ===
-      Atomics.load(words, Word.TAKE + End.COUNT);
+    return Atomics.load(words, Header.PUT + RingEnd.COUNT) ===
+      Atomics.load(words, Header.TAKE + RingEnd.COUNT);
   }
 
   /** Bytes of the ring in use. */
   get used(): number {
     const words = this.#words;
-    const head = Atomics.load(words, Word.TAKE + End.POSITION);
-    const tail = Atomics.load(words, Word.PUT + End.POSITION);
+    const head = Atomics.load(words, Header.TAKE + RingEnd.POSITION);
+    const tail = Atomics.load(words, Header.PUT + RingEnd.POSITION);
     return this.#distance(head, tail) * 4;
   }
 
   get state(): number {
-    return Atomics.load(this.#words, Word.STATE);
+    return Atomics.load(this.#words, Header.STATE);
   }
 
   get highWaterMark(): number {
-    return fromStoredMark(Atomics.load(this.#words, Word.HIGH_WATER_MARK));
+    return fromStoredMark(Atomics.load(this.#words, Header.HIGH_WATER_MARK));
   }
 
   set highWaterMark(value: number) {
-    Atomics.store(this.#words, Word.HIGH_WATER_MARK, toStoredMark(value));
+    Atomics.store(this.#words, Header.HIGH_WATER_MARK, toStoredMark(value));
   }
 
   /** Records that went through an end so far. */
-  count(end: typeof Word.PUT | typeof Word.TAKE): number {
-    const rounds = Atomics.load(this.#words, end + End.ROUNDS);
-    const count = Atomics.load(this.#words, end + End.COUNT) >>> 0;
+  count(end: typeof Header.PUT | typeof Header.TAKE): number {
+    const rounds = Atomics.load(this.#words, end + RingEnd.ROUNDS);
+    const count = Atomics.load(this.#words, end + RingEnd.COUNT) >>> 0;
     return rounds * 2 ** 32 + count;
   }
 
@@ -140,13 +140,13 @@ export class SharedRing {
     if (state === State.OPEN) return false;
     if (state === State.ABORTED) return true;
     // In this order: a put that no longer waits has been published.
-    return total(this.memory, Member.WAITING_PUTS) === 0 && this.isEmpty;
+    return total(this.memory, Slot.WAITING_PUTS) === 0 && this.isEmpty;
   }
 
   /** Whether a record of that many words would be let in now. */
   hasRoomFor(words: number): boolean {
     return this.#room() >= words &&
-      this.length < Atomics.load(this.#words, Word.HIGH_WATER_MARK) &&
+      this.length < Atomics.load(this.#words, Header.HIGH_WATER_MARK) &&
       !this.#isReserved();
   }
 
@@ -165,8 +165,8 @@ export class SharedRing {
       ? 0
       : ENDED;
     this.#leave(this.#putLock);
-    if (stored > 0 && Atomics.load(this.#words, Word.WAIT_ITEM) !== 0) {
-      this.member.wake(Word.WAIT_ITEM, stored);
+    if (stored > 0 && Atomics.load(this.#words, Header.WAIT_ITEM) !== 0) {
+      this.member.wake(Header.WAIT_ITEM, stored);
     }
     return stored;
   }
@@ -178,17 +178,17 @@ export class SharedRing {
     if (this.#mayStore(waits)) {
       const count = wordsFor(payload.length);
       if (this.hasRoomFor(count)) {
-        const position = this.#words[Word.PUT + End.POSITION]!;
+        const position = this.#words[Header.PUT + RingEnd.POSITION]!;
         const at = position < this.#size ? position : position - this.#size;
         this.#ring[at] = payload.length;
         this.#copyBytesIn(payload, (at + 1) * 4);
-        this.#publish(Word.PUT, this.#advance(position, count), 1);
+        this.#publish(Header.PUT, this.#advance(position, count), 1);
         stored = 1;
       }
     } else if (this.state !== State.OPEN && !waits) stored = ENDED;
     this.#leave(this.#putLock);
-    if (stored > 0 && Atomics.load(this.#words, Word.WAIT_ITEM) !== 0) {
-      this.member.wake(Word.WAIT_ITEM, 1);
+    if (stored > 0 && Atomics.load(this.#words, Header.WAIT_ITEM) !== 0) {
+      this.member.wake(Header.WAIT_ITEM, 1);
     }
     return stored;
   }
@@ -211,21 +211,21 @@ export class SharedRing {
 
   /** Lets nobody else put until this handle has; others may be so many, and so light, that a heavy record never fits. */
   reserve(): void {
-    Atomics.compareExchange(this.#words, Word.RESERVED, 0, this.member.token);
+    Atomics.compareExchange(this.#words, Header.RESERVED, 0, this.member.token);
   }
 
   /** Lets the others put again. */
   unreserve(): void {
     const { token } = this.member;
-    if (Atomics.load(this.#words, Word.RESERVED) !== token) return;
-    Atomics.compareExchange(this.#words, Word.RESERVED, token, 0);
-    this.member.wake(Word.WAIT_ROOM, Infinity);
+    if (Atomics.load(this.#words, Header.RESERVED) !== token) return;
+    Atomics.compareExchange(this.#words, Header.RESERVED, token, 0);
+    this.member.wake(Header.WAIT_ROOM, Infinity);
   }
 
   #mayStore(waits: boolean): boolean {
     const words = this.#words;
     // Changed under this very lock.
-    const state = words[Word.STATE]!;
+    const state = words[Header.STATE]!;
     if (state !== State.OPEN && !(waits && state !== State.ABORTED)) {
       return false;
     }
@@ -234,7 +234,7 @@ export class SharedRing {
 
   /** Whether the next room is for another handle. */
   #isReserved(): boolean {
-    const reserved = Atomics.load(this.#words, Word.RESERVED);
+    const reserved = Atomics.load(this.#words, Header.RESERVED);
     return reserved !== 0 && reserved !== this.member.token &&
       !this.#outlasts(reserved);
   }
@@ -248,18 +248,18 @@ export class SharedRing {
     }
     if (now - this.#reservedSince < RESERVATION) return false;
     this.#reservedBy = 0;
-    Atomics.compareExchange(this.#words, Word.RESERVED, reserved, 0);
-    this.member.wake(Word.WAIT_ROOM, Infinity);
+    Atomics.compareExchange(this.#words, Header.RESERVED, reserved, 0);
+    this.member.wake(Header.WAIT_ROOM, Infinity);
     return true;
   }
 
   #storeWhatFits(records: Int32Array, count: number): number {
     const words = this.#words;
-    const taken = Atomics.load(words, Word.TAKE + End.COUNT);
-    const length = (words[Word.PUT + End.COUNT]! - taken) >>> 0;
-    const most = Atomics.load(words, Word.HIGH_WATER_MARK) - length;
-    const head = Atomics.load(words, Word.TAKE + End.POSITION);
-    const position = words[Word.PUT + End.POSITION]!;
+    const taken = Atomics.load(words, Header.TAKE + RingEnd.COUNT);
+    const length = (words[Header.PUT + RingEnd.COUNT]! - taken) >>> 0;
+    const most = Atomics.load(words, Header.HIGH_WATER_MARK) - length;
+    const head = Atomics.load(words, Header.TAKE + RingEnd.POSITION);
+    const position = words[Header.PUT + RingEnd.POSITION]!;
     const room = this.#size - this.#distance(head, position);
     let stored = 0;
     let end = 0;
@@ -271,7 +271,7 @@ export class SharedRing {
     }
     if (stored === 0) return 0;
     this.#copyIn(records, end, position);
-    this.#publish(Word.PUT, this.#advance(position, end), stored);
+    this.#publish(Header.PUT, this.#advance(position, end), stored);
     return stored;
   }
 
@@ -282,7 +282,7 @@ export class SharedRing {
     if (this.isEmpty) return 0;
     if (!this.#takeLock.acquire(false)) return BUSY;
     // Later than the abort, if that has let go of this lock before.
-    const taken = Atomics.load(this.#words, Word.STATE) === State.ABORTED
+    const taken = Atomics.load(this.#words, Header.STATE) === State.ABORTED
       ? 0
       : this.#takeSome(into, most);
     this.#leave(this.#takeLock);
@@ -297,16 +297,16 @@ export class SharedRing {
     let payload: Uint8Array<ArrayBuffer> | undefined;
     const words = this.#words;
     if (
-      Atomics.load(words, Word.STATE) !== State.ABORTED &&
+      Atomics.load(words, Header.STATE) !== State.ABORTED &&
       !this.isEmpty
     ) {
-      const position = words[Word.TAKE + End.POSITION]!;
+      const position = words[Header.TAKE + RingEnd.POSITION]!;
       const at = position < this.#size ? position : position - this.#size;
       const length = this.#ring[at]!;
       payload = new Uint8Array(length);
       this.#copyBytesOut(payload, (at + 1) * 4);
       this.#publish(
-        Word.TAKE,
+        Header.TAKE,
         this.#advance(position, wordsFor(length)),
         1,
       );
@@ -319,7 +319,7 @@ export class SharedRing {
   /** Takes everything for `clear()`, or what `abort()` has left behind. */
   takeAll(
     into: Records,
-    tally: typeof Word.CLEARED | typeof Word.UNDELIVERED,
+    tally: typeof Header.CLEARED | typeof Header.UNDELIVERED,
   ): number {
     this.#takeLock.acquire(true);
     const taken = this.#takeSome(into, Infinity);
@@ -331,9 +331,9 @@ export class SharedRing {
 
   #takeSome(into: Records, most: number): number {
     const words = this.#words;
-    const stored = (Atomics.load(words, Word.PUT + End.COUNT) -
-      words[Word.TAKE + End.COUNT]!) >>> 0;
-    const position = words[Word.TAKE + End.POSITION]!;
+    const stored = (Atomics.load(words, Header.PUT + RingEnd.COUNT) -
+      words[Header.TAKE + RingEnd.COUNT]!) >>> 0;
+    const position = words[Header.TAKE + RingEnd.POSITION]!;
     const limit = Math.min(stored, most);
     let taken = 0;
     let end = 0;
@@ -345,17 +345,17 @@ export class SharedRing {
     if (taken === 0) return 0;
     into.reserve(end);
     this.#copyOut(into.words, end, position);
-    this.#publish(Word.TAKE, this.#advance(position, end), taken);
+    this.#publish(Header.TAKE, this.#advance(position, end), taken);
     return taken;
   }
 
   #gaveRoom(): void {
     const words = this.#words;
     // All of them: a record that does not fit must not keep one waiting that does.
-    if (Atomics.load(words, Word.WAIT_ROOM) !== 0) {
-      this.member.wake(Word.WAIT_ROOM, Infinity);
+    if (Atomics.load(words, Header.WAIT_ROOM) !== 0) {
+      this.member.wake(Header.WAIT_ROOM, Infinity);
     }
-    if (Atomics.load(words, Word.STATE) !== State.OPEN && this.isDrained) {
+    if (Atomics.load(words, Header.STATE) !== State.OPEN && this.isDrained) {
       this.member.wakeEverybody();
     }
   }
@@ -374,7 +374,7 @@ export class SharedRing {
       : found === State.OPEN;
     if (moves) {
       if (reason !== undefined) this.#writeReason(reason);
-      Atomics.store(this.#words, Word.STATE, state);
+      Atomics.store(this.#words, Header.STATE, state);
     }
     this.#leave(this.#putLock);
     if (moves) this.member.wakeEverybody();
@@ -383,7 +383,7 @@ export class SharedRing {
 
   /** The bytes of the reason. */
   reason(): Uint8Array<ArrayBuffer> {
-    const length = Atomics.load(this.#words, Word.REASON);
+    const length = Atomics.load(this.#words, Header.REASON);
     const copy = new Uint8Array(length);
     copy.set(this.memory.reason.subarray(0, length));
     return copy;
@@ -392,7 +392,7 @@ export class SharedRing {
   #writeReason(reason: Uint8Array): void {
     const bytes = reason.subarray(0, REASON_BYTES);
     this.memory.reason.set(bytes);
-    Atomics.store(this.#words, Word.REASON, bytes.length);
+    Atomics.store(this.#words, Header.REASON, bytes.length);
   }
 
   /** Counts a producer in. False when the queue has ended. */
@@ -416,7 +416,7 @@ export class SharedRing {
     const open = this.state === State.OPEN;
     this.member.producers = Math.max(this.member.producers - count, 0);
     if (open && note !== undefined) this.#writeReason(note(this.reason()));
-    const last = open && total(this.memory, Member.PRODUCERS) === 0;
+    const last = open && total(this.memory, Slot.PRODUCERS) === 0;
     this.#leave(this.#putLock);
     return last;
   }
@@ -438,15 +438,15 @@ export class SharedRing {
   leaveFor(token: number): void {
     for (
       const [lock, end] of [
-        [this.#putLock, Word.PUT],
-        [this.#takeLock, Word.TAKE],
+        [this.#putLock, Header.PUT],
+        [this.#takeLock, Header.TAKE],
       ] as const
     ) {
       if (!lock.acquireFrom(token)) continue;
       this.#repair(end);
       this.#leave(lock);
     }
-    Atomics.add(this.#words, Word.ABANDONED, 1);
+    Atomics.add(this.#words, Header.ABANDONED, 1);
     // What it was rung for is owed to others.
     this.member.wakeEverybody();
   }
@@ -460,12 +460,13 @@ export class SharedRing {
   #repair(end: number): void {
     const words = this.#words;
     if (
-      Atomics.load(words, end + End.COUNT) === words[end + End.NEXT_COUNT]
+      Atomics.load(words, end + RingEnd.COUNT) ===
+        words[end + RingEnd.NEXT_COUNT]
     ) {
       Atomics.store(
         words,
-        end + End.POSITION,
-        words[end + End.NEXT_POSITION]!,
+        end + RingEnd.POSITION,
+        words[end + RingEnd.NEXT_POSITION]!,
       );
     }
   }
@@ -474,15 +475,16 @@ export class SharedRing {
 
   #publish(end: number, position: number, count: number): void {
     const words = this.#words;
-    const before = words[end + End.COUNT]!;
+    const before = words[end + RingEnd.COUNT]!;
     const after = (before + count) | 0;
-    words[end + End.NEXT_POSITION] = position;
-    words[end + End.NEXT_COUNT] = after;
-    if ((after >>> 0) < (before >>> 0)) words[end + End.ROUNDS]!++;
-    Atomics.store(words, end + End.COUNT, after);
+    words[end + RingEnd.NEXT_POSITION] = position;
+    words[end + RingEnd.NEXT_COUNT] = after;
+    if ((after >>> 0) < (before >>> 0)) words[end + RingEnd.ROUNDS]!++;
+    Atomics.store(words, end + RingEnd.COUNT, after);
     // What was taken out is given back with this; after the copy, and after the count.
-    if (end === Word.TAKE) Atomics.store(words, end + End.POSITION, position);
-    else words[end + End.POSITION] = position;
+    if (end === Header.TAKE) {
+      Atomics.store(words, end + RingEnd.POSITION, position);
+    } else words[end + RingEnd.POSITION] = position;
   }
 
   #leave(lock: ThreadLock): void {
@@ -495,8 +497,8 @@ export class SharedRing {
 
   #room(): number {
     const words = this.#words;
-    const head = Atomics.load(words, Word.TAKE + End.POSITION);
-    const tail = Atomics.load(words, Word.PUT + End.POSITION);
+    const head = Atomics.load(words, Header.TAKE + RingEnd.POSITION);
+    const tail = Atomics.load(words, Header.PUT + RingEnd.POSITION);
     return this.#size - this.#distance(head, tail);
   }
 

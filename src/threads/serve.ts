@@ -21,7 +21,7 @@ import {
   type ServerFrame,
   verbOf,
 } from "./port_frames.ts";
-import { Wire, type WireListener } from "./port_protocol.ts";
+import { PortConnection, type WireListener } from "./port_protocol.ts";
 import { PortSession } from "./port_session.ts";
 
 /** A queue on a port, until it is stopped. */
@@ -106,7 +106,7 @@ class Service<T> implements ServedQueue, WireListener {
   readonly waits = undefined;
   readonly #queue: Queue<T>;
   readonly #options: CheckedPortOptions<T>;
-  readonly #wire: Wire<ServerFrame>;
+  readonly #wire: PortConnection<ServerFrame>;
   #session: PortSession<T> | undefined = undefined;
 
   constructor(
@@ -116,7 +116,7 @@ class Service<T> implements ServedQueue, WireListener {
   ) {
     this.#queue = queue;
     this.#options = options;
-    this.#wire = new Wire("connected", { port, ...options }, this);
+    this.#wire = new PortConnection("connected", { port, ...options }, this);
     this.#wire.say(["here"], "");
   }
 

@@ -40,20 +40,20 @@ import {
   Line,
   markHandled,
   Putter,
+  Receiver,
   SignalGroups,
   signalOf,
-  Taker,
 } from "../waiters.ts";
 import type { Deferred, Waiter, WaiterGroup } from "../waiters.ts";
-import { listen, Watch } from "./ear.ts";
+import { listen, Ticker } from "./ear.ts";
 import {
   checkBytes,
   createMemory,
-  Member,
+  Header,
   openMemory,
   RECORD_HEADER,
+  Slot,
   State,
-  Word,
 } from "./layout.ts";
 import type { Memory, SharedQueueHandle } from "./layout.ts";
 import { mayBlock } from "./lock.ts";
@@ -220,7 +220,7 @@ export class SharedQueue<T>
   #state: SharedQueueState = "open";
   #failure: { reason: unknown } | undefined = undefined;
 
-  readonly #getters: WatchedLine<Taker<T>>;
+  readonly #getters: WatchedLine<Receiver<T>>;
   readonly #putters: WatchedLine<Putter<T>>;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#afterWithdrawal();
@@ -237,7 +237,7 @@ export class SharedQueue<T>
   #item: T | undefined = undefined;
 
   #stopListening: (() => void) | undefined = undefined;
-  readonly #watch: Watch = new Watch(() => {
+  readonly #watch: Ticker = new Ticker(() => {
     this.#lookForDead();
     this.#look();
   }, LOOK_AGAIN);
@@ -250,7 +250,7 @@ export class SharedQueue<T>
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
   readonly #writables: Set<QueueWritable<T>> = new Set();
-  readonly #viewOf: WeakMap<Taker<T>, () => EndingView | undefined> =
+  readonly #viewOf: WeakMap<Receiver<T>, () => EndingView | undefined> =
     new WeakMap();
   /** How to tell the registered producers that they failed. */
   readonly #producers: Set<(reason: unknown) => void> = new Set();
@@ -387,7 +387,7 @@ export class SharedQueue<T>
   set highWaterMark(value: number) {
     checkLimit("set highWaterMark", "highWaterMark", value, 1);
     this.#ring.highWaterMark = value;
-    this.#ring.member.wake(Word.WAIT_ROOM, Infinity);
+    this.#ring.member.wake(Header.WAIT_ROOM, Infinity);
     this.#move();
   }
 
@@ -713,7 +713,7 @@ export class SharedQueue<T>
     const putter = new SyncPutter(item, 1, image, this.#putWithdrawn);
     checkMayBlock(action);
     if (!this.#standInLine(putter)) throw this.#refusal(item);
-    this.#block(action, putter, Word.WAIT_ROOM, deadline);
+    this.#block(action, putter, Header.WAIT_ROOM, deadline);
     if (putter.failure !== undefined) throw putter.failure.reason;
   }
 
@@ -813,12 +813,12 @@ export class SharedQueue<T>
     const action = "get synchronously";
     const deadline = deadlineOf(action, options);
     if (this.#takeInTurn()) return this.#taken();
-    const taker = new SyncTaker<T>();
+    const receiver = new SyncReceiver<T>();
     if (this.#isLive() && !this.#ring.isDrained) checkMayBlock(action);
-    this.#standAtTheEnd(taker, undefined);
-    this.#block(action, taker, Word.WAIT_ITEM, deadline);
-    if (taker.failure !== undefined) throw taker.failure.reason;
-    return taker.item as T;
+    this.#standAtTheEnd(receiver, undefined);
+    this.#block(action, receiver, Header.WAIT_ITEM, deadline);
+    if (receiver.failure !== undefined) throw receiver.failure.reason;
+    return receiver.item as T;
   }
 
   /**
@@ -860,7 +860,7 @@ export class SharedQueue<T>
   clear(): T[] {
     const items: T[] = [];
     this.#clearKept(items);
-    this.#decodeAll(Word.CLEARED, (item) => items.push(item));
+    this.#decodeAll(Header.CLEARED, (item) => items.push(item));
     this.#afterTaking();
     return items;
   }
@@ -869,7 +869,7 @@ export class SharedQueue<T>
     try {
       while (this.#kept > 0 && this.#takeKept()) {
         items.push(this.#taken());
-        Atomics.add(this.#memory.words, Word.CLEARED, 1);
+        Atomics.add(this.#memory.words, Header.CLEARED, 1);
       }
     } catch {
       // It stays, and those behind it.
@@ -932,7 +932,7 @@ export class SharedQueue<T>
     }
     this.#failure = { reason: why };
     const items: T[] = [];
-    this.#decodeAll(Word.UNDELIVERED, (item) => items.push(item));
+    this.#decodeAll(Header.UNDELIVERED, (item) => items.push(item));
     this.#observe();
     this.#report(items);
   }
@@ -1008,7 +1008,7 @@ export class SharedQueue<T>
     if (this.#state !== "detached") this.#lookForDead();
     this.#observe();
     const { words } = this.#memory;
-    const undelivered = Atomics.load(words, Word.UNDELIVERED);
+    const undelivered = Atomics.load(words, Header.UNDELIVERED);
     return Object.freeze({
       name: this.#name,
       length: this.length,
@@ -1016,15 +1016,15 @@ export class SharedQueue<T>
       bytes: this.#memory.capacity,
       desiredSize: this.desiredSize,
       highWaterMark: this.highWaterMark,
-      put: this.#ring.count(Word.PUT),
-      taken: this.#ring.count(Word.TAKE) - undelivered -
-        Atomics.load(words, Word.CLEARED) - this.#kept,
+      put: this.#ring.count(Header.PUT),
+      taken: this.#ring.count(Header.TAKE) - undelivered -
+        Atomics.load(words, Header.CLEARED) - this.#kept,
       undelivered,
-      waitingPuts: total(this.#memory, Member.WAITING_PUTS),
+      waitingPuts: total(this.#memory, Slot.WAITING_PUTS),
       waitingGets: this.#getters.length,
-      producers: total(this.#memory, Member.PRODUCERS),
+      producers: total(this.#memory, Slot.PRODUCERS),
       handles: countMembers(this.#memory),
-      abandoned: Atomics.load(words, Word.ABANDONED),
+      abandoned: Atomics.load(words, Header.ABANDONED),
       state: this.#state,
     });
   }
@@ -1247,7 +1247,7 @@ export class SharedQueue<T>
   }
 
   #decodeAll(
-    tally: typeof Word.CLEARED | typeof Word.UNDELIVERED,
+    tally: typeof Header.CLEARED | typeof Header.UNDELIVERED,
     each: (item: T) => void,
   ): void {
     const records = new Records();
@@ -1256,7 +1256,7 @@ export class SharedQueue<T>
       try {
         each(this.#codec.decode(records.payload(at)));
       } catch {
-        if (tally === Word.CLEARED) {
+        if (tally === Header.CLEARED) {
           Atomics.sub(this.#memory.words, tally, 1);
           this.#unread.push(records.payload(at).slice());
         }
@@ -1273,43 +1273,46 @@ export class SharedQueue<T>
 
   // -- Waiting ----------------------------------------------------------------
 
-  #wait(taker: Taker<T>, signal: AbortSignal | undefined): void {
-    if (!this.#standAtTheEnd(taker, signal)) return;
-    const bell = this.#ring.member.bell;
-    this.#ring.member.ask(Word.WAIT_ITEM);
+  #wait(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
+    if (!this.#standAtTheEnd(receiver, signal)) return;
+    const requests = this.#ring.member.requests;
+    this.#ring.member.ask(Header.WAIT_ITEM);
     // Again, now that whoever puts or ends will ring.
     if (!this.#ring.isEmpty || this.#ring.state !== State.OPEN) this.#move();
-    if (this.#getters.first !== undefined) this.#listen(bell);
+    if (this.#getters.first !== undefined) this.#listen(requests);
   }
 
   /** False when there is nothing to wait for: the taker knows already. */
-  #standAtTheEnd(taker: Taker<T>, signal: AbortSignal | undefined): boolean {
+  #standAtTheEnd(
+    receiver: Receiver<T>,
+    signal: AbortSignal | undefined,
+  ): boolean {
     this.#observe();
     if (this.#isLive()) {
-      this.#getters.push(taker);
-      if (signal !== undefined) this.#signals.of(signal).add(taker);
+      this.#getters.push(receiver);
+      if (signal !== undefined) this.#signals.of(signal).add(receiver);
       return true;
     }
-    if (this.#state === "closed") taker.end();
-    else if (this.#state === "errored") taker.reject(this.#reason());
-    else taker.reject(this.#detachedError("get"));
+    if (this.#state === "closed") receiver.end();
+    else if (this.#state === "errored") receiver.reject(this.#reason());
+    else receiver.reject(this.#detachedError("get"));
     return false;
   }
 
   #askForRoom(): void {
-    const bell = this.#ring.member.bell;
-    this.#ring.member.ask(Word.WAIT_ROOM);
+    const requests = this.#ring.member.requests;
+    this.#ring.member.ask(Header.WAIT_ROOM);
     this.#move();
-    if (this.#waitsForRoom()) this.#listen(bell);
+    if (this.#waitsForRoom()) this.#listen(requests);
   }
 
   #watchEnd(): void {
     if (this.#watchesEnd) return;
     this.#watchesEnd = true;
-    const bell = this.#ring.member.bell;
-    this.#ring.member.ask(Word.WAIT_END);
+    const requests = this.#ring.member.requests;
+    this.#ring.member.ask(Header.WAIT_END);
     this.#observe();
-    if (this.#isLive()) this.#listen(bell);
+    if (this.#isLive()) this.#listen(requests);
   }
 
   #isLive(): boolean {
@@ -1322,24 +1325,24 @@ export class SharedQueue<T>
   }
 
   /** One wait for all that wait here. What has been heard before `bell` was read is not missed. */
-  #listen(bell: number): void {
+  #listen(requests: number): void {
     this.#watchOrNot();
     if (this.#stopListening !== undefined) return;
     const { words } = this.#memory;
-    const { bellAt } = this.#ring.member;
-    this.#stopListening = listen(words, bellAt, bell, () => {
+    const { requestsAt: bellAt } = this.#ring.member;
+    this.#stopListening = listen(words, bellAt, requests, () => {
       this.#stopListening = undefined;
-      this.#rung();
+      this.#woken();
     });
   }
 
-  #rung(): void {
+  #woken(): void {
     if (!this.#isLive()) return;
     if (this.#putters.first !== undefined) this.#inVain++;
     this.#look();
     // The wake-up may have been owed to one who has left meanwhile.
     if (this.#getters.first === undefined && !this.#ring.isEmpty) {
-      this.#ring.member.wake(Word.WAIT_ITEM, 1);
+      this.#ring.member.wake(Header.WAIT_ITEM, 1);
     }
   }
 
@@ -1348,15 +1351,15 @@ export class SharedQueue<T>
     if (!this.#isLive()) return;
     const { member } = this.#ring;
     if (!member.attached) return this.#leave();
-    const bell = member.bell;
-    if (this.#getters.first !== undefined) member.ask(Word.WAIT_ITEM);
-    if (this.#waitsForRoom()) member.ask(Word.WAIT_ROOM);
-    if (this.#watchesEnd) member.ask(Word.WAIT_END);
+    const requests = member.requests;
+    if (this.#getters.first !== undefined) member.ask(Header.WAIT_ITEM);
+    if (this.#waitsForRoom()) member.ask(Header.WAIT_ROOM);
+    if (this.#watchesEnd) member.ask(Header.WAIT_END);
     this.#move();
     if (
       this.#getters.first !== undefined || this.#waitsForRoom() ||
       (this.#watchesEnd && this.#isLive())
-    ) this.#listen(bell);
+    ) this.#listen(requests);
   }
 
   /** The lock of an end was taken, and this thread may not sleep: so it comes again. */
@@ -1402,26 +1405,26 @@ export class SharedQueue<T>
   #serveWaitingGets(): boolean {
     let served = false;
     for (
-      let taker = this.#oldestGetter();
-      taker !== undefined;
-      taker = this.#oldestGetter()
+      let receiver = this.#oldestGetter();
+      receiver !== undefined;
+      receiver = this.#oldestGetter()
     ) {
       try {
         if (!this.#takeOne()) break;
       } catch (error) {
         // The record waits for a better codec; nobody waits for the record.
-        this.#viewOf.get(taker)?.()?.errored(error);
-        taker.leave();
-        taker.reject(error);
+        this.#viewOf.get(receiver)?.()?.errored(error);
+        receiver.leave();
+        receiver.reject(error);
         continue;
       }
       served = true;
-      taker.accept(this.#taken());
+      receiver.accept(this.#taken());
     }
     return served;
   }
 
-  #oldestGetter(): Taker<T> | undefined {
+  #oldestGetter(): Receiver<T> | undefined {
     let getter = this.#getters.first;
     while (getter !== undefined && !getter.isWaiting()) {
       getter.leave();
@@ -1434,8 +1437,8 @@ export class SharedQueue<T>
   #nobodyGets(): void {
     this.#watchOrNot();
     if (
-      !this.#ring.member.stopAsking(Word.WAIT_ITEM) && !this.#ring.isEmpty
-    ) this.#ring.member.wake(Word.WAIT_ITEM, 1);
+      !this.#ring.member.stopAsking(Header.WAIT_ITEM) && !this.#ring.isEmpty
+    ) this.#ring.member.wake(Header.WAIT_ITEM, 1);
   }
 
   #fewerPut(length: number): void {
@@ -1448,7 +1451,7 @@ export class SharedQueue<T>
     this.#ring.unreserve();
     this.#watchOrNot();
     if (this.#ready === undefined) {
-      this.#ring.member.stopAsking(Word.WAIT_ROOM);
+      this.#ring.member.stopAsking(Header.WAIT_ROOM);
     }
   }
 
@@ -1482,13 +1485,13 @@ export class SharedQueue<T>
   #block(
     action: string,
     waiter: Waiter,
-    what: typeof Word.WAIT_ITEM | typeof Word.WAIT_ROOM,
+    what: typeof Header.WAIT_ITEM | typeof Header.WAIT_ROOM,
     deadline: number,
   ): void {
     const { member } = this.#ring;
     const { words } = this.#memory;
     for (;;) {
-      const bell = member.bell;
+      const requests = member.requests;
       if (waiter.line !== undefined) member.ask(what);
       this.#move();
       if (waiter.line === undefined) return;
@@ -1504,8 +1507,8 @@ export class SharedQueue<T>
       }
       const outcome = Atomics.wait(
         words,
-        member.bellAt,
-        bell,
+        member.requestsAt,
+        requests,
         Math.min(left, LOOK_AGAIN),
       );
       if (outcome === "ok") this.#inVain++;
@@ -1602,7 +1605,7 @@ export class SharedQueue<T>
     const items: T[] = [];
     const count = this.#kept;
     if (count === 0) return items;
-    Atomics.add(this.#memory.words, Word.UNDELIVERED, count);
+    Atomics.add(this.#memory.words, Header.UNDELIVERED, count);
     if (this.#held !== undefined) items.push(this.#held.item);
     this.#held = undefined;
     for (const bytes of this.#unread.splice(0)) {
@@ -1717,14 +1720,14 @@ export class SharedQueue<T>
     let view: EndingView | undefined;
     return {
       next: (group) => this.#next(group),
-      serve: (taker) => {
+      serve: (receiver) => {
         if (this.#hasNext(view)) {
           // The item goes over before the queue may end because of it.
-          taker.accept(this.#unhold());
+          receiver.accept(this.#unhold());
           return this.#afterTaking();
         }
-        this.#viewOf.set(taker, () => view);
-        this.#wait(taker, undefined);
+        this.#viewOf.set(receiver, () => view);
+        this.#wait(receiver, undefined);
       },
       hasNext: () => this.#hasNext(view),
       take: () => this.#takeHeld(),
@@ -1838,7 +1841,7 @@ class SyncPutter<T> extends Putter<T> {
 }
 
 /** A get that blocks its thread. */
-class SyncTaker<T> extends Taker<T> {
+class SyncReceiver<T> extends Receiver<T> {
   item: T | undefined = undefined;
   failure: { reason: unknown } | undefined = undefined;
 

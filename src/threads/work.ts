@@ -147,7 +147,7 @@ class Bench {
   readonly #claims: Claims | undefined;
   readonly #port: Endpoint;
   readonly #waiting: SentTask[] = [];
-  readonly #calls: Map<number, Call> = new Map();
+  readonly #calls: Map<number, RunningTask> = new Map();
 
   constructor(handler: WorkHandler<unknown, unknown>, begin: Begin) {
     const { port, claims, concurrency } = begin;
@@ -183,7 +183,7 @@ class Bench {
   }
 
   #begin(sent: SentTask): void {
-    const call = new Call(sent);
+    const call = new RunningTask(sent);
     this.#calls.set(sent.cell, call);
     let result: unknown;
     let isPromise: boolean;
@@ -207,7 +207,7 @@ class Bench {
   }
 
   /** At once, and not together with the next: that may be waiting for what follows from this one. */
-  #succeeded(call: Call, result: unknown): void {
+  #succeeded(call: RunningTask, result: unknown): void {
     const { cell } = call.sent;
     try {
       if (result instanceof Transferred) {
@@ -218,7 +218,7 @@ class Bench {
     }
   }
 
-  #failed(call: Call, error: unknown): void {
+  #failed(call: RunningTask, error: unknown): void {
     const { cell } = call.sent;
     const aborted = call.wasAbortedBy(error);
     this.#answer({ cell, error: packReason(error), aborted });
@@ -231,7 +231,7 @@ class Bench {
 }
 
 /** A task under way. Its signal is made when the handler asks for it. */
-class Call implements WorkContext {
+class RunningTask implements WorkContext {
   readonly sent: SentTask;
   #controller: AbortController | undefined = undefined;
   #aborted: { reason: unknown } | undefined = undefined;

@@ -24,8 +24,12 @@ import { deferred, FULFILLED, markHandled, signalOf } from "../waiters.ts";
 import type { Deferred } from "../waiters.ts";
 import { printBy } from "../printing.ts";
 import { WorkStealingQueue } from "../work_stealing_queue.ts";
-import { Job, WorkerCrashedError } from "./job.ts";
-import { type Ending, Member, type MemberSettings } from "./member.ts";
+import { PoolTask, WorkerCrashedError } from "./job.ts";
+import {
+  type LeftTask,
+  PoolWorker,
+  type PoolWorkerSettings,
+} from "./member.ts";
 import { checkWorkerSource, type WorkerSource } from "./thread.ts";
 import type { ResultOf, TaskOf } from "./work.ts";
 
@@ -200,9 +204,9 @@ export class WorkerPool<T, R = ResultOf<T>>
   readonly #onUndelivered:
     | ((task: TaskOf<T>, reason: unknown) => void)
     | undefined;
-  readonly #settings: MemberSettings;
-  readonly #queue: WorkStealingQueue<Job<TaskOf<T>, R>>;
-  readonly #places: Place<TaskOf<T>, R>[] = [];
+  readonly #settings: PoolWorkerSettings;
+  readonly #queue: WorkStealingQueue<PoolTask<TaskOf<T>, R>>;
+  readonly #places: PoolLane<TaskOf<T>, R>[] = [];
   readonly #closed: Deferred<void> = deferred();
   #state: "open" | "closing" | "closed" | "aborted" = "open";
   #failure: { reason: unknown } | undefined = undefined;
@@ -210,7 +214,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   #dealing = false;
   #isReferenced = true;
   /** Those whose promises have not settled. */
-  readonly #jobs: Set<Job<TaskOf<T>, R>> = new Set();
+  readonly #jobs: Set<PoolTask<TaskOf<T>, R>> = new Set();
   #done = 0;
   #failed = 0;
   #undelivered = 0;
@@ -384,7 +388,7 @@ export class WorkerPool<T, R = ResultOf<T>>
       return Promise.reject(reason);
     }
     return new Promise<R>((resolve, reject) => {
-      const job = new Job<TaskOf<T>, R>(task, transfer, resolve, reject);
+      const job = new PoolTask<TaskOf<T>, R>(task, transfer, resolve, reject);
       this.#jobs.add(job);
       if (this.#jobs.size === 1) this.#keepAlive();
       const accepted = signal === undefined && lane === undefined
@@ -534,12 +538,12 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   /** Out of its own lane only. */
-  #sendAhead(index: number, member: Member<TaskOf<T>, R>): void {
+  #sendAhead(index: number, member: PoolWorker<TaskOf<T>, R>): void {
     const lane = this.#queue.lane(index);
     while (!member.isFull && lane.length > 0) this.#give(index, member);
   }
 
-  #give(index: number, member: Member<TaskOf<T>, R>): boolean {
+  #give(index: number, member: PoolWorker<TaskOf<T>, R>): boolean {
     const lane = this.#queue.lane(index);
     for (
       let delivery = lane.tryReceive();
@@ -561,7 +565,7 @@ export class WorkerPool<T, R = ResultOf<T>>
 
   /** Puts a task back into a lane that is on the way to a busy worker. */
   #recallOne(): boolean {
-    let busiest: Member<TaskOf<T>, R> | undefined;
+    let busiest: PoolWorker<TaskOf<T>, R> | undefined;
     for (const { member } of this.#places) {
       if (member?.holdsBack !== true) continue;
       if (busiest === undefined || member.outstanding > busiest.outstanding) {
@@ -577,7 +581,7 @@ export class WorkerPool<T, R = ResultOf<T>>
 
   // -- Endings of tasks -------------------------------------------------------
 
-  #succeeded(job: Job<TaskOf<T>, R>, result: R): void {
+  #succeeded(job: PoolTask<TaskOf<T>, R>, result: R): void {
     if (job.settled) return;
     this.#done++;
     this.#settle(job);
@@ -586,7 +590,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   #failedWith(
-    job: Job<TaskOf<T>, R>,
+    job: PoolTask<TaskOf<T>, R>,
     error: unknown,
     aborted: boolean,
   ): void {
@@ -603,7 +607,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   /** The task ends without a worker having finished it. */
-  #giveUp(job: Job<TaskOf<T>, R>, reason: unknown): void {
+  #giveUp(job: PoolTask<TaskOf<T>, R>, reason: unknown): void {
     if (job.settled) return;
     this.#undelivered++;
     this.#settle(job);
@@ -622,7 +626,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     else job.accepted.then(tell, ignore);
   }
 
-  #settle(job: Job<TaskOf<T>, R>): void {
+  #settle(job: PoolTask<TaskOf<T>, R>): void {
     job.settle();
     void job.delivery?.ack();
     this.#jobs.delete(job);
@@ -630,7 +634,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   /** The signal of a task has fired. */
-  #abortJob(job: Job<TaskOf<T>, R>, reason: unknown): void {
+  #abortJob(job: PoolTask<TaskOf<T>, R>, reason: unknown): void {
     const member = this.#places.find(({ member }) => member?.has(job) === true)
       ?.member;
     if (member === undefined || member.takeBack(job)) {
@@ -650,9 +654,9 @@ export class WorkerPool<T, R = ResultOf<T>>
 
   // -- Workers ----------------------------------------------------------------
 
-  #start(place: Place<TaskOf<T>, R>): void {
+  #start(place: PoolLane<TaskOf<T>, R>): void {
     if (this.#state === "closed" || this.#state === "aborted") return;
-    const member = new Member<TaskOf<T>, R>(this.#settings, {
+    const member = new PoolWorker<TaskOf<T>, R>(this.#settings, {
       ready: () => this.#dealSoon(),
       succeeded: (job, result) => {
         place.failures = 0;
@@ -669,8 +673,8 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   #replace(
-    place: Place<TaskOf<T>, R>,
-    endings: Ending<TaskOf<T>, R>[],
+    place: PoolLane<TaskOf<T>, R>,
+    endings: LeftTask<TaskOf<T>, R>[],
     cause: unknown,
   ): void {
     const { done, isAskedToEnd } = place.member!;
@@ -688,7 +692,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   #comesBack(
-    job: Job<TaskOf<T>, R>,
+    job: PoolTask<TaskOf<T>, R>,
     wasInCrash: boolean,
     cause: unknown,
   ): void {
@@ -704,7 +708,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   #crashedError(
-    job: Job<TaskOf<T>, R>,
+    job: PoolTask<TaskOf<T>, R>,
     cause: unknown,
   ): WorkerCrashedError<TaskOf<T>> {
     const { task: item, crashes: attempts } = job;
@@ -719,7 +723,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   /** After a pause, unless it was tried too often. */
-  #startAgain(place: Place<TaskOf<T>, R>, cause: unknown): void {
+  #startAgain(place: PoolLane<TaskOf<T>, R>, cause: unknown): void {
     place.failures++;
     if (place.failures < START_ATTEMPTS) {
       const pause = START_DELAY * 2 ** (place.failures - 1);
@@ -727,7 +731,7 @@ export class WorkerPool<T, R = ResultOf<T>>
       keepAlive(place.timer, this.#keepsAlive);
       return;
     }
-    const isGivenUp = (other: Place<TaskOf<T>, R>): boolean =>
+    const isGivenUp = (other: PoolLane<TaskOf<T>, R>): boolean =>
       other.failures >= START_ATTEMPTS;
     if (!this.#places.every(isGivenUp)) return;
     this.abort(
@@ -845,9 +849,9 @@ export class WorkerPool<T, R = ResultOf<T>>
 export interface WorkerPool<T, R = ResultOf<T>> extends AsyncDisposable {}
 
 /** Where one worker after the other does the tasks of a lane. */
-interface Place<T, R> {
+interface PoolLane<T, R> {
   readonly index: number;
-  member: Member<T, R> | undefined;
+  member: PoolWorker<T, R> | undefined;
   /** How many workers in a row have ended here that no task has ended. */
   failures: number;
   /** What the workers before this one have answered. */

@@ -10,14 +10,14 @@
 
 import { ignore } from "../callbacks.ts";
 import { received } from "../errors.ts";
-import { checkSignal, FULFILLED, markHandled, Taker } from "../waiters.ts";
+import { checkSignal, FULFILLED, markHandled, Receiver } from "../waiters.ts";
 
 /** A reader that can be asked what is there without a promise. */
 export interface DirectReader<T> extends ReadableStreamDefaultReader<T> {
   hasNext(): boolean;
   take(): T;
   /** Gives the next item to the taker when it comes. */
-  serve(taker: Taker<T>): void;
+  serve(receiver: Receiver<T>): void;
   /** Cancels the stream without waiting for consumers beside this one. */
   leave(reason: unknown): Promise<void>;
   /** Whether there is nothing left to cancel. */
@@ -84,7 +84,7 @@ class Pipe<T> {
   readonly #writer: WritableStreamDefaultWriter<T>;
   #lastWrite: Promise<unknown> = FULFILLED;
   #stopped = false;
-  readonly #taker: PipeTaker<T>;
+  readonly #receiver: PipeReceiver<T>;
   readonly #resume: () => void = () => this.#flow();
   #finish!: () => void;
   #fail!: (reason: unknown) => void;
@@ -97,7 +97,7 @@ class Pipe<T> {
     this.#reader = reader;
     this.#writer = writer;
     this.#options = options;
-    this.#taker = new PipeTaker(writer, (item) => {
+    this.#receiver = new PipeReceiver(writer, (item) => {
       this.#write(item);
       this.#flow();
     });
@@ -183,7 +183,7 @@ class Pipe<T> {
         writer.ready.then(this.#resume, ignore);
         return;
       }
-      if (!reader.hasNext()) return reader.serve(this.#taker);
+      if (!reader.hasNext()) return reader.serve(this.#receiver);
       this.#write(reader.take());
     }
   }
@@ -223,7 +223,7 @@ class Pipe<T> {
 }
 
 /** Writes an item in the moment it is handed over, so that none is ever between the two streams. */
-class PipeTaker<T> extends Taker<T> {
+class PipeReceiver<T> extends Receiver<T> {
   readonly #writer: WritableStreamDefaultWriter<T>;
   readonly #write: (item: T) => void;
 

@@ -10,7 +10,7 @@
  */
 
 import { reasonOr, received } from "../errors.ts";
-import { markHandled, Taker, WaiterGroup } from "../waiters.ts";
+import { markHandled, Receiver, WaiterGroup } from "../waiters.ts";
 import { NativeReadable, NativeReader } from "./native.ts";
 import { isLocked, pipe, readPipeOptions } from "./pipe.ts";
 
@@ -19,7 +19,7 @@ export interface TakingEnd<T> {
   /** The next item; what waits joins the group. */
   next(group: WaiterGroup): Promise<IteratorResult<T, undefined>>;
   /** Gives the next item to the taker, now or later. */
-  serve(taker: Taker<T>): void;
+  serve(receiver: Receiver<T>): void;
   /** Whether an item is there now. */
   hasNext(): boolean;
   /** Removes that item. */
@@ -46,11 +46,11 @@ export interface EndingView {
  * reader, a native `tee` and `cancel` see an ending without a read.
  */
 export class QueueReadable<T> extends NativeReadable<T> {
-  readonly #source: Source<T>;
+  readonly #source: ViewSource<T>;
 
   /** Where the queue is not to keep the view, it keeps it only while a reader of the short cut holds the lock. */
   constructor(end: TakingEnd<T>, isKept = true) {
-    const source = new Source(end);
+    const source = new ViewSource(end);
     super(
       {
         start: (controller) => source.start(controller),
@@ -149,7 +149,7 @@ export class QueueReadable<T> extends NativeReadable<T> {
 }
 
 /** The native side of the view: the underlying source, and what it knows of its stream. */
-class Source<T> implements EndingView {
+class ViewSource<T> implements EndingView {
   readonly end: TakingEnd<T>;
   stream: QueueReadable<T> | undefined = undefined;
   /** The reader of the short cut that holds the lock. */
@@ -159,7 +159,7 @@ class Source<T> implements EndingView {
   /** Whether the cancel under way is that of a loop or a pipe. */
   leaving = false;
   #controller!: ReadableStreamDefaultController<T>;
-  #pulling: PullTaker<T> | undefined = undefined;
+  #pulling: PullReceiver<T> | undefined = undefined;
   /** The stream is closed or errored. */
   finished = false;
   /** What the queue keeps of a stream that it does not keep itself. */
@@ -208,7 +208,7 @@ class Source<T> implements EndingView {
 
   pull(): Promise<void> {
     return new Promise((resolve) => {
-      this.#pulling = new PullTaker(this, resolve);
+      this.#pulling = new PullReceiver(this, resolve);
       this.end.serve(this.#pulling);
     });
   }
@@ -284,11 +284,11 @@ class Trace implements EndingView {
 }
 
 /** A native `pull` that waits. */
-class PullTaker<T> extends Taker<T> {
-  readonly #source: Source<T>;
+class PullReceiver<T> extends Receiver<T> {
+  readonly #source: ViewSource<T>;
   readonly #pulled: () => void;
 
-  constructor(source: Source<T>, pulled: () => void) {
+  constructor(source: ViewSource<T>, pulled: () => void) {
     super();
     this.#source = source;
     this.#pulled = pulled;
@@ -320,10 +320,10 @@ class PullTaker<T> extends Taker<T> {
 
 class QueueReader<T> extends NativeReader<T> {
   readonly pending: WaiterGroup = new WaiterGroup();
-  readonly #source: Source<T>;
+  readonly #source: ViewSource<T>;
   #released = false;
 
-  constructor(stream: QueueReadable<T>, source: Source<T>) {
+  constructor(stream: QueueReadable<T>, source: ViewSource<T>) {
     super(stream);
     this.#source = source;
     source.held(this);
@@ -358,10 +358,10 @@ class QueueReader<T> extends NativeReader<T> {
     return this.#source.end.take();
   }
 
-  serve(taker: Taker<T>): void {
+  serve(receiver: Receiver<T>): void {
     if (this.#source.over) return;
-    this.#source.end.serve(taker);
-    if (taker.line !== undefined) this.pending.add(taker);
+    this.#source.end.serve(receiver);
+    if (receiver.line !== undefined) this.pending.add(receiver);
   }
 
   /** Cancels the stream without waiting for consumers beside this one. */
