@@ -52,7 +52,7 @@ import {
   WorkStealingQueue,
   zip,
 } from "./mod.ts";
-import { measureGrowth } from "./tests/support/growth.ts";
+import { measureGrowth } from "./tests/bench/growth.ts";
 
 /** `deno task bench -- consume`: only the groups whose names begin so. */
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith("-"));

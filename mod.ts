@@ -67,8 +67,8 @@ export type {
 export { tee } from "./src/flow/tee.ts";
 export type { TeeOptions } from "./src/flow/tee.ts";
 export { zip } from "./src/flow/zip.ts";
-export { consume } from "./src/flow/consume.ts";
-export { ConsumeError } from "./src/flow/consume_error.ts";
+export { consume } from "./src/flow/consume/run.ts";
+export { ConsumeError } from "./src/flow/consume/error.ts";
 export type {
   BatchHandler,
   BatchOptions,
@@ -78,14 +78,17 @@ export type {
   Handler,
   UnconsumedReason,
   Work,
-} from "./src/flow/consume_options.ts";
-export type { DeadLetter, DeadLetterTarget } from "./src/flow/dead_letter.ts";
-export type { Quantiles } from "./src/flow/histogram.ts";
-export type { RateOptions } from "./src/flow/rate.ts";
+} from "./src/flow/consume/options.ts";
+export type {
+  DeadLetter,
+  DeadLetterTarget,
+} from "./src/flow/consume/dead_letter.ts";
+export type { Quantiles } from "./src/flow/consume/histogram.ts";
+export type { RateOptions } from "./src/flow/consume/rate.ts";
 export { replay } from "./src/flow/replay.ts";
 export type { PutTarget, ReplayOptions } from "./src/flow/replay.ts";
-export { unrecoverable } from "./src/flow/retry.ts";
-export type { FailureReason, RetryOptions } from "./src/flow/retry.ts";
+export { unrecoverable } from "./src/flow/consume/retry.ts";
+export type { FailureReason, RetryOptions } from "./src/flow/consume/retry.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

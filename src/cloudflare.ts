@@ -49,27 +49,27 @@
  */
 
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
-export type { BurialReason } from "./engines/driver.ts";
-export type { EnginePutOptions } from "./engines/engine_queue.ts";
+export type { BurialReason } from "./engines/core/driver.ts";
+export type { EnginePutOptions } from "./engines/core/engine_queue.ts";
 export {
   CloudflareQueue,
   type CloudflareQueueOptions,
-} from "./engines/cloudflare_queue.ts";
+} from "./engines/cloudflare/cloudflare_queue.ts";
 export {
   type QueueExport,
   queueHandler,
   type QueueHandlerConfiguration,
   type QueueHandlerOptions,
-} from "./engines/cloudflare_handler.ts";
+} from "./engines/cloudflare/handler.ts";
 export type {
   CloudflareDeadLetter,
   CloudflareDeadLetterTarget,
-} from "./engines/cloudflare_letter.ts";
+} from "./engines/cloudflare/dead_letter.ts";
 export type {
   CloudflareBatch,
   CloudflareMessage,
   CloudflareRequest,
   ContentType,
   QueueBinding,
-} from "./engines/cloudflare_types.ts";
+} from "./engines/cloudflare/types.ts";
 export type { JsonOptions } from "./json_item.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkFunction, checkOptions } from "./checks.ts";
 import { refusePromise } from "./callbacks.ts";
 import { received } from "./errors.ts";
 import { checkJsonItem, isLossy, type JsonOptions } from "./json_item.ts";

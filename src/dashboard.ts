@@ -33,7 +33,7 @@ import {
 import { metricsOf } from "./dashboard/metrics.ts";
 import { pageOf } from "./dashboard/page.ts";
 import { received } from "./errors.ts";
-import { checkCount, checkFunction, checkOptions } from "./arguments.ts";
+import { checkCount, checkFunction, checkOptions } from "./checks.ts";
 import { ask, Inquiry, listed, nameOf } from "./counters.ts";
 import type { EngineCounters, Monitored } from "./counters.ts";
 import { monitor } from "./monitor.ts";

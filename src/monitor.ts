@@ -6,7 +6,7 @@
  */
 
 import { callOut } from "./callbacks.ts";
-import { checkFunction, checkOptions } from "./arguments.ts";
+import { checkFunction, checkOptions } from "./checks.ts";
 import {
   checkClock,
   checkDelay,

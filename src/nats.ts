@@ -8,14 +8,14 @@ export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type {
   CloseOptions,
   EngineHandleOptions,
-} from "./engines/engine_handle.ts";
-export { EngineHandle } from "./engines/engine_handle.ts";
+} from "./engines/core/handle.ts";
+export { EngineHandle } from "./engines/core/handle.ts";
 export type {
   EnginePutOptions,
   EngineQueue,
   EngineStats,
   ReceiveManyOptions,
-} from "./engines/engine_queue.ts";
+} from "./engines/core/engine_queue.ts";
 export type {
   NatsClient,
   NatsConnection,
@@ -23,9 +23,9 @@ export type {
   NatsIncoming,
   NatsStatus,
   NatsSubscription,
-} from "./engines/nats_client.ts";
-export type { Message } from "./engines/driver.ts";
-export type { NatsMessage } from "./engines/nats_driver.ts";
-export { NatsQueue, type NatsQueueOptions } from "./engines/nats_queue.ts";
+} from "./engines/nats/client.ts";
+export type { Message } from "./engines/core/driver.ts";
+export type { NatsMessage } from "./engines/nats/driver.ts";
+export { NatsQueue, type NatsQueueOptions } from "./engines/nats/nats_queue.ts";
 export type { JsonOptions } from "./json_item.ts";
 export { structured } from "./structured.ts";

@@ -55,14 +55,14 @@ import { isThenable, refusePromise } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { received } from "./errors.ts";
-import { checkFunction, checkObject, checkOptions } from "./arguments.ts";
+import { checkFunction, checkObject, checkOptions } from "./checks.ts";
 import type { Delivery } from "./delivery.ts";
-import type { EngineQueue } from "./engines/engine_queue.ts";
+import type { EngineQueue } from "./engines/core/engine_queue.ts";
 import type {
   BatchHandler,
   ConsumeContext,
   Handler,
-} from "./flow/consume_options.ts";
+} from "./flow/consume/options.ts";
 import { ObservedQueue, type Operation } from "./otel/client.ts";
 import { ask, type Counters, Inquiry, listed, nameOf } from "./counters.ts";
 import type { Monitored } from "./counters.ts";

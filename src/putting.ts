@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "./arguments.ts";
+import { checkOptions } from "./checks.ts";
 import { QueueClosedError, received } from "./errors.ts";
 
 /** What the failure of a producer means, of the options it was registered with. */

@@ -30,7 +30,7 @@ import type {
 } from "./strategy.ts";
 import { factsOfStats, printBy } from "./printing.ts";
 import { comeInTime, producerPolicy, putEach } from "./putting.ts";
-import { BatchGetter, Getter, NextGetter, QueueIterator } from "./takers.ts";
+import { BatchGetter, Getter, NextGetter, QueueIterator } from "./taking.ts";
 import { QueueReadable } from "./views/readable.ts";
 import type { EndingView, TakingEnd } from "./views/readable.ts";
 import { QueueWritable } from "./views/writable.ts";

@@ -4,7 +4,10 @@
  * @module
  */
 
-export { RedisQueue, type RedisQueueOptions } from "./engines/redis_queue.ts";
+export {
+  RedisQueue,
+  type RedisQueueOptions,
+} from "./engines/redis/redis_queue.ts";
 export {
   type IORedisClient,
   type IORedisCluster,
@@ -15,20 +18,20 @@ export {
   type RedisArgument,
   type RedisClient,
   RedisError,
-} from "./engines/redis_client.ts";
+} from "./engines/redis/client.ts";
 export {
   type CloseOptions,
   EngineHandle,
   type EngineHandleOptions,
-} from "./engines/engine_handle.ts";
+} from "./engines/core/handle.ts";
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
-export type { Message } from "./engines/driver.ts";
-export type { RedisMessage } from "./engines/redis_driver.ts";
+export type { Message } from "./engines/core/driver.ts";
+export type { RedisMessage } from "./engines/redis/driver.ts";
 export type {
   EnginePutOptions,
   EngineQueue,
   EngineStats,
   ReceiveManyOptions,
-} from "./engines/engine_queue.ts";
+} from "./engines/core/engine_queue.ts";
 export type { JsonOptions } from "./json_item.ts";
 export { structured } from "./structured.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { checkFunction, checkLimit, checkOptions } from "./arguments.ts";
-import type { Names } from "./arguments.ts";
+import { checkFunction, checkLimit, checkOptions } from "./checks.ts";
+import type { Names } from "./checks.ts";
 import { refusePromise } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";

@@ -4,9 +4,12 @@
  * @module
  */
 
-export { type PortLike, type TransferableObject } from "./threads/endpoint.ts";
+export {
+  type PortLike,
+  type TransferableObject,
+} from "./threads/port/endpoint.ts";
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
-export { type SharedQueueHandle } from "./threads/layout.ts";
+export { type SharedQueueHandle } from "./threads/shared/layout.ts";
 export { structured } from "./structured.ts";
 export {
   type AttachOptions,
@@ -15,17 +18,17 @@ export {
   type SharedQueueState,
   type SharedQueueStats,
   type SyncOptions,
-} from "./threads/shared_queue.ts";
-export { PortClosedError } from "./threads/port_errors.ts";
-export type { PortOptions } from "./threads/port_options.ts";
+} from "./threads/shared/shared_queue.ts";
+export { PortClosedError } from "./threads/port/errors.ts";
+export type { PortOptions } from "./threads/port/options.ts";
 export {
   connect,
   PortQueue,
   type PortQueueStats,
-} from "./threads/port_queue.ts";
-export { serve, type ServedQueue } from "./threads/serve.ts";
-export { WorkerCrashedError } from "./threads/job.ts";
-export type { WorkerLike, WorkerSource } from "./threads/thread.ts";
+} from "./threads/port/port_queue.ts";
+export { serve, type ServedQueue } from "./threads/port/serve.ts";
+export { WorkerCrashedError } from "./threads/pool/task.ts";
+export type { WorkerLike, WorkerSource } from "./threads/pool/thread.ts";
 export {
   type ResultOf,
   type TaskOf,
@@ -34,7 +37,7 @@ export {
   work,
   type WorkContext,
   type WorkHandler,
-} from "./threads/work.ts";
+} from "./threads/pool/work.ts";
 export {
   type PoolMapOptions,
   type PoolStats,
@@ -42,5 +45,5 @@ export {
   type RunOptions,
   WorkerPool,
   type WorkerPoolOptions,
-} from "./threads/worker_pool.ts";
+} from "./threads/pool/worker_pool.ts";
 export type { JsonOptions } from "./json_item.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { checkObject, checkOptions } from "./arguments.ts";
-import type { Names } from "./arguments.ts";
+import { checkObject, checkOptions } from "./checks.ts";
+import type { Names } from "./checks.ts";
 import { ignore } from "./callbacks.ts";
 import { received } from "./errors.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkCount, checkFunction, checkObject } from "./arguments.ts";
+import { checkCount, checkFunction, checkObject } from "./checks.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Lanes } from "./buffers/lanes.ts";
 import type { Stealing } from "./buffers/lanes.ts";

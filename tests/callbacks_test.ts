@@ -23,7 +23,7 @@ import {
   WorkStealingQueue,
 } from "../mod.ts";
 import { queueHandler } from "../src/cloudflare.ts";
-import { Connection } from "../src/engines/link.ts";
+import { Connection } from "../src/engines/core/connection.ts";
 import { connect, json, serve, SharedQueue } from "../src/threads.ts";
 import { deferred } from "../src/waiters.ts";
 import { FakeMessage } from "./support/cloudflare.ts";

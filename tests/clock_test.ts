@@ -9,8 +9,8 @@ import {
   setAlarm,
   systemClock,
 } from "../src/clock.ts";
-import { EngineHandle } from "../src/engines/engine_handle.ts";
-import { Retry } from "../src/flow/retry.ts";
+import { EngineHandle } from "../src/engines/core/handle.ts";
+import { Retry } from "../src/flow/consume/retry.ts";
 import {
   connect,
   serve,

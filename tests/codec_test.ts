@@ -10,7 +10,7 @@ import {
 import fc from "fast-check";
 import * as cloudflare from "../src/cloudflare.ts";
 import { type Codec, payloadOf } from "../src/codec.ts";
-import { EngineHandle } from "../src/engines/engine_handle.ts";
+import { EngineHandle } from "../src/engines/core/handle.ts";
 import * as nats from "../src/nats.ts";
 import * as redis from "../src/redis.ts";
 import * as threads from "../src/threads.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Alert, monitor, type MonitorSample, Queue } from "../mod.ts";
 import { dashboard } from "../src/dashboard.ts";
-import { EngineHandle } from "../src/engines/engine_handle.ts";
+import { EngineHandle } from "../src/engines/core/handle.ts";
 import { instrument } from "../src/otel.ts";
 import { test } from "./support/harness.ts";
 import { type Kept, MemoryEngine } from "./support/memory_engine.ts";

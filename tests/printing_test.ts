@@ -9,7 +9,7 @@ import {
 } from "../mod.ts";
 import { CloudflareQueue } from "../src/cloudflare.ts";
 import { systemClock } from "../src/clock.ts";
-import { EngineHandle } from "../src/engines/engine_handle.ts";
+import { EngineHandle } from "../src/engines/core/handle.ts";
 import { connect, SharedQueue, WorkerPool } from "../src/threads.ts";
 import { fakeChannel } from "./support/fake_ports.ts";
 import { test } from "./support/harness.ts";

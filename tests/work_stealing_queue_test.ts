@@ -15,13 +15,7 @@ import {
 } from "../mod.ts";
 import { assertInvariants } from "../src/queue.ts";
 import { test } from "./support/harness.ts";
-import {
-  seeded,
-  separate,
-  shared,
-  stealing,
-  tasks,
-} from "./support/makespan.ts";
+import { seeded, separate, shared, stealing, tasks } from "./bench/makespan.ts";
 import { parameters } from "./support/properties.ts";
 
 function lanesOf<T>(queue: WorkStealingQueue<T>): Lane<T>[] {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkOptions } from "../arguments.ts";
+import { checkOptions } from "../checks.ts";
 import { received } from "../errors.ts";
 
 const ACTION = "make credentials";

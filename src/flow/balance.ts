@@ -8,7 +8,7 @@ import { isAwaited, Queue } from "../queue.ts";
 import { callOut } from "../callbacks.ts";
 import { checkHighWaterMark, type UndeliveredReason } from "../strategy.ts";
 import { FULFILLED } from "../waiters.ts";
-import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
+import { checkCount, checkFunction, checkOptions } from "../checks.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
 import type { Branches, Source } from "./source.ts";

@@ -19,7 +19,7 @@ import {
   signalOf,
 } from "../waiters.ts";
 import type { Deferred, WaiterGroup } from "../waiters.ts";
-import { checkLimit, checkOptions } from "../arguments.ts";
+import { checkLimit, checkOptions } from "../checks.ts";
 import { Fan, readPace } from "./fan.ts";
 import type { LagPolicy } from "./fan.ts";
 

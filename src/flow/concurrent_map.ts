@@ -18,7 +18,7 @@ import {
   Putter,
   type WaiterGroup,
 } from "../waiters.ts";
-import { checkFunction, checkLimit, checkOptions } from "../arguments.ts";
+import { checkFunction, checkLimit, checkOptions } from "../checks.ts";
 import { readableOnDemand } from "./demand.ts";
 
 /** Options of {@linkcode concurrentMap}. */

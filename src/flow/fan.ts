@@ -8,9 +8,9 @@
 import { Ring } from "../buffers/ring.ts";
 import { callOut } from "../callbacks.ts";
 import { LaggedError, received } from "../errors.ts";
-import { NextGetter } from "../takers.ts";
+import { NextGetter } from "../taking.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
-import { checkFunction, checkLimit } from "../arguments.ts";
+import { checkFunction, checkLimit } from "../checks.ts";
 import {
   FULFILLED,
   Line,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFunction } from "../arguments.ts";
+import { checkFunction } from "../checks.ts";
 import { allOf } from "../errors.ts";
 import { refusePromise } from "../callbacks.ts";
 import { isAwaited, Queue } from "../queue.ts";

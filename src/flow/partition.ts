@@ -14,7 +14,7 @@ import {
   type UndeliveredReason,
 } from "../strategy.ts";
 import { FULFILLED, markHandled } from "../waiters.ts";
-import { checkCount, checkFunction, checkOptions } from "../arguments.ts";
+import { checkCount, checkFunction, checkOptions } from "../checks.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
 import type { Branches, Source } from "./source.ts";

@@ -7,10 +7,10 @@
 import type { DeliverySource } from "../delivery.ts";
 import { QueueClosedError, received } from "../errors.ts";
 import type { PutOptions } from "../queue.ts";
-import { checkOptions } from "../arguments.ts";
-import { consume } from "./consume.ts";
-import type { DeadLetter } from "./dead_letter.ts";
-import { lends } from "./intake.ts";
+import { checkOptions } from "../checks.ts";
+import { consume } from "./consume/run.ts";
+import type { DeadLetter } from "./consume/dead_letter.ts";
+import { lends } from "./consume/intake.ts";
 import { checkSource, open, type Source } from "./source.ts";
 
 /** Options of {@linkcode replay}. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkObject } from "../arguments.ts";
+import { checkObject } from "../checks.ts";
 import { received } from "../errors.ts";
 import { markHandled } from "../waiters.ts";
 

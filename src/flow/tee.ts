@@ -7,7 +7,7 @@
 import { QueueReadable } from "../views/readable.ts";
 import { deferred, markHandled } from "../waiters.ts";
 import type { Deferred } from "../waiters.ts";
-import { checkCount, checkOptions } from "../arguments.ts";
+import { checkCount, checkOptions } from "../checks.ts";
 import { Fan, readPace } from "./fan.ts";
 import type { Cursor, LagPolicy, Pace } from "./fan.ts";
 import { checkSource, open } from "./source.ts";

@@ -10,7 +10,7 @@ import type {
   EngineQueue,
   EngineStats,
   ReceiveManyOptions,
-} from "../engines/engine_queue.ts";
+} from "../engines/core/engine_queue.ts";
 
 /** Runs an operation in a span of its own, and measures it. */
 export interface Observer {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { EngineQueue } from "../../src/engines/engine_queue.ts";
+import type { EngineQueue } from "../../src/engines/core/engine_queue.ts";
 import { NatsQueue } from "../../src/nats.ts";
 import { RedisQueue } from "../../src/redis.ts";
 import { CLIENTS } from "./redis_clients.ts";

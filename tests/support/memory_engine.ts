@@ -13,7 +13,7 @@ import type {
   Measures,
   Message,
   Outgoing,
-} from "../../src/engines/driver.ts";
+} from "../../src/engines/core/driver.ts";
 
 /** A message of this engine. */
 export interface Kept extends Message {

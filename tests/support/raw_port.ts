@@ -4,7 +4,7 @@
  * @module
  */
 
-import { VERSION } from "../../src/threads/port_protocol.ts";
+import { VERSION } from "../../src/threads/port/connection.ts";
 
 type Listener = (value: unknown) => void;
 

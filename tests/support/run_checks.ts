@@ -25,8 +25,8 @@ const { exports } = JSON.parse(Deno.readTextFileSync(pathOf("deno.json"))) as {
 const typed = [
   "mod.ts",
   "bench.ts",
-  "bench_pool.ts",
-  "bench_threads.ts",
+  "tests/bench/pool.ts",
+  "tests/bench/threads.ts",
   ...filesBelow("src", ".ts"),
   ...filesBelow("tests", ".ts"),
   ...filesBelow("examples", ".ts"),

@@ -43,15 +43,13 @@ interface Suite {
 const GROUPS = ["deno", "docs", "bun", "node", "edge", "browser", "package"];
 
 /** Files that start processes by the dozen, of the runtime or servers. All Nodes together would take longer than all the rest, so the newest stands for them. */
-const STARTS_PROCESSES =
-  /examples_|survival_|_workerd_|redis_fleet_|engines_innocence_|engines_refusals_/;
+const STARTS_PROCESSES = /\/examples\/|survival_|workerd_/;
 const LEAVES_OUT =
   " (without the examples, and the survival of processes and servers)";
 const NEWEST = Math.max(...nodeVersions);
 
 /** What `deno task test` leaves to `deno task test:all`: servers and processes that die, what takes long, and what needs more than Deno. */
-const LONG =
-  /survival_|redis_fleet_|engines_innocence_|engines_refusals_|_threads_test|_soak_test|_workerd_|edge_handler/;
+const LONG = /survival_|_threads_test|_soak_test|workerd_|edge_handler/;
 
 const filters = Deno.args.filter((given) =>
   given !== "all" && !GROUPS.includes(given)

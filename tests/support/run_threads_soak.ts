@@ -1,5 +1,5 @@
 /**
- * The long form of `tests/shared_queue_threads_test.ts`, on Deno, Bun and Node 24.
+ * The long form of `tests/threads/shared/shared_queue_threads_test.ts`, on Deno, Bun and Node 24.
  * The number of records of each producer may be given, and runtimes:
  * `deno task soak:threads 10000 bun`.
  *
@@ -17,7 +17,7 @@ import {
 } from "./tools.ts";
 
 const SOAK = pathOf(".cache/threads_soak.ts");
-const TEST = pathOf("tests/shared_queue_threads_test.ts");
+const TEST = pathOf("tests/threads/shared/shared_queue_threads_test.ts");
 const env = { HIGHWATER_DEATHS: "200" };
 
 const words = Deno.args.filter((word) => !/^\d+$/.test(word));

@@ -1,0 +1,330 @@
+/**
+ * A queue on an engine: what all adapters share.
+ *
+ * @module
+ */
+
+import { checkCount, checkLimit, type Names } from "../../checks.ts";
+import { checkDelay, type Clock, systemClock } from "../../clock.ts";
+import { type Codec, json } from "../../codec.ts";
+import type { Delivery, ReceiveOptions } from "../../delivery.ts";
+import { received } from "../../errors.ts";
+import { printBy } from "../../printing.ts";
+import { QueueReadable } from "../../views/readable.ts";
+import { signalOf } from "../../waiters.ts";
+import { Closing } from "./closing.ts";
+import type { Driver, Message } from "./driver.ts";
+import type {
+  EnginePutOptions,
+  EngineQueue,
+  EngineStats,
+  ReceiveManyOptions,
+} from "./engine_queue.ts";
+import { Inbox } from "./inbox.ts";
+import { Connection } from "./connection.ts";
+import { checkPuttingOptions, Putting } from "./putting.ts";
+
+/** What every queue on an engine may be told. */
+export interface EngineHandleOptions<T> {
+  /** How items become bytes; `json()` unless told. */
+  codec?: Codec<T> | undefined;
+  /** Items of one key stay in order, where the engine can do that. */
+  keyOf?: ((item: T) => string) | undefined;
+  /**
+   * What travels beside an item, words by name: `Delivery.headers`. Asked when it
+   * is put, by whatever road. Handles of older versions cannot read an item that
+   * has some. Default: nothing.
+   */
+  headersOf?:
+    | ((item: T) => Readonly<Record<string, string>> | undefined)
+    | undefined;
+  /** How many puts of this handle may be without an answer before streams are told to wait; 1024 unless told. */
+  highWaterMark?: number | undefined;
+  /** How many deliveries may be fetched early, for a consumer that takes fast; 32 unless told, 0 for none. */
+  prefetch?: number | undefined;
+  /** For how many milliseconds an item is lent unless `receive` says so; 30,000 unless told. */
+  visibility?: number | undefined;
+  /** After how many attempts an item goes to the dead letters. Default: 5. An attempt is a delivery that failed, or that was worked on alone and nobody answered for; what was lent beside others in a process that died counts once, if it is the first that happens to the item, and is worked on alone then. */
+  attempts?: number | undefined;
+  /** What a full engine means for a put: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
+  overflow?: "wait" | "reject" | undefined;
+  /** What an engine that cannot be reached means for a put: it waits for it (`"wait"`, unless told) or rejects. */
+  offline?: "wait" | "reject" | undefined;
+  /** Learns of each word with the engine that failed. Without it the first failure of each kind that is waited out is printed. */
+  onError?: ((error: unknown) => void) | undefined;
+  /** Where the time of this process comes from; the machine unless told. */
+  clock?: Clock | undefined;
+}
+
+/** The names of all of them. */
+export const ENGINE_OPTIONS: Names<EngineHandleOptions<never>> = {
+  codec: true,
+  keyOf: true,
+  headersOf: true,
+  highWaterMark: true,
+  prefetch: true,
+  visibility: true,
+  attempts: true,
+  overflow: true,
+  offline: true,
+  onError: true,
+  clock: true,
+};
+
+/** Options of {@linkcode EngineHandle.close}. */
+export interface CloseOptions {
+  /** Waits no longer: what is not answered is given up, what is still lent comes back to others when its time is over. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A queue on an engine, as one process sees it: an {@linkcode EngineQueue}. */
+export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
+  /** The name of the queue. */
+  readonly name: string;
+  /** For how many milliseconds an item is lent unless `receive` says so. */
+  readonly visibility: number;
+  /** After how many attempts an item goes to the dead letters. */
+  readonly attempts: number;
+  readonly #connection: Connection<Driver<M>>;
+  readonly #putting: Putting<T>;
+  readonly #inbox: Inbox<T, M>;
+  #readable: ReadableStream<Delivery<T>> | undefined = undefined;
+  #writable: WritableStream<T> | undefined = undefined;
+  readonly #closing: Closing;
+
+  /** Made by the queues of the engines, each with its driver. */
+  constructor(
+    name: string,
+    driver: Driver<M>,
+    options: EngineHandleOptions<T> = {},
+  ) {
+    printBy(EngineHandle.prototype, (queue) => queue.#facts());
+    checkHandleOptions(name, options);
+    const {
+      codec = json<T>(),
+      keyOf,
+      headersOf,
+      highWaterMark = 1024,
+      prefetch = 32,
+      visibility = 30_000,
+      attempts = 5,
+      overflow = "wait",
+      offline = "wait",
+      onError,
+      clock = systemClock,
+    } = options;
+    this.name = name;
+    this.visibility = visibility;
+    this.attempts = attempts;
+    this.#connection = new Connection(driver, { name, clock, onError });
+    this.#putting = new Putting(this.#connection, {
+      codec,
+      keyOf,
+      headersOf,
+      highWaterMark,
+      overflow,
+      offline,
+    });
+    this.#inbox = new Inbox(this.#connection, {
+      codec,
+      prefetch,
+      visibility,
+      attempts,
+    });
+    this.#closing = new Closing({
+      drain: () => Promise.all([this.#putting.close(), this.#inbox.close()]),
+      giveUp: (reason) => {
+        this.#putting.abort(reason);
+        this.#inbox.abort();
+      },
+      leave: () => {
+        this.#connection.end();
+        return driver.close();
+      },
+    });
+  }
+
+  /** The deliveries as a stream, each to be acknowledged by whoever reads it. Cancelling it leaves the queue and the items alone. */
+  get readable(): ReadableStream<Delivery<T>> {
+    return this.#readable ??= new QueueReadable(this.#inbox);
+  }
+
+  /** Puts what is written, see {@linkcode EngineHandle.producer}; the same stream each time. */
+  get writable(): WritableStream<T> {
+    return this.#writable ??= this.producer();
+  }
+
+  /** Fulfils once {@linkcode EngineHandle.close} has. */
+  get closed(): Promise<void> {
+    return this.#closing.closed;
+  }
+
+  #facts(): Readonly<Record<string, unknown>> {
+    const { length: waitingPuts, highWaterMark } = this.#putting;
+    return {
+      name: this.name,
+      waitingPuts,
+      highWaterMark,
+      state: this.#closing.state,
+    };
+  }
+
+  /** Puts without an answer of the engine yet. */
+  get waitingPuts(): number {
+    return this.#putting.length;
+  }
+
+  /**
+   * Puts an item, and waits until the engine has it: until it can be reached and
+   * has room, unless `offline` or `overflow` say otherwise. What is put in one turn
+   * goes together.
+   *
+   * Rejects with what the codec throws, a `RangeError` for an item that is too
+   * large for the engine, `QueueClosedError` on a closed handle, the words of the
+   * engine when it refuses for good (no permission, wrong password, another kind of
+   * key or stream, a connection that is closed), and the signal's
+   * reason; then the item was not put. Only when the signal aborts, or the handle
+   * is closed by force, while the engine cannot be reached, an item that was on its way may have arrived.
+   */
+  put(item: T, options?: EnginePutOptions): Promise<void> {
+    return this.#putting.put(item, options);
+  }
+
+  /**
+   * Puts items in their order, as many on their way at a time as `highWaterMark`
+   * says, and fulfils when the engine has them all. Rejects with the first that
+   * failed; those before it were put, those behind it that had begun may have been.
+   */
+  putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: EnginePutOptions,
+  ): Promise<void> {
+    return this.#putting.putMany(items, options, this.closed);
+  }
+
+  /**
+   * Lends the next item, and waits for one while there is none. Rejects with
+   * `QueueClosedError` once this handle is closed, with the signal's reason, and with
+   * the words of the engine when it refuses for good; nothing was taken then.
+   *
+   * An item that comes back from somebody who never answered is lent alone: once all
+   * that is lent here has been answered for, and nothing else is lent here until it
+   * is. Who holds items for longer than `visibility` gets it beside them.
+   */
+  receive(options?: ReceiveOptions): Promise<Delivery<T>> {
+    try {
+      const signal = signalOf("receive", options);
+      return this.#inbox.receive(
+        signal,
+        visibilityOf("receive", options),
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Lends what is here now, if anything is; for `consume`, which need not wait then. */
+  tryReceive(options?: ReceiveOptions): Delivery<T> | undefined {
+    return this.#inbox.tryReceive(visibilityOf("receive", options));
+  }
+
+  /** Lends from 1 to `max` items, and waits for the first; none once this handle is closed. */
+  receiveMany(
+    max: number,
+    options?: ReceiveManyOptions,
+  ): Promise<Delivery<T>[]> {
+    try {
+      checkLimit("receive many", "max", max, 1);
+      const signal = signalOf("receive many", options, {
+        signal: true,
+        visibility: true,
+        linger: true,
+      });
+      const linger = options?.linger ?? 0;
+      checkDelay("receive many", "linger", linger);
+      return this.#inbox.receiveMany(
+        max,
+        signal,
+        visibilityOf("receive many", options),
+        linger,
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * A stream that puts what is written. A write fulfils when there is room for
+   * it among the puts of this handle; closing the stream waits until the engine has
+   * all of them. An item that cannot be put errors the stream. Aborting it takes
+   * nothing back.
+   */
+  producer(): WritableStream<T> {
+    return this.#putting.producer();
+  }
+
+  /**
+   * Ends this handle, not the queue: nothing more is put or lent here, what is on
+   * its way arrives, what was fetched early goes back at once. Fulfils when the
+   * engine has all that was put, and all that was lent here has been acknowledged
+   * or has gone back. The signal ends the wait; the promise fulfils then, too.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#closing.close(options);
+  }
+
+  /** Closes. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Asks the engine how the queue is doing. Rejects when it cannot be reached. */
+  async stats(): Promise<EngineStats> {
+    const measures = await this.#connection.attempt((driver) =>
+      driver.measure()
+    );
+    return Object.freeze({
+      name: this.name,
+      ...measures,
+      put: this.#putting.accepted,
+      taken: this.#inbox.deliveredCount,
+      waitingPuts: this.#putting.length,
+      unacked: this.#inbox.unacked,
+      failure: this.#connection.failure?.error,
+    });
+  }
+}
+
+/** For `await using`. */
+export interface EngineHandle<T, M extends Message> extends AsyncDisposable {}
+
+function checkHandleOptions<T>(
+  name: unknown,
+  options: EngineHandleOptions<T>,
+): void {
+  const action = "open a queue on an engine";
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(
+      `Cannot ${action}: name must be a string that is not empty, received ${
+        received(name)
+      }`,
+    );
+  }
+  checkPuttingOptions(action, options);
+  const { prefetch, attempts } = options;
+  if (prefetch !== undefined) checkCount(action, "prefetch", prefetch, 0);
+  if (attempts !== undefined) checkLimit(action, "attempts", attempts, 1);
+  visibilityOf(action, options);
+}
+
+/** A time that an item can be lent for; engines know no "for ever". */
+function visibilityOf(
+  action: string,
+  options: { visibility?: number | undefined } | undefined,
+): number | undefined {
+  const visibility = options?.visibility;
+  if (visibility !== undefined) {
+    checkDelay(action, "visibility", visibility, 1);
+  }
+  return visibility;
+}

@@ -1,0 +1,1939 @@
+/**
+ * The queue that threads share.
+ *
+ * @module
+ */
+
+import { callOut, refusePromise } from "../../callbacks.ts";
+import {
+  checkCount,
+  checkFunction,
+  checkLimit,
+  checkOptions,
+} from "../../checks.ts";
+import { checkDelay, checkTimeLimit, systemClock } from "../../clock.ts";
+import {
+  BytesCodec,
+  checkBytesItem,
+  checkCodec,
+  json,
+  payloadOf,
+} from "../../codec.ts";
+import type { Codec } from "../../codec.ts";
+import { allOf, QueueClosedError, reasonOr, received } from "../../errors.ts";
+import type {
+  GetManyOptions,
+  GetOptions,
+  ProducerOptions,
+  PutOptions,
+} from "../../queue.ts";
+import {
+  BatchGetter,
+  Getter,
+  NextGetter,
+  QueueIterator,
+} from "../../taking.ts";
+import { factsOfStats, printBy } from "../../printing.ts";
+import { comeInTime, producerPolicy, putEach } from "../../putting.ts";
+import { QueueReadable } from "../../views/readable.ts";
+import type { EndingView, TakingEnd } from "../../views/readable.ts";
+import { QueueWritable } from "../../views/writable.ts";
+import type { PuttingEnd } from "../../views/writable.ts";
+import {
+  deferred,
+  FULFILLED,
+  Line,
+  markHandled,
+  Putter,
+  Receiver,
+  SignalGroups,
+  signalOf,
+} from "../../waiters.ts";
+import type { Deferred, Waiter, WaiterGroup } from "../../waiters.ts";
+import { listen, Ticker } from "./wake_up.ts";
+import {
+  checkBytes,
+  createMemory,
+  Header,
+  openMemory,
+  RECORD_HEADER,
+  Slot,
+  State,
+} from "./layout.ts";
+import type { Memory, SharedQueueHandle } from "./layout.ts";
+import { mayBlock } from "./lock.ts";
+import { countMembers, type Owed, total } from "./members.ts";
+import {
+  addFailure,
+  readFailures,
+  readReason,
+  writeReason,
+} from "./reason_text.ts";
+import { Records, wordsFor } from "./record.ts";
+import { BUSY, ENDED, SharedRing } from "./ring.ts";
+import { type RunReader, runReaderFor } from "./runs.ts";
+
+/** Options of {@linkcode SharedQueue.attach}. */
+export interface AttachOptions<T> {
+  /** How items become bytes: the same at all handles. `json()` unless told. */
+  codec?: Codec<T> | undefined;
+  /** Learns of the items that {@linkcode SharedQueue.abort} throws out at this handle. */
+  onUndelivered?: ((item: T, reason: "abort") => void) | undefined;
+  /** Learns that this handle found the thread of another dead, by its {@linkcode SharedQueue.id}. */
+  onAbandoned?: ((id: number) => void) | undefined;
+}
+
+/** Options of {@linkcode SharedQueue}. */
+export interface SharedQueueOptions<T> extends AttachOptions<T> {
+  /**
+   * How many bytes the ring has for records; 1 MiB unless told. A record takes
+   * the bytes of its item, four more, and what is missing to a multiple of four.
+   */
+  bytes?: number | undefined;
+  /** How many items it holds at most; 1024 unless told. */
+  highWaterMark?: number | undefined;
+  /** What errors and `stats()` call it. */
+  name?: string | undefined;
+}
+
+/** Options of {@linkcode SharedQueue.putSync} and {@linkcode SharedQueue.getSync}. */
+export interface SyncOptions {
+  /** How many milliseconds to wait at most; for ever unless told. */
+  timeout?: number | undefined;
+}
+
+/** What {@linkcode SharedQueue.stats} tells: a frozen snapshot. */
+export interface SharedQueueStats {
+  /** The name the queue was given, or "". */
+  readonly name: string;
+  /** Items stored. */
+  readonly length: number;
+  /** Bytes of the ring in use. */
+  readonly used: number;
+  /** Bytes of the ring. */
+  readonly bytes: number;
+  /** Room left, see {@linkcode SharedQueue.desiredSize}. */
+  readonly desiredSize: number | null;
+  /** The bound in items. */
+  readonly highWaterMark: number;
+  /** Items accepted so far, from all threads. */
+  readonly put: number;
+  /** Items given to consumers so far, on all threads. */
+  readonly taken: number;
+  /** Accepted items that `abort()` threw out. */
+  readonly undelivered: number;
+  /** Puts that wait for room, on all threads. */
+  readonly waitingPuts: number;
+  /** Gets that wait for an item at this handle. */
+  readonly waitingGets: number;
+  /** Registered producers that are not done yet, on all threads. */
+  readonly producers: number;
+  /** Handles that are attached. */
+  readonly handles: number;
+  /** Handles whose thread was found dead, or was said to be. */
+  readonly abandoned: number;
+  /** Where the queue stands, as this handle knows it. */
+  readonly state: SharedQueueState;
+}
+
+/** Where a handle stands; it only moves forward. */
+export type SharedQueueState =
+  | "open"
+  | "closing"
+  | "closed"
+  | "errored"
+  | "detached";
+
+/** How often a waiting handle looks by itself, in milliseconds: a thread that was to wake it may have died. */
+const LOOK_AGAIN = 500;
+/** How soon it looks again at a lock it found taken and may not sleep at. */
+const BUSY_PAUSE = 1;
+/** After so many wake-ups in vain a put lets nobody else put before it. */
+const PATIENCE = 4;
+/** Words of records that are stored at once. */
+const BATCH_WORDS = 8192;
+
+/** Memory that `attach` found, for the constructor. */
+const attached: WeakMap<object, { memory: Memory; name: string }> =
+  new WeakMap();
+
+/**
+ * A bounded queue between threads: any number of them put, any number take, over
+ * memory they share. Nothing is posted, so that nothing piles up: a full queue
+ * makes its producers wait, wherever they are.
+ *
+ * Make one, send {@linkcode SharedQueue.handle} to the other threads, and let them
+ * {@linkcode SharedQueue.attach}. Each handle works like a `Queue`: the same
+ * promises, cancellation and streams.
+ *
+ * - **Conservation.** An accepted item is delivered to exactly one consumer on one
+ *   thread, or reported once to `onUndelivered` by the handle that aborts, or
+ *   still in the queue. What a thread had taken goes with it when it is
+ *   terminated.
+ * - **Cancellation is atomic.** A `put` that rejects has stored nothing, a `get`
+ *   that rejects has taken nothing.
+ * - **Order.** First in, first out: all items of the queue; and the waiting puts
+ *   and the waiting gets of one handle. Between handles, who is awake goes first;
+ *   a put that woke four times in vain gets the next room for itself.
+ * - **Every promise settles** once the queue has ended on any thread, a put that
+ *   waits on close as room comes; and when the handle is detached.
+ * - **A thread that dies**, however and in whatever it was doing, is found out
+ *   within two or three seconds by who waits at the queue, and at once by who
+ *   attaches and finds no place: its waiting puts are withdrawn, its producers have
+ *   failed, its place is free. A thread that is only busy is not taken for dead.
+ *   Where there is no `Atomics.waitAsync` (some browsers), only one that died inside
+ *   the queue is found; say so of others with {@linkcode SharedQueue.reap}.
+ *
+ * An item crosses as bytes, see {@linkcode Codec}: what arrives is a copy, taken
+ * when `put` was called. A wait keeps Node and Deno alive until
+ * {@linkcode SharedQueue.unref}.
+ *
+ * It needs `SharedArrayBuffer`: Deno, Bun, Node, and pages that are cross-origin
+ * isolated.
+ *
+ * @example Two handles; the other one may be on any thread
+ * ```ts
+ * import { SharedQueue } from "@highwater/queue/threads";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const queue = new SharedQueue<string>({ bytes: 65536 });
+ *
+ * // In a worker: const tasks = SharedQueue.attach<string>(event.data);
+ * const tasks = SharedQueue.attach<string>(structuredClone(queue.handle));
+ * const seen: string[] = [];
+ * const working = (async () => {
+ *   for await (const task of tasks) seen.push(task);
+ * })();
+ *
+ * for (const task of ["a", "b", "c"]) await queue.put(task); // waits while full
+ * queue.close();
+ * await working;
+ * assertEquals(seen, ["a", "b", "c"]);
+ * ```
+ */
+export class SharedQueue<T>
+  implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
+  readonly #memory: Memory;
+  readonly #ring: SharedRing;
+  readonly #name: string;
+  readonly #codec: Codec<T>;
+  readonly #isBytes: boolean;
+  readonly #runs: RunReader<T> | undefined;
+  readonly #onUndelivered: AttachOptions<T>["onUndelivered"];
+  readonly #onAbandoned: AttachOptions<T>["onAbandoned"];
+
+  #state: SharedQueueState = "open";
+  #failure: { reason: unknown } | undefined = undefined;
+
+  readonly #getters: WatchedLine<Receiver<T>>;
+  readonly #putters: WatchedLine<Putter<T>>;
+  readonly #signals: SignalGroups = new SignalGroups();
+  readonly #putWithdrawn: () => void = () => this.#afterWithdrawal();
+  /** Wake-ups of the first waiting put that were in vain. */
+  #inVain = 0;
+
+  // Lent to whoever encodes or decodes: a codec may call back in here.
+  #outgoing: Records | undefined = new Records();
+  #incoming: Records | undefined = new Records();
+  /** Records that are out of the ring and could not be decoded yet. */
+  readonly #unread: Uint8Array[] = [];
+  /** An item that somebody has looked at and is about to take. */
+  #held: { readonly item: T } | undefined = undefined;
+  #item: T | undefined = undefined;
+
+  #stopListening: (() => void) | undefined = undefined;
+  readonly #watch: Ticker = new Ticker(() => {
+    this.#lookForDead();
+    this.#look();
+  }, LOOK_AGAIN);
+  #busyTimer: unknown = undefined;
+  #watchesEnd = false;
+
+  #ready: Deferred<void> | undefined = undefined;
+  #closed: Deferred<void> | undefined = undefined;
+  #readable: QueueReadable<T> | undefined = undefined;
+  #writable: QueueWritable<T> | undefined = undefined;
+  readonly #readers: Set<EndingView> = new Set();
+  readonly #writables: Set<QueueWritable<T>> = new Set();
+  readonly #viewOf: WeakMap<Receiver<T>, () => EndingView | undefined> =
+    new WeakMap();
+  /** How to tell the registered producers that they failed. */
+  readonly #producers: Set<(reason: unknown) => void> = new Set();
+
+  /**
+   * Makes a queue, and this handle on it.
+   *
+   * Throws a `TypeError` or `RangeError` that names the option it cannot use, and
+   * a `TypeError` where there is no `SharedArrayBuffer`.
+   */
+  constructor(options: SharedQueueOptions<T> = {}) {
+    printBy(SharedQueue.prototype, factsOfStats);
+    const action = "make a shared queue";
+    checkOptions(action, options, {
+      codec: true,
+      onUndelivered: true,
+      onAbandoned: true,
+      bytes: true,
+      highWaterMark: true,
+      name: true,
+    });
+    const { codec = json<T>(), onUndelivered, onAbandoned } = options;
+    checkCodec(action, codec);
+    this.#codec = codec;
+    this.#runs = runReaderFor(codec);
+    this.#isBytes = codec instanceof BytesCodec && !codec.pooled;
+    if (onUndelivered !== undefined) {
+      checkFunction(action, "onUndelivered", onUndelivered);
+    }
+    if (onAbandoned !== undefined) {
+      checkFunction(action, "onAbandoned", onAbandoned);
+    }
+    this.#onUndelivered = onUndelivered;
+    this.#onAbandoned = onAbandoned;
+    const found = attached.get(options);
+    this.#memory = found?.memory ?? newMemory(action, options);
+    this.#name = found?.name ?? options.name ?? "";
+    this.#ring = new SharedRing(this.#memory, (id) => this.#foundDead(id));
+    this.#getters = new WatchedLine(() => this.#nobodyGets());
+    this.#putters = new WatchedLine((length) => this.#fewerPut(length));
+    const { displaced } = this.#ring.member;
+    // Later: nobody knows this handle yet.
+    if (displaced.length > 0) queueMicrotask(() => this.#settle(displaced));
+  }
+
+  /**
+   * The queue behind a handle, on this thread or any other.
+   *
+   * Throws when the handle is none, when its memory is that of something else, of
+   * another version of this library or of another size, and a `RangeError` when
+   * 32 handles are attached already.
+   *
+   * @example From a worker's first message
+   * ```ts
+   * import { SharedQueue } from "@highwater/queue/threads";
+   * import { assertThrows } from "@std/assert";
+   *
+   * const queue = new SharedQueue<number>();
+   * const here = SharedQueue.attach<number>(queue.handle);
+   * here.detach();
+   * queue.detach();
+   * assertThrows(() => SharedQueue.attach(JSON.parse("{}")), TypeError);
+   * ```
+   */
+  static attach<T>(
+    handle: SharedQueueHandle,
+    options: AttachOptions<T> = {},
+  ): SharedQueue<T> {
+    checkOptions("attach", options, {
+      codec: true,
+      onUndelivered: true,
+      onAbandoned: true,
+    });
+    const memory = openMemory(handle);
+    const name = typeof handle.name === "string" ? handle.name : "";
+    const { codec, onUndelivered, onAbandoned } = options;
+    const own = { codec, onUndelivered, onAbandoned };
+    attached.set(own, { memory, name });
+    return new SharedQueue<T>(own);
+  }
+
+  // -- State ------------------------------------------------------------------
+
+  /** What to send to other threads, for {@linkcode SharedQueue.attach}. */
+  get handle(): SharedQueueHandle {
+    return {
+      kind: "highwater-shared-queue",
+      buffer: this.#memory.buffer,
+      name: this.#name,
+    };
+  }
+
+  /** Names this handle among all that ever were attached, for {@linkcode SharedQueue.reap}. */
+  get id(): number {
+    return this.#ring.member.token;
+  }
+
+  /** How many items are stored, whoever put them. */
+  get length(): number {
+    return this.#ring.length + this.#kept;
+  }
+
+  /** Records that are out of the ring and not yet with anybody. */
+  get #kept(): number {
+    return this.#unread.length + (this.#held === undefined ? 0 : 1);
+  }
+
+  /**
+   * The room left in items: highWaterMark − stored − waiting here; 0 or less also
+   * while the ring has no room for any record or puts wait here for more of it.
+   * 0 once `close()` was called, null once `fail()` or `abort()` was.
+   */
+  get desiredSize(): number | null {
+    this.#observe();
+    if (this.#failure !== undefined) return null;
+    if (this.#state !== "open") return 0;
+    const waiting = this.#putters.length;
+    const room = this.highWaterMark - this.#ring.length;
+    if (waiting > 0) return Math.min(room, 0) - waiting;
+    return this.#ring.hasRoomFor(1) ? room : Math.min(room, 0);
+  }
+
+  /**
+   * The bound in items, for all handles. Raising it lets waiting puts in, lowering
+   * it throws nothing out.
+   *
+   * Setting throws a `TypeError` for what is no number, a `RangeError` for what is
+   * not a whole number from 1, or Infinity.
+   */
+  get highWaterMark(): number {
+    return this.#ring.highWaterMark;
+  }
+
+  set highWaterMark(value: number) {
+    checkLimit("set highWaterMark", "highWaterMark", value, 1);
+    this.#ring.highWaterMark = value;
+    this.#ring.member.wake(Header.WAIT_ROOM, Infinity);
+    this.#move();
+  }
+
+  /**
+   * Fulfilled while there is room (`desiredSize > 0`), pending while there is
+   * none. Fulfilled after `close()`; rejects with the reason of `fail` or `abort`.
+   */
+  get ready(): Promise<void> {
+    this.#observe();
+    if (this.#ready !== undefined) return this.#ready.promise;
+    if (
+      this.#failure === undefined &&
+      (this.#state !== "open" || this.desiredSize! > 0)
+    ) return FULFILLED;
+    const ready = deferred<void>();
+    markHandled(ready.promise);
+    this.#ready = ready;
+    if (this.#failure !== undefined) ready.reject(this.#failure.reason);
+    else this.#askForRoom();
+    return ready.promise;
+  }
+
+  /**
+   * Fulfils when the queue was closed and the last item has been taken; rejects
+   * with the reason of `fail` after the last item, of `abort` at once, and with a
+   * `QueueClosedError` when this handle is detached before.
+   */
+  get closed(): Promise<void> {
+    if (this.#closed === undefined) {
+      this.#closed = deferred();
+      markHandled(this.#closed.promise);
+      this.#observe();
+      if (this.#state === "closed") this.#closed.resolve();
+      else if (this.#state === "errored") this.#closed.reject(this.#reason());
+      else if (this.#state === "detached") {
+        this.#closed.reject(this.#detachedError("wait for the end"));
+      } else {
+        this.#watchEnd();
+        this.#watchOrNot();
+      }
+    }
+    return this.#closed.promise;
+  }
+
+  // -- Putting ----------------------------------------------------------------
+
+  /**
+   * Puts a copy of one item in, and waits for room while the queue is full.
+   *
+   * Rejects with `QueueClosedError` after `close` or `fail`, with the reason after
+   * `abort`, with the signal's reason when it fires, with what the codec throws,
+   * and with a `RangeError` when the item takes more bytes than the ring has. A
+   * put that rejects has stored nothing.
+   *
+   * @example Giving up after a while
+   * ```ts
+   * import { SharedQueue } from "@highwater/queue/threads";
+   * import { assertEquals, assertRejects } from "@std/assert";
+   *
+   * const queue = new SharedQueue<string>({ highWaterMark: 1 });
+   * await queue.put("first");
+   * await assertRejects(
+   *   () => queue.put("second", { signal: AbortSignal.timeout(10) }),
+   *   DOMException,
+   * );
+   * assertEquals(queue.clear(), ["first"]);
+   * queue.detach();
+   * ```
+   */
+  put(item: T, options?: PutOptions): Promise<void> {
+    if (options === undefined) return this.#put(item, undefined, undefined);
+    let signal: AbortSignal | undefined;
+    try {
+      signal = signalOf("put", options);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    return this.#put(item, signal, undefined);
+  }
+
+  #put(
+    item: T,
+    signal: AbortSignal | undefined,
+    group: WaiterGroup | undefined,
+  ): Promise<void> {
+    let image: Int32Array | Uint8Array | undefined;
+    try {
+      image = this.#storeNow(item);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    if (image === undefined) return FULFILLED;
+    const putter = new Putter(item, 1, image, this.#putWithdrawn);
+    if (!this.#standInLine(putter)) return Promise.reject(this.#refusal(item));
+    if (signal !== undefined) group = this.#signals.of(signal);
+    group?.add(putter);
+    this.#askForRoom();
+    return putter.promise;
+  }
+
+  /** False when the queue has ended meanwhile. */
+  #standInLine(putter: Putter<T>): boolean {
+    if (!this.#ring.announceWaiting(this.#putters.length + 1, true)) {
+      this.#observe();
+      return false;
+    }
+    this.#putters.push(putter);
+    return true;
+  }
+
+  /**
+   * Puts one item in if that needs no waiting, and says whether it did.
+   *
+   * False while the queue is full or a put waits at this handle. Throws
+   * `QueueClosedError` after `close` or `fail`, the reason after `abort`, what the
+   * codec throws, and a `RangeError` for an item larger than the ring. Never
+   * waits longer than another thread takes to copy a record.
+   */
+  tryPut(item: T): boolean {
+    return this.#storeNow(item) === undefined;
+  }
+
+  /** Stores the item, or returns what would have to wait. */
+  #storeNow(item: T): Int32Array | Uint8Array | undefined {
+    if (this.#isBytes) {
+      const payload = checkBytesItem(item);
+      if (payload.length > this.#longest) {
+        this.#refuseLarge(payload.length);
+      }
+      const stored = this.#mayOvertakeNobody()
+        ? this.#ring.storeBytes(payload, false)
+        : this.#fullOrEnded();
+      if (this.#wasStored(stored, item)) return undefined;
+      return payload.slice();
+    }
+    const records = this.#outgoing ?? new Records();
+    this.#outgoing = undefined;
+    try {
+      this.#encode(item, records);
+      const stored = this.#mayOvertakeNobody()
+        ? this.#ring.store(records.words, 1, false)
+        : this.#fullOrEnded();
+      if (this.#wasStored(stored, item)) return undefined;
+      return records.words.slice(0, wordsFor(records.words[0]!));
+    } finally {
+      records.shrink();
+      this.#outgoing = records;
+    }
+  }
+
+  #mayOvertakeNobody(): boolean {
+    if (this.#state === "detached") return false;
+    if (this.#putters.first === undefined) return true;
+    this.#move();
+    return this.#putters.first === undefined;
+  }
+
+  #fullOrEnded(): number {
+    return this.#state === "detached" || this.#ring.state !== State.OPEN
+      ? ENDED
+      : 0;
+  }
+
+  #wasStored(stored: number, item: T): boolean {
+    if (stored > 0) {
+      if (this.#getters.first !== undefined) this.#move();
+      return true;
+    }
+    if (stored === ENDED) {
+      this.#observe();
+      throw this.#refusal(item);
+    }
+    if (stored === BUSY) this.#lookSoon();
+    return false;
+  }
+
+  #encode(item: T, records: Records): void {
+    const codec = this.#codec;
+    if (codec.encodeInto === undefined) return this.#encodeWhole(item, records);
+    let length = codec.encodeInto(item, records.room);
+    while (length > records.room.length) {
+      // A codec that only guesses may need less.
+      if (records.room.length >= this.#longest) this.#refuseGuess(item, length);
+      records.reserve(wordsFor(Math.min(length, this.#longest)));
+      length = codec.encodeInto(item, records.room);
+    }
+    if (length >>> 0 !== length) refuseLength(length);
+    if (length > this.#longest) this.#refuseLarge(length);
+    records.words[0] = length;
+  }
+
+  #encodeWhole(item: T, records: Records): void {
+    const payload = payloadOf(this.#codec, item);
+    if (payload.length > this.#longest) this.#refuseLarge(payload.length);
+    records.reserve(wordsFor(payload.length));
+    records.room.set(payload);
+    records.words[0] = payload.length;
+  }
+
+  /** The most bytes of an item. */
+  get #longest(): number {
+    return this.#memory.capacity - RECORD_HEADER;
+  }
+
+  /** With so much room as it guessed, no codec has to guess. */
+  #refuseGuess(item: T, guess: number): never {
+    if (!Number.isSafeInteger(guess)) refuseLength(guess);
+    let length = guess;
+    try {
+      length = this.#codec.encodeInto!(item, new Uint8Array(guess));
+    } catch {
+      // There is no such room, or it has changed its mind.
+    }
+    this.#refuseLarge(length);
+  }
+
+  #refuseLarge(length: number): never {
+    throw new RangeError(
+      `Cannot put: an item must fit into the ${this.#longest} bytes that ` +
+        `${this.#called()} has for one, received one of ${length} bytes`,
+    );
+  }
+
+  /**
+   * Puts the items in one after the other, as {@linkcode SharedQueue.put} would,
+   * and wakes consumers less often than so many puts. An array is read ahead in
+   * batches; of any other iterable an item is asked only after the one before was
+   * accepted.
+   *
+   * From an async iterable, a signal or the end of the queue also ends the wait for
+   * the next item.
+   *
+   * When an item is refused, the promise rejects with the error of its put; those
+   * before it stay accepted, and none after it is put.
+   */
+  async putMany(
+    items: Iterable<T> | AsyncIterable<T>,
+    options?: PutOptions,
+  ): Promise<void> {
+    const inTime = comeInTime(items);
+    const signal = signalOf("put many", options);
+    if (inTime) {
+      const put = (item: T): Promise<void> => this.put(item, options);
+      return await putEach(items, put, signal, this.closed);
+    }
+    if (Array.isArray(items) && !this.#isBytes) {
+      return await this.#putArray(items, options);
+    }
+    for (const item of items) {
+      const accepted = this.put(item, options);
+      if (accepted !== FULFILLED) await accepted;
+    }
+  }
+
+  async #putArray(
+    items: readonly T[],
+    options: PutOptions | undefined,
+  ): Promise<void> {
+    const batch = new Records();
+    for (let at = 0; at < items.length;) {
+      const stored = this.#storeBatch(items, at, batch);
+      at += stored;
+      if (stored > 0 || at === items.length) continue;
+      // Full, or the next item is one to refuse: put() knows what to do.
+      const accepted = this.put(items[at]!, options);
+      if (accepted !== FULFILLED) await accepted;
+      at++;
+    }
+  }
+
+  /** Stores as many as there is room for now. An item that cannot be encoded ends the batch. */
+  #storeBatch(items: readonly T[], from: number, batch: Records): number {
+    if (!this.#mayOvertakeNobody()) return 0;
+    const records = this.#outgoing ?? new Records();
+    this.#outgoing = undefined;
+    let count = 0;
+    let end = 0;
+    try {
+      for (let at = from; at < items.length && end < BATCH_WORDS; at++) {
+        this.#encode(items[at]!, records);
+        const words = wordsFor(records.words[0]!);
+        batch.reserve(end + words);
+        batch.append(records, words, end);
+        end += words;
+        count++;
+      }
+    } catch {
+      // Those before it go first.
+    } finally {
+      this.#outgoing = records;
+    }
+    if (count === 0 || this.#state === "detached") return 0;
+    const stored = this.#ring.store(batch.words, count, false);
+    if (stored > 0 && this.#getters.first !== undefined) this.#move();
+    return Math.max(stored, 0);
+  }
+
+  /**
+   * Puts one item in and blocks the thread until there is room. For workers whose
+   * work is not asynchronous.
+   *
+   * Throws as {@linkcode SharedQueue.put} rejects; a `TimeoutError` when the time
+   * is over, and nothing is stored then; a `TypeError` when there is no room and
+   * this thread may not block, as that of a page.
+   *
+   * @example A bound on the wait
+   * ```ts
+   * import { SharedQueue } from "@highwater/queue/threads";
+   * import { assertEquals, assertThrows } from "@std/assert";
+   *
+   * const queue = new SharedQueue<number>({ highWaterMark: 1 });
+   * queue.putSync(1);
+   * assertThrows(() => queue.putSync(2, { timeout: 10 }), DOMException);
+   * assertEquals(queue.getSync(), 1);
+   * queue.detach();
+   * ```
+   */
+  putSync(item: T, options?: SyncOptions): void {
+    const action = "put synchronously";
+    const deadline = deadlineOf(action, options);
+    const image = this.#storeNow(item);
+    if (image === undefined) return;
+    const putter = new SyncPutter(item, 1, image, this.#putWithdrawn);
+    checkMayBlock(action);
+    if (!this.#standInLine(putter)) throw this.#refusal(item);
+    this.#block(action, putter, Header.WAIT_ROOM, deadline);
+    if (putter.failure !== undefined) throw putter.failure.reason;
+  }
+
+  // -- Getting ----------------------------------------------------------------
+
+  /**
+   * Takes the next item, and waits for one while there is none.
+   *
+   * Rejects with `QueueClosedError` when the queue is closed and empty, with the
+   * reason after `fail` (once empty) and `abort`, with the signal's reason when it
+   * fires, with what the codec throws. A get that rejects has taken nothing.
+   */
+  get(options?: GetOptions): Promise<T> {
+    let signal: AbortSignal | undefined;
+    try {
+      if (options !== undefined) signal = signalOf("get", options);
+      if (this.#takeInTurn()) return Promise.resolve(this.#taken());
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    return new Promise<T>((resolve, reject) => {
+      this.#wait(new Getter(resolve, reject), signal);
+    });
+  }
+
+  /**
+   * Takes the next item if there is one now; `undefined` if not, whatever the
+   * state. Throws what the codec throws, and then has taken nothing. Never waits
+   * longer than another thread takes to copy a record.
+   */
+  tryGet(): T | undefined {
+    return this.#takeInTurn() ? this.#taken() : undefined;
+  }
+
+  /**
+   * Takes up to `max` items: what is there now, or, when there is nothing, what
+   * comes first and is there by then. With `linger` it then waits that many
+   * milliseconds for the batch to fill. The fastest way to take many.
+   *
+   * Fulfils with an empty array when the queue is closed and empty. Rejects like
+   * {@linkcode SharedQueue.get}, and then has taken nothing.
+   *
+   * @example In batches
+   * ```ts
+   * import { SharedQueue } from "@highwater/queue/threads";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new SharedQueue<number>();
+   * await queue.putMany([1, 2, 3]);
+   * queue.close();
+   * assertEquals(await queue.getMany(2), [1, 2]);
+   * assertEquals(await queue.getMany(2), [3]);
+   * assertEquals(await queue.getMany(2), []);
+   * ```
+   */
+  getMany(max: number, options?: GetManyOptions): Promise<T[]> {
+    let signal: AbortSignal | undefined;
+    const linger = options?.linger ?? 0;
+    const items: T[] = [];
+    try {
+      signal = signalOf("get many", options, {
+        signal: true,
+        linger: true,
+      });
+      checkLimit("get many", "max", max, 1);
+      checkDelay("get many", "linger", linger);
+      this.#takeMany(items, max);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    if (items.length === max || (items.length > 0 && linger === 0)) {
+      return Promise.resolve(items);
+    }
+    return new Promise<T[]>((resolve, reject) => {
+      this.#wait(
+        linger > 0
+          ? new BatchGetter(resolve, reject, items, max, linger, systemClock)
+          : new FillingGetter<T>(
+            resolve,
+            reject,
+            max,
+            (batch) => this.#takeMany(batch, max, true),
+          ),
+        signal,
+      );
+    });
+  }
+
+  /**
+   * Takes the next item and blocks the thread until there is one.
+   *
+   * Throws as {@linkcode SharedQueue.get} rejects; a `TimeoutError` when the time
+   * is over; a `TypeError` when there is nothing and this thread may not block, as
+   * that of a page.
+   */
+  getSync(options?: SyncOptions): T {
+    const action = "get synchronously";
+    const deadline = deadlineOf(action, options);
+    if (this.#takeInTurn()) return this.#taken();
+    const receiver = new SyncReceiver<T>();
+    if (this.#isLive() && !this.#ring.isDrained) checkMayBlock(action);
+    this.#standAtTheEnd(receiver, undefined);
+    this.#block(action, receiver, Header.WAIT_ITEM, deadline);
+    if (receiver.failure !== undefined) throw receiver.failure.reason;
+    return receiver.item as T;
+  }
+
+  /**
+   * As {@linkcode SharedQueue.get}, in the words of an iterator: `{ done: true }`
+   * when the queue is closed and empty.
+   */
+  next(): Promise<IteratorResult<T, undefined>> {
+    return this.#next(undefined);
+  }
+
+  #next(group: WaiterGroup | undefined): Promise<IteratorResult<T, undefined>> {
+    try {
+      if (this.#takeInTurn()) {
+        return Promise.resolve({ done: false, value: this.#taken() });
+      }
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+    return new Promise((resolve, reject) => {
+      const getter = new NextGetter<T>(resolve, reject);
+      this.#wait(getter, undefined);
+      if (group !== undefined && getter.line !== undefined) group.add(getter);
+    });
+  }
+
+  /**
+   * Iterates over the items as one of any number of competing consumers, on all
+   * threads: each item goes to one of them. Breaking off leaves the queue open and
+   * loses nothing.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    return new QueueIterator<T>((group) => this.#next(group));
+  }
+
+  /**
+   * Takes all stored items out and returns them in the order of their turn; they
+   * are yours. One that cannot be decoded stays.
+   */
+  clear(): T[] {
+    const items: T[] = [];
+    this.#clearKept(items);
+    this.#decodeAll(Header.CLEARED, (item) => items.push(item));
+    this.#afterTaking();
+    return items;
+  }
+
+  #clearKept(items: T[]): void {
+    try {
+      while (this.#kept > 0 && this.#takeKept()) {
+        items.push(this.#taken());
+        Atomics.add(this.#memory.words, Header.CLEARED, 1);
+      }
+    } catch {
+      // It stays, and those behind it.
+    }
+  }
+
+  // -- Ending -----------------------------------------------------------------
+
+  /**
+   * Ends the queue gracefully, on all threads: no new puts; those that wait
+   * already are let in as room comes, consumers take what is left and then see
+   * the end. Idempotent.
+   */
+  close(): void {
+    if (this.#state === "detached") return;
+    this.#ring.end(State.CLOSED, undefined);
+    this.#observe();
+  }
+
+  /**
+   * Ends the queue as {@linkcode SharedQueue.close} does, but consumers that have
+   * taken everything see `reason` instead of the end, with its name, message,
+   * stack and cause, on whatever thread. No effect once the queue is ended.
+   *
+   * The reason crosses in 8192 bytes. A longer one is cut until it fits: first the
+   * stacks of its causes, then its stack, its causes, and the end of its message.
+   *
+   * @example Nothing is lost before the error
+   * ```ts
+   * import { SharedQueue } from "@highwater/queue/threads";
+   * import { assertEquals, assertRejects } from "@std/assert";
+   *
+   * const queue = new SharedQueue<number>();
+   * const elsewhere = SharedQueue.attach<number>(queue.handle);
+   * await queue.put(1);
+   * queue.fail(new RangeError("source broke"));
+   * assertEquals(await elsewhere.get(), 1);
+   * await assertRejects(() => elsewhere.get(), RangeError, "source broke");
+   * ```
+   */
+  fail(reason: unknown): void {
+    if (this.#state === "detached") return;
+    if (this.#ring.end(State.FAILED, writeReason(reason))) {
+      this.#failure ??= { reason };
+    }
+    this.#observe();
+  }
+
+  /**
+   * Ends the queue now, on all threads: puts and gets that wait reject with
+   * `reason`, stored items go to the `onUndelivered` of this handle. Also cuts a
+   * `close` or `fail` short. Without a reason it is an `AbortError`. The reason
+   * crosses as that of {@linkcode SharedQueue.fail} does.
+   */
+  abort(reason?: unknown): void {
+    if (this.#state === "detached") return;
+    const why = reasonOr(reason, "The queue was aborted");
+    if (!this.#ring.end(State.ABORTED, writeReason(why))) {
+      return this.#observe();
+    }
+    this.#failure = { reason: why };
+    const items: T[] = [];
+    this.#decodeAll(Header.UNDELIVERED, (item) => items.push(item));
+    this.#observe();
+    this.#report(items);
+  }
+
+  // -- This handle ------------------------------------------------------------
+
+  /**
+   * Leaves the queue alone for good: what waits at this handle rejects with a
+   * `QueueClosedError`, producers registered here count as failed, and the place
+   * of the handle is free. The queue goes on for the others. Idempotent.
+   *
+   * A worker that is done should detach before it ends: there are 32 places, and
+   * one that just ends counts as `abandoned`.
+   */
+  detach(): void {
+    if (this.#state === "detached") return;
+    for (const failed of [...this.#producers]) {
+      failed(this.#detachedError("finish a producer"));
+    }
+    this.#leave();
+    this.#ring.member.leave();
+    this.#ring.member.wakeEverybody();
+  }
+
+  /** As {@linkcode SharedQueue.detach}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.detach();
+    return FULFILLED;
+  }
+
+  /**
+   * Says that the thread of a handle has been terminated, so that nobody has to
+   * find out: what it held is free at once, its producers count as failed. True
+   * when that handle was attached.
+   *
+   * Only for threads that are gone. A handle whose thread is alive takes part no
+   * longer.
+   *
+   * @example After terminate()
+   * ```ts
+   * import { SharedQueue } from "@highwater/queue/threads";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const queue = new SharedQueue<number>();
+   * const elsewhere = SharedQueue.attach<number>(queue.handle); // in a worker
+   * const id = elsewhere.id; // which tells its id, and is terminated
+   * assertEquals(queue.reap(id), true);
+   * assertEquals(queue.stats().abandoned, 1);
+   * queue.detach();
+   * ```
+   */
+  reap(id: number): boolean {
+    checkCount("reap", "id", id, 1);
+    const producers = this.#ring.expel(id);
+    if (producers === undefined) return false;
+    this.#abandonProducers(producers);
+    this.#look();
+    return true;
+  }
+
+  /** Lets Node and Deno end while something waits at this handle. */
+  unref(): void {
+    this.#watch.keepsAlive = false;
+  }
+
+  /** Keeps Node and Deno alive while something waits at this handle, as it is from the beginning. */
+  ref(): void {
+    this.#watch.keepsAlive = true;
+  }
+
+  /** A frozen snapshot of the counters. */
+  stats(): SharedQueueStats {
+    if (this.#state !== "detached") this.#lookForDead();
+    this.#observe();
+    const { words } = this.#memory;
+    const undelivered = Atomics.load(words, Header.UNDELIVERED);
+    return Object.freeze({
+      name: this.#name,
+      length: this.length,
+      used: this.#ring.used,
+      bytes: this.#memory.capacity,
+      desiredSize: this.desiredSize,
+      highWaterMark: this.highWaterMark,
+      put: this.#ring.count(Header.PUT),
+      taken: this.#ring.count(Header.TAKE) - undelivered -
+        Atomics.load(words, Header.CLEARED) - this.#kept,
+      undelivered,
+      waitingPuts: total(this.#memory, Slot.WAITING_PUTS),
+      waitingGets: this.#getters.length,
+      producers: total(this.#memory, Slot.PRODUCERS),
+      handles: countMembers(this.#memory),
+      abandoned: Atomics.load(words, Header.ABANDONED),
+      state: this.#state,
+    });
+  }
+
+  // -- Streams ----------------------------------------------------------------
+
+  /**
+   * The queue as a `ReadableStream`; the same object each time. It reads ahead by
+   * nothing. `cancel(reason)` aborts the queue; a stream that leaves the queue
+   * alone is {@linkcode SharedQueue.consumer}.
+   */
+  get readable(): ReadableStream<T> {
+    this.#readable ??= new QueueReadable<T>(
+      this.#takingEnd((reason) => this.abort(reason)),
+    );
+    return this.#readable;
+  }
+
+  /**
+   * The queue as a `WritableStream`; the same object each time. `close` is
+   * `close`, `abort(reason)` is `abort(reason)`. For several sources, see
+   * {@linkcode SharedQueue.producer}.
+   */
+  get writable(): WritableStream<T> {
+    if (this.#writable === undefined) {
+      this.#writable = new QueueWritable<T>(this.#puttingEnd({
+        close: () => this.close(),
+        abort: (reason) => this.abort(reason),
+        failed: (reason) => this.fail(reason),
+      }));
+      this.#follow(this.#writable);
+    }
+    return this.#writable;
+  }
+
+  /**
+   * Registers a producer and returns a `WritableStream` of its own. Closing it
+   * means that this producer is done; when the last one is done, of those that
+   * are registered on any thread, the queue closes. Aborting it means that this
+   * producer failed, see `ProducerOptions.onError`. A producer whose thread is
+   * found dead or whose handle is detached has failed.
+   *
+   * Register one on the thread that makes the queue until the workers have
+   * registered theirs: the queue closes as soon as there is none left.
+   *
+   * Throws `QueueClosedError` once the queue has ended.
+   */
+  producer(options?: ProducerOptions): WritableStream<T> {
+    const onError = producerPolicy(options);
+    if (this.#state === "detached") {
+      throw this.#detachedError("register a producer");
+    }
+    if (!this.#ring.addProducer()) {
+      this.#observe();
+      throw new QueueClosedError(
+        `Cannot register a producer: ${this.#called()} must be open, ` +
+          `received one that is ${this.#state}`,
+        this.#failure === undefined ? {} : { cause: this.#failure.reason },
+      );
+    }
+    let done = false;
+    const finish = (): boolean => {
+      if (done) return false;
+      done = true;
+      this.#writables.delete(stream);
+      this.#producers.delete(failed);
+      return true;
+    };
+    const failed = (reason: unknown): void => {
+      if (!finish()) return;
+      if (onError === "abort") return this.abort(reason);
+      this.#producersDone(1, onError === "collect" ? reason : undefined);
+    };
+    const stream = new QueueWritable<T>(this.#puttingEnd({
+      close: () => {
+        if (finish()) this.#producersDone(1, undefined);
+      },
+      abort: (reason, pending) => {
+        pending.withdrawAll(reason);
+        failed(reason);
+      },
+      failed,
+    }));
+    this.#producers.add(failed);
+    this.#follow(stream);
+    return stream;
+  }
+
+  /**
+   * A `ReadableStream` of its own for one of several competing consumers, on all
+   * threads. Cancelling it takes this consumer away and leaves the items and the
+   * others alone.
+   */
+  consumer(): ReadableStream<T> {
+    return new QueueReadable<T>(this.#takingEnd(), false);
+  }
+
+  // -- Taking -----------------------------------------------------------------
+
+  /** Takes the next item for one who has just come: behind those that wait here. */
+  #takeInTurn(): boolean {
+    if (this.#getters.first !== undefined) {
+      this.#move();
+      if (this.#getters.first !== undefined) return false;
+    }
+    if (!this.#takeOne()) return false;
+    this.#afterTaking();
+    return true;
+  }
+
+  /** Takes one item into `#item`. A record that cannot be decoded is kept for the next try. */
+  #takeOne(): boolean {
+    if (this.#kept > 0) return this.#takeKept();
+    if (this.#state === "detached") return false;
+    if (this.#isBytes) {
+      const payload = this.#ring.takeBytes();
+      if (typeof payload === "number") this.#lookSoon();
+      if (typeof payload !== "object") return false;
+      this.#item = payload as T;
+      return true;
+    }
+    const records = this.#incoming ?? new Records();
+    this.#incoming = undefined;
+    try {
+      const taken = this.#ring.take(records, 1);
+      if (taken === BUSY) this.#lookSoon();
+      if (taken <= 0) return false;
+      this.#item = this.#decode(records, 0);
+      return true;
+    } finally {
+      records.shrink();
+      this.#incoming = records;
+    }
+  }
+
+  #decode(records: Records, at: number): T {
+    try {
+      return this.#codec.decode(records.payload(at));
+    } catch (error) {
+      this.#unread.push(records.payload(at).slice());
+      throw error;
+    }
+  }
+
+  #takeKept(): boolean {
+    if (this.#held !== undefined) {
+      this.#item = this.#held.item;
+      this.#held = undefined;
+      return true;
+    }
+    this.#item = this.#codec.decode(this.#unread[0]!);
+    this.#unread.shift();
+    return true;
+  }
+
+  #taken(): T {
+    const item = this.#item as T;
+    this.#item = undefined;
+    return item;
+  }
+
+  /** Takes what is there, and throws only if the very first cannot be decoded. */
+  #takeMany(items: T[], max: number, inLine = false): void {
+    if (!inLine && this.#getters.first !== undefined) {
+      this.#move();
+      if (this.#getters.first !== undefined) return;
+    }
+    const before = items.length;
+    try {
+      while (items.length < max && this.#kept > 0 && this.#takeKept()) {
+        items.push(this.#taken());
+      }
+      while (items.length < max && this.#takeBatch(items, max - items.length)) {
+        if (this.#unread.length > 0) break;
+      }
+    } catch (error) {
+      if (items.length === before && !inLine) throw error;
+    }
+    if (items.length > before) this.#afterTaking();
+  }
+
+  /** False when there was nothing. */
+  #takeBatch(items: T[], most: number): boolean {
+    if (this.#isBytes || most === 1) {
+      if (!this.#takeOne()) return false;
+      items.push(this.#taken());
+      return true;
+    }
+    if (this.#state === "detached") return false;
+    const records = this.#incoming ?? new Records();
+    this.#incoming = undefined;
+    let taken = 0;
+    let at = 0;
+    let done = 0;
+    try {
+      taken = this.#ring.take(records, most);
+      if (taken === BUSY) this.#lookSoon();
+      while (done < taken) {
+        const before = items.length;
+        const end = this.#runs?.read(records, at, taken - done, items) ??
+          at;
+        done += items.length - before;
+        if (end > at) {
+          at = end;
+          continue;
+        }
+        items.push(this.#codec.decode(records.payload(at)));
+        at = records.after(at);
+        done++;
+      }
+    } finally {
+      for (; done < taken; done++) {
+        this.#unread.push(records.payload(at).slice());
+        at = records.after(at);
+      }
+      records.shrink();
+      this.#incoming = records;
+    }
+    return taken > 0;
+  }
+
+  #decodeAll(
+    tally: typeof Header.CLEARED | typeof Header.UNDELIVERED,
+    each: (item: T) => void,
+  ): void {
+    const records = new Records();
+    const taken = this.#ring.takeAll(records, tally);
+    for (let done = 0, at = 0; done < taken; done++) {
+      try {
+        each(this.#codec.decode(records.payload(at)));
+      } catch {
+        if (tally === Header.CLEARED) {
+          Atomics.sub(this.#memory.words, tally, 1);
+          this.#unread.push(records.payload(at).slice());
+        }
+      }
+      at = records.after(at);
+    }
+  }
+
+  #afterTaking(): void {
+    if (this.#putters.first !== undefined) this.#move();
+    if (this.#ready !== undefined) this.#signalRoom();
+    if (this.#ring.state !== State.OPEN) this.#observe();
+  }
+
+  // -- Waiting ----------------------------------------------------------------
+
+  #wait(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
+    if (!this.#standAtTheEnd(receiver, signal)) return;
+    const requests = this.#ring.member.requests;
+    this.#ring.member.ask(Header.WAIT_ITEM);
+    // Again, now that whoever puts or ends will ring.
+    if (!this.#ring.isEmpty || this.#ring.state !== State.OPEN) this.#move();
+    if (this.#getters.first !== undefined) this.#listen(requests);
+  }
+
+  /** False when there is nothing to wait for: the taker knows already. */
+  #standAtTheEnd(
+    receiver: Receiver<T>,
+    signal: AbortSignal | undefined,
+  ): boolean {
+    this.#observe();
+    if (this.#isLive()) {
+      this.#getters.push(receiver);
+      if (signal !== undefined) this.#signals.of(signal).add(receiver);
+      return true;
+    }
+    if (this.#state === "closed") receiver.end();
+    else if (this.#state === "errored") receiver.reject(this.#reason());
+    else receiver.reject(this.#detachedError("get"));
+    return false;
+  }
+
+  #askForRoom(): void {
+    const requests = this.#ring.member.requests;
+    this.#ring.member.ask(Header.WAIT_ROOM);
+    this.#move();
+    if (this.#waitsForRoom()) this.#listen(requests);
+  }
+
+  #watchEnd(): void {
+    if (this.#watchesEnd) return;
+    this.#watchesEnd = true;
+    const requests = this.#ring.member.requests;
+    this.#ring.member.ask(Header.WAIT_END);
+    this.#observe();
+    if (this.#isLive()) this.#listen(requests);
+  }
+
+  #isLive(): boolean {
+    return this.#state === "open" || this.#state === "closing";
+  }
+
+  #waitsForRoom(): boolean {
+    return this.#putters.first !== undefined ||
+      (this.#ready !== undefined && this.#state === "open");
+  }
+
+  /** One wait for all that wait here. What has been heard before `bell` was read is not missed. */
+  #listen(requests: number): void {
+    this.#watchOrNot();
+    if (this.#stopListening !== undefined) return;
+    const { words } = this.#memory;
+    const { requestsAt: bellAt } = this.#ring.member;
+    this.#stopListening = listen(words, bellAt, requests, () => {
+      this.#stopListening = undefined;
+      this.#woken();
+    });
+  }
+
+  #woken(): void {
+    if (!this.#isLive()) return;
+    if (this.#putters.first !== undefined) this.#inVain++;
+    this.#look();
+    // The wake-up may have been owed to one who has left meanwhile.
+    if (this.#getters.first === undefined && !this.#ring.isEmpty) {
+      this.#ring.member.wake(Header.WAIT_ITEM, 1);
+    }
+  }
+
+  /** Does what can be done now, and sees to it that the next chance is heard of. */
+  #look(): void {
+    if (!this.#isLive()) return;
+    const { member } = this.#ring;
+    if (!member.attached) return this.#leave();
+    const requests = member.requests;
+    if (this.#getters.first !== undefined) member.ask(Header.WAIT_ITEM);
+    if (this.#waitsForRoom()) member.ask(Header.WAIT_ROOM);
+    if (this.#watchesEnd) member.ask(Header.WAIT_END);
+    this.#move();
+    if (
+      this.#getters.first !== undefined || this.#waitsForRoom() ||
+      (this.#watchesEnd && this.#isLive())
+    ) this.#listen(requests);
+  }
+
+  /** The lock of an end was taken, and this thread may not sleep: so it comes again. */
+  #lookSoon(): void {
+    this.#busyTimer ??= systemClock.setTimer(() => {
+      this.#busyTimer = undefined;
+      this.#look();
+    }, BUSY_PAUSE);
+  }
+
+  /** Lets puts in and gives items out, as long as either goes on. */
+  #move(): void {
+    while (this.#admitWaitingPuts() || this.#serveWaitingGets());
+    if (this.#ready !== undefined) this.#signalRoom();
+    this.#observe();
+  }
+
+  #admitWaitingPuts(): boolean {
+    let admitted = false;
+    for (
+      let putter = this.#putters.first;
+      putter !== undefined;
+      putter = this.#putters.first
+    ) {
+      const stored = this.#isBytes
+        ? this.#ring.storeBytes(putter.rank as Uint8Array, true)
+        : this.#ring.store(putter.rank as Int32Array, 1, true);
+      if (stored === BUSY) this.#lookSoon();
+      if (stored <= 0) {
+        if (stored === 0 && this.#inVain > PATIENCE) this.#ring.reserve();
+        break;
+      }
+      this.#inVain = 0;
+      // Stored first: until it has left the line, the queue does not end.
+      putter.leave();
+      putter.accepted();
+      admitted = true;
+    }
+    if (admitted) this.#ring.unreserve();
+    return admitted;
+  }
+
+  #serveWaitingGets(): boolean {
+    let served = false;
+    for (
+      let receiver = this.#oldestGetter();
+      receiver !== undefined;
+      receiver = this.#oldestGetter()
+    ) {
+      try {
+        if (!this.#takeOne()) break;
+      } catch (error) {
+        // The record waits for a better codec; nobody waits for the record.
+        this.#viewOf.get(receiver)?.()?.errored(error);
+        receiver.leave();
+        receiver.reject(error);
+        continue;
+      }
+      served = true;
+      receiver.accept(this.#taken());
+    }
+    return served;
+  }
+
+  #oldestGetter(): Receiver<T> | undefined {
+    let getter = this.#getters.first;
+    while (getter !== undefined && !getter.isWaiting()) {
+      getter.leave();
+      getter.end();
+      getter = this.#getters.first;
+    }
+    return getter;
+  }
+
+  #nobodyGets(): void {
+    this.#watchOrNot();
+    if (
+      !this.#ring.member.stopAsking(Header.WAIT_ITEM) && !this.#ring.isEmpty
+    ) this.#ring.member.wake(Header.WAIT_ITEM, 1);
+  }
+
+  #fewerPut(length: number): void {
+    this.#ring.announceWaiting(length, false);
+    if (length > 0) return;
+    if (this.#ring.state !== State.OPEN && this.#ring.isDrained) {
+      this.#ring.member.wakeEverybody();
+    }
+    this.#inVain = 0;
+    this.#ring.unreserve();
+    this.#watchOrNot();
+    if (this.#ready === undefined) {
+      this.#ring.member.stopAsking(Header.WAIT_ROOM);
+    }
+  }
+
+  /** A closing queue may have been waiting for just this put. */
+  #afterWithdrawal(): void {
+    // The next in line may be lighter.
+    this.#move();
+  }
+
+  #signalRoom(): void {
+    if (this.#ready === undefined || this.#state !== "open") return;
+    if (!(this.desiredSize! > 0)) return;
+    this.#ready.resolve();
+    this.#ready = undefined;
+    this.#watchOrNot();
+  }
+
+  /**
+   * Looks now and then while somebody waits. The timer also keeps the process
+   * alive, and a thread of Deno that has no other reason to go on awake enough to
+   * hear of a bell at all.
+   */
+  #watchOrNot(): void {
+    const waits = this.#getters.first !== undefined || this.#waitsForRoom() ||
+      (this.#closed !== undefined && this.#isLive());
+    if (waits) this.#watch.start();
+    else this.#watch.stop();
+  }
+
+  /** Blocks the thread until the waiter has left its line. */
+  #block(
+    action: string,
+    waiter: Waiter,
+    what: typeof Header.WAIT_ITEM | typeof Header.WAIT_ROOM,
+    deadline: number,
+  ): void {
+    const { member } = this.#ring;
+    const { words } = this.#memory;
+    for (;;) {
+      const requests = member.requests;
+      if (waiter.line !== undefined) member.ask(what);
+      this.#move();
+      if (waiter.line === undefined) return;
+      if (!member.attached) return this.#leave();
+      const left = deadline - performance.now();
+      if (left <= 0) {
+        return waiter.withdraw(
+          new DOMException(
+            `Cannot ${action}: the time is over`,
+            "TimeoutError",
+          ),
+        );
+      }
+      const outcome = Atomics.wait(
+        words,
+        member.requestsAt,
+        requests,
+        Math.min(left, LOOK_AGAIN),
+      );
+      if (outcome === "ok") this.#inVain++;
+      else {
+        member.answer();
+        this.#lookForDead();
+      }
+    }
+  }
+
+  // -- Endings ----------------------------------------------------------------
+
+  /** Lets this handle follow what has become of the queue, on whatever thread. */
+  #observe(): void {
+    const state = this.#ring.state;
+    if (state === State.OPEN || !this.#isLive()) return;
+    if (this.#state === "open") this.#beginToEnd(state);
+    if (state === State.ABORTED) this.#finish(true);
+    else if (this.#kept === 0 && this.#ring.isDrained) this.#finish(false);
+  }
+
+  #beginToEnd(state: number): void {
+    this.#state = "closing";
+    if (state !== State.CLOSED) {
+      this.#failure ??= { reason: readReason(this.#ring.reason()) };
+      this.#ready?.reject(this.#failure.reason);
+    } else this.#ready?.resolve();
+    this.#ready = undefined;
+    for (const writable of this.#leavingWritables()) {
+      if (this.#failure === undefined) writable.endedByQueue();
+      else writable.erroredByQueue(this.#failure.reason);
+    }
+    // The end of the drain is still to come.
+    this.#watchEnd();
+  }
+
+  #finish(aborted: boolean): void {
+    if (!this.#isLive()) return;
+    if (aborted && this.#failure === undefined) {
+      this.#failure = { reason: readReason(this.#ring.reason()) };
+    }
+    const failure = this.#failure;
+    this.#state = failure === undefined ? "closed" : "errored";
+    this.#rest();
+    const kept: T[] = aborted ? this.#giveUpKept() : [];
+    if (failure === undefined) {
+      for (const getter of everyone(this.#getters)) getter.end();
+      for (const reader of [...this.#readers]) reader.ended();
+      this.#closed?.resolve();
+    } else {
+      const { reason } = failure;
+      for (const putter of everyone(this.#putters)) putter.reject(reason);
+      for (const getter of everyone(this.#getters)) getter.reject(reason);
+      for (const reader of [...this.#readers]) reader.errored(reason);
+      this.#closed?.reject(reason);
+    }
+    this.#report(kept);
+  }
+
+  /** Ends this handle, whatever the queue does. */
+  #leave(): void {
+    if (this.#state === "detached") return;
+    const wasLive = this.#isLive();
+    this.#state = "detached";
+    this.#rest();
+    const kept = this.#giveUpKept();
+    if (wasLive) {
+      for (const putter of everyone(this.#putters)) {
+        putter.reject(this.#refusal(putter.item));
+      }
+      const error = this.#detachedError("get");
+      for (const getter of everyone(this.#getters)) getter.reject(error);
+      for (const writable of this.#leavingWritables()) {
+        writable.erroredByQueue(error);
+      }
+      for (const reader of [...this.#readers]) reader.errored(error);
+      this.#ready?.reject(error);
+      this.#closed?.reject(error);
+    }
+    this.#report(kept);
+  }
+
+  /** Nothing is to be heard any more. */
+  #rest(): void {
+    this.#watch.stop();
+    systemClock.clearTimer(this.#busyTimer);
+    this.#busyTimer = undefined;
+    this.#stopListening?.();
+    if (this.#stopListening !== undefined) this.#ring.member.ringItself();
+    this.#stopListening = undefined;
+  }
+
+  #giveUpKept(): T[] {
+    const items: T[] = [];
+    const count = this.#kept;
+    if (count === 0) return items;
+    Atomics.add(this.#memory.words, Header.UNDELIVERED, count);
+    if (this.#held !== undefined) items.push(this.#held.item);
+    this.#held = undefined;
+    for (const bytes of this.#unread.splice(0)) {
+      try {
+        items.push(this.#codec.decode(bytes));
+      } catch {
+        // It is counted; there is nothing to report.
+      }
+    }
+    return items;
+  }
+
+  #report(items: T[]): void {
+    const onUndelivered = this.#onUndelivered;
+    if (onUndelivered === undefined) return;
+    const owner = this.#called();
+    for (const item of items) {
+      callOut(owner, "onUndelivered", onUndelivered, item, "abort");
+    }
+  }
+
+  #leavingWritables(): QueueWritable<T>[] {
+    const writables = [...this.#writables];
+    this.#writables.clear();
+    return writables;
+  }
+
+  #producersDone(count: number, failure: unknown): void {
+    const last = this.#ring.removeProducers(
+      count,
+      failure === undefined ? undefined : (found) => addFailure(found, failure),
+    );
+    if (!last) return;
+    const { failures, more } = readFailures(this.#ring.reason());
+    const failed = failures.length + more;
+    if (failed === 0) return this.close();
+    this.fail(
+      allOf(
+        failures,
+        `${failed} of the producers of ${this.#called()} failed`,
+      ),
+    );
+  }
+
+  /** Whoever has died is owed nothing, and nobody waits for it any more. */
+  #lookForDead(): void {
+    const owed = this.#ring.member.expelDead();
+    if (owed.length > 0) this.#settle(owed);
+  }
+
+  #settle(owed: readonly Owed[]): void {
+    for (const { token, producers } of owed) {
+      this.#ring.leaveFor(token);
+      this.#abandonProducers(producers);
+    }
+    this.#look();
+    for (const { token } of owed) this.#tellAbandoned(token);
+  }
+
+  #abandonProducers(count: number): void {
+    if (count === 0) return;
+    this.#producersDone(
+      0,
+      new Error(`The thread of ${count} producers has ended before them`),
+    );
+  }
+
+  #foundDead(id: number): void {
+    this.reap(id);
+    this.#tellAbandoned(id);
+  }
+
+  #tellAbandoned(id: number): void {
+    const onAbandoned = this.#onAbandoned;
+    if (onAbandoned === undefined) return;
+    callOut(this.#called(), "onAbandoned", onAbandoned, id);
+  }
+
+  #reason(): unknown {
+    return this.#failure!.reason;
+  }
+
+  #refusal(item: T): unknown {
+    if (this.#state === "errored" && this.#ring.state === State.ABORTED) {
+      return this.#reason();
+    }
+    return new QueueClosedError<T>(
+      `Cannot put: ${this.#called()} must be open, ` +
+        `received one that is ${this.#state}`,
+      this.#failure === undefined
+        ? { item }
+        : { item, cause: this.#failure.reason },
+    );
+  }
+
+  #detachedError(action: string): QueueClosedError {
+    return new QueueClosedError(
+      `Cannot ${action}: the handle of ${this.#called()} must be attached, ` +
+        "received one that is detached",
+    );
+  }
+
+  #called(): string {
+    return this.#name === ""
+      ? "the queue"
+      : `the queue ${JSON.stringify(this.#name)}`;
+  }
+
+  // -- What the views see -----------------------------------------------------
+
+  #takingEnd(cancel?: (reason: unknown) => void): TakingEnd<T> {
+    let view: EndingView | undefined;
+    return {
+      next: (group) => this.#next(group),
+      serve: (receiver) => {
+        if (this.#hasNext(view)) {
+          // The item goes over before the queue may end because of it.
+          receiver.accept(this.#unhold());
+          return this.#afterTaking();
+        }
+        this.#viewOf.set(receiver, () => view);
+        this.#wait(receiver, undefined);
+      },
+      hasNext: () => this.#hasNext(view),
+      take: () => this.#takeHeld(),
+      cancel,
+      watch: (watching) => {
+        view ??= watching;
+        this.#observe();
+        if (this.#state === "closed") return watching.ended();
+        if (this.#state === "errored") {
+          return watching.errored(this.#reason());
+        }
+        if (this.#state === "detached") {
+          return watching.errored(this.#detachedError("read"));
+        }
+        this.#readers.add(watching);
+        this.#watchEnd();
+      },
+      unwatch: (watching) => void this.#readers.delete(watching),
+    };
+  }
+
+  /** Takes the next item out of the reach of other threads, if there is one. */
+  #hasNext(view: EndingView | undefined): boolean {
+    if (this.#held !== undefined) return true;
+    try {
+      if (this.#getters.first !== undefined) return false;
+      if (!this.#takeOne()) return false;
+    } catch (error) {
+      view?.errored(error);
+      return false;
+    }
+    this.#held = { item: this.#taken() };
+    return true;
+  }
+
+  #takeHeld(): T {
+    const item = this.#unhold();
+    this.#afterTaking();
+    return item;
+  }
+
+  #unhold(): T {
+    const { item } = this.#held!;
+    this.#held = undefined;
+    return item;
+  }
+
+  #puttingEnd(
+    endings: Pick<PuttingEnd<T>, "close" | "abort" | "failed">,
+  ): PuttingEnd<T> {
+    const desiredSize = (): number | null => this.desiredSize;
+    const ready = (): Promise<void> => this.ready;
+    const open = (): boolean => this.#state === "open";
+    return {
+      put: (item, group) => this.#put(item, undefined, group),
+      refusesWhenFull: false,
+      get desiredSize(): number | null {
+        return desiredSize();
+      },
+      get ready(): Promise<void> {
+        return ready();
+      },
+      get open(): boolean {
+        return open();
+      },
+      ...endings,
+    };
+  }
+
+  /** Lets a writing stream end with the queue, also if the queue has ended already. */
+  #follow(stream: QueueWritable<T>): void {
+    this.#observe();
+    if (this.#state === "open") {
+      this.#writables.add(stream);
+      this.#watchEnd();
+    } else if (this.#state === "detached") {
+      stream.erroredByQueue(this.#detachedError("write"));
+    } else if (this.#failure === undefined) stream.endedByQueue();
+    else stream.erroredByQueue(this.#failure.reason);
+  }
+}
+
+/** For `for await` and `await using`. */
+export interface SharedQueue<T> extends AsyncDisposable {
+  /** One of any number of competing consumers. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T>;
+}
+
+/** A line that says when it gets shorter. */
+class WatchedLine<W extends Waiter> extends Line<W> {
+  readonly #shorter: (length: number) => void;
+
+  constructor(shorter: (length: number) => void) {
+    super();
+    this.#shorter = shorter;
+  }
+
+  override remove(waiter: W): void {
+    super.remove(waiter);
+    this.#shorter(this.length);
+  }
+}
+
+/** A put that blocks its thread. */
+class SyncPutter<T> extends Putter<T> {
+  failure: { reason: unknown } | undefined = undefined;
+
+  override reject(reason: unknown): void {
+    this.failure = { reason };
+  }
+}
+
+/** A get that blocks its thread. */
+class SyncReceiver<T> extends Receiver<T> {
+  item: T | undefined = undefined;
+  failure: { reason: unknown } | undefined = undefined;
+
+  accept(item: T): void {
+    this.leave();
+    this.item = item;
+  }
+
+  end(): void {
+    this.failure = { reason: closedAndEmpty() };
+  }
+
+  reject(reason: unknown): void {
+    this.failure = { reason };
+  }
+}
+
+/** Waits for the first item of a batch, and then takes what else is there. */
+class FillingGetter<T> extends Getter<T> {
+  constructor(
+    resolve: (items: T[]) => void,
+    reject: (reason: unknown) => void,
+    max: number,
+    fill: (items: T[]) => void,
+  ) {
+    super((item) => {
+      const items = [item];
+      if (max > 1) fill(items);
+      resolve(items);
+    }, reject);
+    this.#resolve = resolve;
+  }
+
+  readonly #resolve: (items: T[]) => void;
+
+  override end(): void {
+    this.#resolve([]);
+  }
+}
+
+/** Takes all out of a line, one after the other. */
+function* everyone<W extends Waiter>(line: Line<W>): Generator<W> {
+  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
+    waiter.leave();
+    yield waiter;
+  }
+}
+
+function newMemory(
+  action: string,
+  options: { bytes?: number | undefined; highWaterMark?: number | undefined },
+): Memory {
+  const { bytes = 2 ** 20, highWaterMark = 1024 } = options;
+  checkBytes(action, bytes);
+  checkLimit(action, "highWaterMark", highWaterMark, 1);
+  return createMemory(bytes, highWaterMark);
+}
+
+function deadlineOf(action: string, options: SyncOptions | undefined): number {
+  if (options === undefined) return Infinity;
+  checkOptions(action, options, { timeout: true });
+  const { timeout = Infinity } = options;
+  checkTimeLimit(action, "timeout", timeout);
+  return performance.now() + timeout;
+}
+
+function checkMayBlock(action: string): void {
+  if (mayBlock()) return;
+  throw new TypeError(
+    `Cannot ${action}: the thread must be one that may block, ` +
+      "received the main thread of a page",
+  );
+}
+
+function refuseLength(length: unknown): never {
+  const name = "codec.encodeInto(item, target)";
+  refusePromise("put", name, length);
+  throw new RangeError(
+    `Cannot put: ${name} must be a whole number of 0 or more, received ${
+      received(length)
+    }`,
+  );
+}
+
+function closedAndEmpty(): QueueClosedError {
+  return new QueueClosedError(
+    "Cannot get: the queue must be open or hold items, " +
+      "received one that is closed and empty",
+  );
+}

@@ -1,0 +1,29 @@
+import { assertEquals } from "@std/assert";
+import type { Queue, QueueOptions } from "../../mod.ts";
+import { cases, casesFor } from "./suite.ts";
+import { sharedKind } from "./shared_kind.ts";
+import { test } from "../support/harness.ts";
+
+for (const item of casesFor(sharedKind)) {
+  test(`${sharedKind.name}: ${item.group}: ${item.name}`, async () => {
+    const queues: Queue<unknown>[] = [];
+    await item.run({
+      ...sharedKind,
+      create<T>(options?: QueueOptions<T>): Queue<T> {
+        const queue = sharedKind.create<T>(options);
+        queues.push(queue as Queue<unknown>);
+        return queue;
+      },
+    });
+    // Some cases end with somebody waiting, which keeps a timer.
+    for (const queue of queues) await queue[Symbol.asyncDispose]();
+  });
+}
+
+test("conformance: what SharedQueue leaves out is in the suite", () => {
+  const names = new Set(cases.map((item) => item.name));
+  assertEquals(
+    sharedKind.differs!.filter((name) => !names.has(name)),
+    [],
+  );
+});
