@@ -88,7 +88,7 @@ async function start(): Promise<Miniflare> {
   const miniflare = new Miniflare({
     modules: true,
     compatibilityDate: "2026-04-01",
-    script: await bundle("fixtures/cloudflare_worker.ts"),
+    script: await bundle("../../fixtures/cloudflare_worker.ts"),
     queueProducers: Object.fromEntries(
       [...QUEUES, "dead"].map((queue) => [queue.toUpperCase(), queue]),
     ),
