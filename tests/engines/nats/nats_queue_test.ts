@@ -365,7 +365,7 @@ testOnNats(
 testOnNats(
   "what a crash cuts off too often is buried before a handler sees it",
   async ({ open, deadLetters }) => {
-    const jobs = open({ attempts: 2, visibility: 150 });
+    const jobs = open({ attempts: 2, visibility: 1_000 });
     await jobs.put("crash");
     for (const attempt of [1, 2]) {
       const delivery = await jobs.receive();
