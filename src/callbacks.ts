@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "./errors.ts";
+import { wrongType } from "./checks.ts";
 
 /** Anything but a promise: the result of a function that nobody waits for. */
 export type NoPromise =
@@ -68,11 +68,7 @@ export function refusePromise(
 ): void {
   if (!isThenable(result)) return;
   Promise.resolve(result).then(undefined, ignore);
-  throw new TypeError(
-    `Cannot ${action}: ${call} must not return a promise, received ${
-      received(result)
-    }`,
-  );
+  throw wrongType(action, `${call} must not return a promise`, result);
 }
 
 /** For promises whose outcome somebody else looks at, or nobody. */

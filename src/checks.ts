@@ -1,38 +1,177 @@
 /**
- * Checks of arguments that have nothing to do with what the argument is for.
+ * Checks of arguments that have nothing to do with what the argument is for, and the
+ * one form of what they say: "Cannot <do this>: <rule>, received <value>".
+ *
+ * All of them take what the caller wanted to do (`"make a queue"`), the name of the
+ * argument as he knows it (`"retry.delay"`), and the value. Durations are checked in
+ * `clock.ts`, signals among the options of a call in `waiters.ts`.
  *
  * @module
  */
 
 import { received } from "./errors.ts";
 
-/** Throws unless it is a whole number from `least` on. */
+/** The error for an argument that is of the wrong type. */
+export function wrongType(
+  action: string,
+  rule: string,
+  value: unknown,
+): TypeError {
+  return new TypeError(refusal(action, rule, value));
+}
+
+/** The error for an argument of the right type that does not fit. */
+export function outOfRange(
+  action: string,
+  rule: string,
+  value: unknown,
+): RangeError {
+  return new RangeError(refusal(action, rule, value));
+}
+
+function refusal(action: string, rule: string, value: unknown): string {
+  return `Cannot ${action}: ${rule}, received ${received(value)}`;
+}
+
+/** The error for what should have been such a number: it is none, or not such a one. */
+export function wrongNumber(
+  action: string,
+  name: string,
+  rule: string,
+  value: unknown,
+  unit = "a number",
+): Error {
+  return typeof value === "number"
+    ? outOfRange(action, `${name} must be ${rule}`, value)
+    : wrongType(action, `${name} must be ${unit}`, value);
+}
+
+/** Throws unless it is a whole number from `least` to `most`. */
 export function checkCount(
   action: string,
   name: string,
   value: unknown,
   least: number,
+  most: number = Number.MAX_SAFE_INTEGER,
 ): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number, received ${received(value)}`,
-    );
-  }
-  if (!Number.isSafeInteger(value) || value < least) {
-    throw new RangeError(
-      `Cannot ${action}: ${name} must be a whole number of ${least} or more, received ${value}`,
-    );
-  }
+  if (isCount(value, least) && value <= most) return;
+  const rule = most === Number.MAX_SAFE_INTEGER
+    ? `a whole number of ${least} or more`
+    : `a whole number from ${least} to ${most}`;
+  throw wrongNumber(action, name, rule, value);
 }
 
-/** The same, and Infinity is one. */
+/** Throws unless it is a whole number of `least` or more, or Infinity. */
 export function checkLimit(
   action: string,
   name: string,
   value: unknown,
   least: number,
 ): void {
-  if (value !== Infinity) checkCount(action, name, value, least);
+  if (value === Infinity || isCount(value, least)) return;
+  const rule = `a whole number of ${least} or more, or Infinity`;
+  throw wrongNumber(action, name, rule, value);
+}
+
+function isCount(value: unknown, least: number): value is number {
+  return Number.isSafeInteger(value) && value as number >= least;
+}
+
+/** Throws unless it is a number of `least` or more; Infinity is one. */
+export function checkAtLeast(
+  action: string,
+  name: string,
+  value: unknown,
+  least: number,
+): void {
+  if (typeof value === "number" && value >= least) return;
+  throw wrongNumber(action, name, `${least} or more`, value);
+}
+
+/** Throws unless it is a finite number from `least` to `most`. */
+export function checkRange(
+  action: string,
+  name: string,
+  value: unknown,
+  least: number,
+  most: number,
+): void {
+  if (Number.isFinite(value)) {
+    if (value as number >= least && value as number <= most) return;
+  }
+  const rule = most === Infinity
+    ? `a finite number of ${least} or more`
+    : `from ${least} to ${most}`;
+  throw wrongNumber(action, name, rule, value);
+}
+
+/** Throws unless it is a string. */
+export function checkString(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (typeof value === "string") return;
+  throw wrongType(action, `${name} must be a string`, value);
+}
+
+/** Throws unless it is a boolean. */
+export function checkBoolean(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (typeof value === "boolean") return;
+  throw wrongType(action, `${name} must be a boolean`, value);
+}
+
+/** Throws unless it is one of the words. */
+export function checkWord(
+  action: string,
+  name: string,
+  value: unknown,
+  words: readonly string[],
+): void {
+  if (words.includes(value as string)) return;
+  const quoted = words.map((word) => `"${word}"`);
+  const last = quoted.pop();
+  throw wrongType(
+    action,
+    `${name} must be ${quoted.join(", ")} or ${last}`,
+    value,
+  );
+}
+
+/** Throws unless it is a function. */
+export function checkFunction(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (typeof value === "function") return;
+  throw wrongType(action, `${name} must be a function`, value);
+}
+
+/** Throws unless each of them, by its name, is a function or left out. */
+export function checkCallbacks(
+  action: string,
+  callbacks: Readonly<Record<string, unknown>>,
+): void {
+  for (const [name, callback] of Object.entries(callbacks)) {
+    if (callback !== undefined) checkFunction(action, name, callback);
+  }
+}
+
+/** By its shape: edge runtimes have classes of their own. */
+export function isSignal(value: unknown): value is AbortSignal {
+  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>;
+  return typeof aborted === "boolean" && typeof addEventListener === "function";
+}
+
+/** Throws unless it is an `AbortSignal`, or left out. */
+export function checkAbortSignal(action: string, value: unknown): void {
+  if (value === undefined || isSignal(value)) return;
+  throw wrongType(action, "signal must be an AbortSignal", value);
 }
 
 /** Throws unless it is an object. */
@@ -42,9 +181,7 @@ export function checkObject(
   value: unknown,
 ): void {
   if (typeof value === "object" && value !== null) return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be an object, received ${received(value)}`,
-  );
+  throw wrongType(action, `${name} must be an object`, value);
 }
 
 /** The names of all options of a kind: one that is missing here, or too much, does not compile. */
@@ -67,17 +204,19 @@ export function checkOptions<Options extends object>(
       known[option] === true || !isPlain(options) ||
       !Object.hasOwn(options, option)
     ) continue;
+    const meant = hint(option, Object.keys(known));
     throw new TypeError(
-      `Cannot ${action}: ${name} must have known names, received "${option}" ${
-        hint(option, Object.keys(known))
-      }`,
+      `Cannot ${action}: ${name} must have known names, received "${option}" ${meant}`,
     );
   }
 }
 
-function isPlain(value: object): boolean {
+/** Whether it was made by no class, of this realm or another. */
+export function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
+  return prototype === Object.prototype || prototype === null ||
+    (Object.getPrototypeOf(prototype) === null &&
+      Object.hasOwn(prototype, "isPrototypeOf"));
 }
 
 /** The name that was meant, if one comes near, else all that there are. */
@@ -107,14 +246,7 @@ function distance(from: string, to: string): number {
   return above[to.length]!;
 }
 
-/** Throws unless it is a function. */
-export function checkFunction(
-  action: string,
-  name: string,
-  value: unknown,
-): void {
-  if (typeof value === "function") return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be a function, received ${received(value)}`,
-  );
+/** Throws if something is not as the code itself has to see to it that it is. */
+export function expect(holds: boolean, invariant: string): void {
+  if (!holds) throw new Error(`Invariant broken: ${invariant}`);
 }

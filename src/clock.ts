@@ -10,7 +10,7 @@
  * @module
  */
 
-import { received } from "./errors.ts";
+import { wrongNumber, wrongType } from "./checks.ts";
 
 /** A clock with alarms. Give one of your own to run time as you like, in tests above all. */
 export interface Clock {
@@ -111,11 +111,8 @@ export function checkClock(action: string, clock: unknown): void {
     typeof now === "function" && typeof setTimer === "function" &&
     typeof clearTimer === "function"
   ) return;
-  throw new TypeError(
-    `Cannot ${action}: clock must have now, setTimer and clearTimer, received ${
-      received(clock)
-    }`,
-  );
+  const rule = "clock must have now, setTimer and clearTimer";
+  throw wrongType(action, rule, clock);
 }
 
 /** Throws unless something can happen after so many milliseconds. */
@@ -125,12 +122,8 @@ export function checkDelay(
   value: unknown,
   least = 0,
 ): void {
-  checkMilliseconds(action, name, value);
-  if (value >= least && value <= MOST) return;
-  throw new RangeError(
-    `Cannot ${action}: ${name} must be from ${least} to ` +
-      `Number.MAX_SAFE_INTEGER milliseconds, received ${value}`,
-  );
+  if (isDuration(value) && value >= least) return;
+  throw wrongDuration(action, name, `from ${least} to ${MOST}`, value);
 }
 
 /** The same for what happens again and again: more than 0. */
@@ -139,12 +132,8 @@ export function checkPeriod(
   name: string,
   value: unknown,
 ): void {
-  checkMilliseconds(action, name, value);
-  if (value > 0 && value <= MOST) return;
-  throw new RangeError(
-    `Cannot ${action}: ${name} must be above 0, up to Number.MAX_SAFE_INTEGER ` +
-      `milliseconds, received ${value}`,
-  );
+  if (isDuration(value) && value > 0) return;
+  throw wrongDuration(action, name, `above 0, up to ${MOST}`, value);
 }
 
 /** Throws unless something can take so many milliseconds at most; Infinity is for ever. */
@@ -154,25 +143,22 @@ export function checkTimeLimit(
   value: unknown,
   least = 0,
 ): void {
-  checkMilliseconds(action, name, value);
-  if (value >= least && (value <= MOST || value === Infinity)) return;
-  throw new RangeError(
-    `Cannot ${action}: ${name} must be from ${least} to ` +
-      `Number.MAX_SAFE_INTEGER milliseconds, or Infinity, received ${value}`,
-  );
+  if (value === Infinity || isDuration(value) && value >= least) return;
+  const rule = `from ${least} to ${MOST}, or Infinity`;
+  throw wrongDuration(action, name, rule, value);
 }
 
-const MOST = Number.MAX_SAFE_INTEGER;
+const MOST = "Number.MAX_SAFE_INTEGER milliseconds";
 
-function checkMilliseconds(
+function isDuration(value: unknown): value is number {
+  return typeof value === "number" && value <= Number.MAX_SAFE_INTEGER;
+}
+
+function wrongDuration(
   action: string,
   name: string,
+  rule: string,
   value: unknown,
-): asserts value is number {
-  if (typeof value === "number") return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be a number of milliseconds, received ${
-      received(value)
-    }`,
-  );
+): Error {
+  return wrongNumber(action, name, rule, value, "a number of milliseconds");
 }

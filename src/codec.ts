@@ -5,9 +5,14 @@
  * @module
  */
 
-import { checkFunction, checkOptions } from "./checks.ts";
+import {
+  checkBoolean,
+  checkCallbacks,
+  checkFunction,
+  checkOptions,
+  wrongType,
+} from "./checks.ts";
 import { refusePromise } from "./callbacks.ts";
-import { received } from "./errors.ts";
 import { checkJsonItem, isLossy, type JsonOptions } from "./json_item.ts";
 
 /**
@@ -151,10 +156,10 @@ export class JsonCodec<T> implements Codec<T> {
     const text = JSON.stringify(item) as string | undefined;
     if (text === undefined) {
       if (item === undefined) return UNDEFINED;
-      throw new TypeError(
-        `Cannot encode: item must be a value that JSON can hold, received ${
-          received(item)
-        }`,
+      throw wrongType(
+        "encode",
+        "item must be a value that JSON can hold",
+        item,
       );
     }
     if (!this.#isLossy) checkJsonItem(item);
@@ -231,10 +236,8 @@ export function bytes(options: BytesOptions = {}): Codec<Uint8Array> {
   const action = "make the codec";
   checkOptions(action, options, { pooled: true });
   const { pooled = false } = options;
-  if (typeof pooled === "boolean") return new BytesCodec(pooled);
-  throw new TypeError(
-    `Cannot ${action}: pooled must be a boolean, received ${received(pooled)}`,
-  );
+  checkBoolean(action, "pooled", pooled);
+  return new BytesCodec(pooled);
 }
 
 /** The codec whose items are bytes. */
@@ -264,9 +267,7 @@ export class BytesCodec implements Codec<Uint8Array> {
 /** Throws unless the item is a `Uint8Array`. */
 export function checkBytesItem(item: unknown): Uint8Array {
   if (item instanceof Uint8Array) return item;
-  throw new TypeError(
-    `Cannot encode: item must be a Uint8Array, received ${received(item)}`,
-  );
+  throw wrongType("encode", "item must be a Uint8Array", item);
 }
 
 /** The bytes of the item, or what is wrong with what the codec gave. */
@@ -276,11 +277,7 @@ export function payloadOf<T>(codec: Codec<T>, item: T): Uint8Array {
   if (encoded instanceof Uint8Array) return encoded;
   const name = "codec.encode(item)";
   refusePromise("put", name, encoded);
-  throw new TypeError(
-    `Cannot put: ${name} must be a Uint8Array or a string, received ${
-      received(encoded)
-    }`,
-  );
+  throw wrongType("put", `${name} must be a Uint8Array or a string`, encoded);
 }
 
 /** Throws a `TypeError` unless it can write and read. */
@@ -288,7 +285,5 @@ export function checkCodec(action: string, codec: unknown): void {
   const given = codec as Partial<Codec<unknown>> | null | undefined;
   checkFunction(action, "codec.encode", given?.encode);
   checkFunction(action, "codec.decode", given?.decode);
-  if (given?.encodeInto !== undefined) {
-    checkFunction(action, "codec.encodeInto", given.encodeInto);
-  }
+  checkCallbacks(action, { "codec.encodeInto": given?.encodeInto });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "./errors.ts";
+import { checkBoolean, isPlain, wrongType } from "./checks.ts";
 
 /** Options of the codecs named `json`. */
 export interface JsonOptions {
@@ -24,23 +24,19 @@ export interface JsonOptions {
 export function checkJsonItem(item: unknown): void {
   if (isCarried(item)) return;
   const [path, part] = firstChanged(item, "item");
-  throw new TypeError(
-    `Cannot encode: ${path} must be what JSON carries unchanged ` +
-      `(another codec carries more, and json({ lossy: true }) changes it), received ${
-        received(part)
-      }`,
+  throw wrongType(
+    "encode",
+    `${path} must be what JSON carries unchanged ` +
+      "(another codec carries more, and json({ lossy: true }) changes it)",
+    part,
   );
 }
 
 /** Reads `lossy`. */
 export function isLossy(options: JsonOptions): boolean {
   const { lossy = false } = options;
-  if (typeof lossy === "boolean") return lossy;
-  throw new TypeError(
-    `Cannot make the codec: lossy must be a boolean, received ${
-      received(lossy)
-    }`,
-  );
+  checkBoolean("make the codec", "lossy", lossy);
+  return lossy;
 }
 
 function isCarried(value: unknown): boolean {
@@ -60,14 +56,6 @@ function isCarried(value: unknown): boolean {
     if (part !== undefined && !isCarried(part)) return false;
   }
   return true;
-}
-
-/** Also of another realm. */
-function isPlain(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null ||
-    (Object.getPrototypeOf(prototype) === null &&
-      Object.hasOwn(prototype, "isPrototypeOf"));
 }
 
 /** The way to the first part that is not carried, and that part. */

@@ -4,12 +4,20 @@
  * @module
  */
 
-import { checkFunction, checkLimit, checkOptions } from "./checks.ts";
-import type { Names } from "./checks.ts";
+import {
+  checkAtLeast,
+  checkBoolean,
+  checkCallbacks,
+  checkLimit,
+  checkOptions,
+  checkString,
+  checkWord,
+  type Names,
+  outOfRange,
+} from "./checks.ts";
 import { refusePromise } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { received } from "./errors.ts";
 
 /**
  * What a full queue does with one more item:
@@ -82,7 +90,7 @@ export function readStrategy<T>(
   options: QueueOptions<T> = {},
   own: OwnNames<object> = {},
 ): Strategy<T> {
-  checkOptions("make a queue", options, {
+  checkOptions(ACTION, options, {
     highWaterMark: true,
     size: true,
     overflow: true,
@@ -96,36 +104,15 @@ export function readStrategy<T>(
   const { highWaterMark = 16, size, overflow = "wait", onUndelivered } =
     options;
   const name = options.name ?? "";
-  checkHighWaterMark("make a queue", highWaterMark);
-  if (size !== undefined) checkFunction("make a queue", "size", size);
-  if (onUndelivered !== undefined) {
-    checkFunction("make a queue", "onUndelivered", onUndelivered);
-  }
-  if (
-    overflow !== "wait" && overflow !== "drop-oldest" &&
-    overflow !== "drop-newest" && overflow !== "reject"
-  ) {
-    throw new TypeError(
-      `Cannot make a queue: overflow must be "wait", "drop-oldest", ` +
-        `"drop-newest" or "reject", received ${received(overflow)}`,
-    );
-  }
-  if (typeof name !== "string") {
-    throw new TypeError(
-      `Cannot make a queue: name must be a string, received ${received(name)}`,
-    );
-  }
+  checkHighWaterMark(ACTION, highWaterMark);
+  checkCallbacks(ACTION, { size, onUndelivered });
+  checkWord(ACTION, "overflow", overflow, OVERFLOWS);
+  checkString(ACTION, "name", name);
   const { maxInFlight = Infinity, timestamps = false, clock = systemClock } =
     options;
-  checkLimit("make a queue", "maxInFlight", maxInFlight, 1);
-  if (typeof timestamps !== "boolean") {
-    throw new TypeError(
-      `Cannot make a queue: timestamps must be a boolean, received ${
-        received(timestamps)
-      }`,
-    );
-  }
-  checkClock("make a queue", clock);
+  checkLimit(ACTION, "maxInFlight", maxInFlight, 1);
+  checkBoolean(ACTION, "timestamps", timestamps);
+  checkClock(ACTION, clock);
   return {
     highWaterMark,
     size,
@@ -138,20 +125,17 @@ export function readStrategy<T>(
   };
 }
 
+const ACTION = "make a queue";
+const OVERFLOWS: readonly Overflow[] = [
+  "wait",
+  "drop-oldest",
+  "drop-newest",
+  "reject",
+];
+
 /** Any number from 0 to Infinity. */
 export function checkHighWaterMark(action: string, value: unknown): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: highWaterMark must be a number, received ${
-        received(value)
-      }`,
-    );
-  }
-  if (!(value >= 0)) {
-    throw new RangeError(
-      `Cannot ${action}: highWaterMark must be 0 or more, received ${value}`,
-    );
-  }
+  checkAtLeast(action, "highWaterMark", value, 0);
 }
 
 /** The weight of an item as `size` gave it, or an error that says what is wrong with it. */
@@ -160,9 +144,6 @@ export function checkWeight(weight: unknown): number {
     return weight;
   }
   refusePromise("put", "size(item)", weight);
-  throw new RangeError(
-    `Cannot put: size(item) must be a finite number of 0 or more, received ${
-      received(weight)
-    }`,
-  );
+  const rule = "size(item) must be a finite number of 0 or more";
+  throw outOfRange("put", rule, weight);
 }

@@ -4,10 +4,13 @@
  * @module
  */
 
-import { checkObject, checkOptions } from "./checks.ts";
-import type { Names } from "./checks.ts";
+import {
+  checkAbortSignal,
+  checkObject,
+  checkOptions,
+  type Names,
+} from "./checks.ts";
 import { ignore } from "./callbacks.ts";
-import { received } from "./errors.ts";
 
 /** The one fulfilled promise that every operation without a wait hands out. */
 export const FULFILLED: Promise<void> = /* @__PURE__ */ Promise.resolve();
@@ -276,9 +279,8 @@ interface Signalled {
 }
 
 /**
- * The signal among the options, checked by its shape: edge runtimes have classes of
- * their own. The names of the others are looked at where they are given: for what is
- * called for every item that would cost a tenth of the call.
+ * The signal among the options. The names of the others are looked at where they are
+ * given: for what is called for every item that would cost a tenth of the call.
  */
 export function checkSignal<Options extends Signalled>(
   action: string,
@@ -288,17 +290,7 @@ export function checkSignal<Options extends Signalled>(
   if (options === undefined) return undefined;
   if (known === undefined) checkObject(action, "options", options);
   else checkOptions(action, options, known);
-  const signal = options.signal;
-  if (signal === undefined) return undefined;
-  if (
-    typeof signal?.aborted !== "boolean" ||
-    typeof signal.addEventListener !== "function"
-  ) {
-    throw new TypeError(
-      `Cannot ${action}: signal must be an AbortSignal, received ${
-        received(signal)
-      }`,
-    );
-  }
+  const { signal } = options;
+  checkAbortSignal(action, signal);
   return signal;
 }

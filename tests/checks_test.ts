@@ -22,6 +22,19 @@ import {
   tee,
   WorkStealingQueue,
 } from "../mod.ts";
+import {
+  checkAbortSignal,
+  checkAtLeast,
+  checkBoolean,
+  checkCallbacks,
+  checkCount,
+  checkFunction,
+  checkLimit,
+  checkObject,
+  checkRange,
+  checkString,
+  checkWord,
+} from "../src/checks.ts";
 import { CloudflareQueue, queueHandler } from "../src/cloudflare.ts";
 import { dashboard } from "../src/dashboard.ts";
 import { NatsQueue } from "../src/nats.ts";
@@ -230,4 +243,60 @@ test("options: what is no object is no options, of any kind of queue", () => {
       );
     }
   }
+});
+
+test("checks: each says who wanted what, the rule and the value", () => {
+  const [type, range] = [TypeError, RangeError];
+  const cases: [() => void, typeof type | typeof range, string][] = [
+    [() => checkCount("try", "n", "1", 0), type, 'a number, received "1"'],
+    [
+      () => checkCount("try", "n", 0.5, 0),
+      range,
+      "a whole number of 0 or more",
+    ],
+    [
+      () => checkCount("try", "n", 9, 1, 8),
+      range,
+      "a whole number from 1 to 8",
+    ],
+    [() => checkCount("try", "n", Infinity, 1), range, "received Infinity"],
+    [() => checkLimit("try", "n", 0, 1), range, "of 1 or more, or Infinity"],
+    [() => checkAtLeast("try", "n", -1, 0), range, "0 or more, received -1"],
+    [() => checkAtLeast("try", "n", NaN, 0), range, "0 or more, received NaN"],
+    [() => checkRange("try", "n", 2, 0, 1), range, "from 0 to 1, received 2"],
+    [
+      () => checkRange("try", "n", Infinity, 1, Infinity),
+      range,
+      "a finite number of 1 or more, received Infinity",
+    ],
+    [() => checkString("try", "n", 1), type, "a string, received 1"],
+    [() => checkBoolean("try", "n", 1), type, "a boolean, received 1"],
+    [
+      () => checkWord("try", "n", "d", ["a", "b", "c"]),
+      type,
+      '"a", "b" or "c", received "d"',
+    ],
+    [() => checkFunction("try", "n", 1), type, "a function, received 1"],
+    [() => checkCallbacks("try", { n: null }), type, "a function"],
+    [() => checkObject("try", "n", null), type, "an object, received null"],
+  ];
+  for (const [check, kind, rule] of cases) {
+    const error = assertThrows(check, kind);
+    assertStringIncludes(error.message, "Cannot try: n must be ");
+    assertStringIncludes(error.message, rule);
+  }
+});
+
+test("checks: what fits passes", () => {
+  checkCount("try", "n", 8, 1, 8);
+  checkLimit("try", "n", Infinity, 1);
+  checkAtLeast("try", "n", Infinity, 0);
+  checkRange("try", "n", 0.5, 0, 1);
+  checkRange("try", "n", 1e300, 1, Infinity);
+  checkWord("try", "n", "b", ["a", "b"]);
+  checkCallbacks("try", { n: undefined, m: ignore });
+  checkAbortSignal("try", undefined);
+  checkAbortSignal("try", new AbortController().signal);
+  const error = assertThrows(() => checkAbortSignal("try", null), TypeError);
+  assertStringIncludes(error.message, "signal must be an AbortSignal");
 });
