@@ -5,8 +5,8 @@
  * @module
  */
 
+import { wrongType } from "./checks.ts";
 import type { Clock } from "./clock.ts";
-import { received } from "./errors.ts";
 import { deferred, FULFILLED } from "./waiters.ts";
 import type { QueueState, QueueStats } from "./queue.ts";
 
@@ -236,11 +236,7 @@ export function listed(
     typeof (queues as Iterable<Monitored> | null)?.[Symbol.iterator] !==
       "function"
   ) {
-    throw new TypeError(
-      `Cannot ${action}: queues must be a queue or iterable, received ${
-        received(queues)
-      }`,
-    );
+    throw wrongType(action, "queues must be a queue or iterable", queues);
   }
   const list = single
     ? [queues as Monitored]
@@ -252,11 +248,7 @@ export function listed(
   }
   for (const [index, queue] of list.entries()) {
     if (typeof queue?.stats === "function") continue;
-    throw new TypeError(
-      `Cannot ${action}: queues[${index}] must have stats(), received ${
-        received(queue)
-      }`,
-    );
+    throw wrongType(action, `queues[${index}] must have stats()`, queue);
   }
   return list;
 }

@@ -32,8 +32,13 @@ import {
 } from "./dashboard/credentials.ts";
 import { metricsOf } from "./dashboard/metrics.ts";
 import { pageOf } from "./dashboard/page.ts";
-import { received } from "./errors.ts";
-import { checkCount, checkFunction, checkOptions } from "./checks.ts";
+import {
+  checkCallbacks,
+  checkCount,
+  checkOptions,
+  checkString,
+  type Names,
+} from "./checks.ts";
 import { ask, Inquiry, listed, nameOf } from "./counters.ts";
 import type { EngineCounters, Monitored } from "./counters.ts";
 import { monitor } from "./monitor.ts";
@@ -122,7 +127,7 @@ export function dashboard(
   queues: Monitored | Iterable<Monitored>,
   options: DashboardOptions = {},
 ): (request: Request) => Response | Promise<Response> {
-  const watched = listed("make a dashboard", queues);
+  const watched = listed(ACTION, queues);
   const { authorize, title = "Queues", maxStreams = 100, ...watching } =
     readOptions(options);
   const open = new OpenStreams(maxStreams);
@@ -306,42 +311,27 @@ function answerOf(
   });
 }
 
+/** Each option once, by its name: those of an instance may be getters of its class. */
 function readOptions(options: DashboardOptions): DashboardOptions {
-  checkOptions(ACTION, options, {
-    authorize: true,
-    title: true,
-    maxStreams: true,
-    interval: true,
-    high: true,
-    low: true,
-    sustained: true,
-    clock: true,
-  });
-  const {
-    authorize,
-    title,
-    maxStreams,
-    interval,
-    high,
-    low,
-    sustained,
-    clock,
-  } = options;
-  if (authorize !== undefined) checkFunction(ACTION, "authorize", authorize);
-  if (title !== undefined && typeof title !== "string") {
-    throw new TypeError(
-      `Cannot ${ACTION}: title must be a string, received ${received(title)}`,
-    );
-  }
+  checkOptions(ACTION, options, KNOWN);
+  const names = Object.keys(KNOWN) as (keyof DashboardOptions)[];
+  const read: DashboardOptions = Object.fromEntries(
+    names.map((name) => [name, options[name]]),
+  );
+  const { authorize, title, maxStreams } = read;
+  checkCallbacks(ACTION, { authorize });
+  if (title !== undefined) checkString(ACTION, "title", title);
   if (maxStreams !== undefined) checkCount(ACTION, "maxStreams", maxStreams, 1);
-  return {
-    authorize,
-    title,
-    maxStreams,
-    interval,
-    high,
-    low,
-    sustained,
-    clock,
-  };
+  return read;
 }
+
+const KNOWN: Names<DashboardOptions> = {
+  authorize: true,
+  title: true,
+  maxStreams: true,
+  interval: true,
+  high: true,
+  low: true,
+  sustained: true,
+  clock: true,
+};

@@ -6,7 +6,7 @@
  */
 
 import { callOut } from "./callbacks.ts";
-import { checkFunction, checkOptions } from "./checks.ts";
+import { checkAtLeast, checkCallbacks, checkOptions } from "./checks.ts";
 import {
   checkClock,
   checkDelay,
@@ -22,7 +22,6 @@ import {
   listed,
   type Monitored,
 } from "./counters.ts";
-import { received } from "./errors.ts";
 import type { QueueState } from "./queue.ts";
 import { signalOf } from "./waiters.ts";
 
@@ -376,8 +375,8 @@ function readOptions(options: MonitorOptions): Settings {
   const { interval = 1000, high = 0.8, low = 0.5, onAlert } = options;
   const { sustained = interval * 5, clock = systemClock } = options;
   checkDelay("monitor", "interval", interval, 1);
-  checkAtLeast("high", high, 0);
-  checkAtLeast("low", low, 0);
+  checkAtLeast("monitor", "high", high, 0);
+  checkAtLeast("monitor", "low", low, 0);
   if (options.sustained !== undefined) {
     checkTimeLimit("monitor", "sustained", sustained);
   }
@@ -386,20 +385,7 @@ function readOptions(options: MonitorOptions): Settings {
       `Cannot monitor: low must be at most high, received ${low} and ${high}`,
     );
   }
-  if (onAlert !== undefined) checkFunction("monitor", "onAlert", onAlert);
+  checkCallbacks("monitor", { onAlert });
   checkClock("monitor", clock);
   return { interval, high, low, sustained, onAlert, signal, clock };
-}
-
-function checkAtLeast(name: string, value: unknown, least: number): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot monitor: ${name} must be a number, received ${received(value)}`,
-    );
-  }
-  if (!(value >= least)) {
-    throw new RangeError(
-      `Cannot monitor: ${name} must be ${least} or more, received ${value}`,
-    );
-  }
 }

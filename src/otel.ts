@@ -54,8 +54,13 @@ import type {
 import { isThenable, refusePromise } from "./callbacks.ts";
 import { checkClock, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { received } from "./errors.ts";
-import { checkFunction, checkObject, checkOptions } from "./checks.ts";
+import {
+  checkCallbacks,
+  checkFunction,
+  checkObject,
+  checkOptions,
+  checkString,
+} from "./checks.ts";
 import type { Delivery } from "./delivery.ts";
 import type { EngineQueue } from "./engines/core/engine_queue.ts";
 import type {
@@ -463,12 +468,8 @@ export function tracing<T = unknown>(
   if (meter !== undefined) {
     checkFunction("trace", "meter.createHistogram", meter?.createHistogram);
   }
-  if (contextOf !== undefined) checkFunction("trace", "contextOf", contextOf);
-  if (name !== undefined && typeof name !== "string") {
-    throw new TypeError(
-      `Cannot trace: name must be a string, received ${received(name)}`,
-    );
-  }
+  checkCallbacks("trace", { contextOf });
+  if (name !== undefined) checkString("trace", "name", name);
   checkClock("trace", clock);
   return new Traces(api, { tracer, meter, name, contextOf, clock });
 }
@@ -645,7 +646,7 @@ class Traces<T> implements Tracing<T> {
     // Read by name: those of a strategy of the platform are getters.
     const { highWaterMark, name } = options;
     const size = options.size as ((item: unknown) => number) | undefined;
-    if (size !== undefined) checkFunction("trace", "size", size);
+    checkCallbacks("trace", { size });
     const sizeOf = (item: unknown): number => {
       const weight = size === undefined ? 1 : size(item);
       this.#note(item, name);

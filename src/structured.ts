@@ -5,7 +5,7 @@
  */
 
 import type { Codec } from "./codec.ts";
-import { received } from "./errors.ts";
+import { wrongType } from "./checks.ts";
 
 /** What is used of `node:v8`. */
 interface Serializer {
@@ -53,9 +53,10 @@ export function structured<T>(): Codec<T> {
     typeof found?.serialize !== "function" ||
     typeof found.deserialize !== "function"
   ) {
-    throw new TypeError(
-      "Cannot make a codec of structured clones: the runtime must have the " +
-        `serializer of node:v8, received ${received(found)}`,
+    throw wrongType(
+      "make a codec of structured clones",
+      "the runtime must have the serializer of node:v8",
+      found,
     );
   }
   return new StructuredCodec<T>(found as Serializer);

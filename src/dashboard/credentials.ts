@@ -5,8 +5,7 @@
  * @module
  */
 
-import { checkOptions } from "../checks.ts";
-import { received } from "../errors.ts";
+import { checkOptions, outOfRange, wrongType } from "../checks.ts";
 
 const ACTION = "make credentials";
 
@@ -96,17 +95,13 @@ function acceptedBy(options: CredentialsOptions): string[] {
 
 function checkBasic(basic: unknown): void {
   if (typeof basic !== "object" || basic === null) {
-    throw new TypeError(
-      `Cannot ${ACTION}: basic must be an object of passwords by user name, ` +
-        `received ${received(basic)}`,
-    );
+    const rule = "basic must be an object of passwords by user name";
+    throw wrongType(ACTION, rule, basic);
   }
   for (const [user, password] of Object.entries(basic)) {
     if (user.includes(":")) {
-      throw new RangeError(
-        `Cannot ${ACTION}: a user name of basic must have no colon, ` +
-          `received ${JSON.stringify(user)}`,
-      );
+      const rule = "a user name of basic must have no colon";
+      throw outOfRange(ACTION, rule, user);
     }
     checkSecret(`the password of ${JSON.stringify(user)}`, password);
   }
@@ -114,10 +109,7 @@ function checkBasic(basic: unknown): void {
 
 function checkBearer(bearer: unknown): void {
   if (!Array.isArray(bearer)) {
-    throw new TypeError(
-      `Cannot ${ACTION}: bearer must be an array of tokens, ` +
-        `received ${received(bearer)}`,
-    );
+    throw wrongType(ACTION, "bearer must be an array of tokens", bearer);
   }
   for (const [index, token] of bearer.entries()) {
     checkSecret(`bearer[${index}]`, token);
@@ -137,10 +129,7 @@ function checkSecret(name: string, secret: unknown): void {
       `Cannot ${ACTION}: ${name} must be a string, received a ${typeof secret}`,
     );
   }
-  if (secret !== "") return;
-  throw new RangeError(
-    `Cannot ${ACTION}: ${name} must not be empty, received ""`,
-  );
+  if (secret === "") throw outOfRange(ACTION, `${name} must not be empty`, "");
 }
 
 function base64(text: string): string {

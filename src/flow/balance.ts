@@ -8,7 +8,7 @@ import { isAwaited, Queue } from "../queue.ts";
 import { callOut } from "../callbacks.ts";
 import { checkHighWaterMark, type UndeliveredReason } from "../strategy.ts";
 import { FULFILLED } from "../waiters.ts";
-import { checkCount, checkFunction, checkOptions } from "../checks.ts";
+import { checkCallbacks, checkCount, checkOptions } from "../checks.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
 import type { Branches, Source } from "./source.ts";
@@ -71,9 +71,7 @@ export function balance<T, const Count extends number = number>(
   });
   const { highWaterMark = 0, onUndelivered } = options;
   checkHighWaterMark("balance", highWaterMark);
-  if (onUndelivered !== undefined) {
-    checkFunction("balance", "onUndelivered", onUndelivered);
-  }
+  checkCallbacks("balance", { onUndelivered });
   return new Balance(source, count, highWaterMark, onUndelivered)
     .branches as Branches<T, Count>;
 }
@@ -94,11 +92,7 @@ class Balance<T> implements Destination<T> {
   ) {
     this.#onUndelivered = onUndelivered;
     this.#left = count;
-    this.#queue = new Queue<T>(
-      onUndelivered === undefined
-        ? { highWaterMark }
-        : { highWaterMark, onUndelivered },
-    );
+    this.#queue = new Queue<T>({ highWaterMark, onUndelivered });
     this.#pump = new Pump("balance", source, this);
     this.branches = Array.from(
       { length: count },

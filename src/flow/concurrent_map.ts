@@ -5,7 +5,6 @@
  */
 
 import { ignore, isThenable } from "../callbacks.ts";
-import { received } from "../errors.ts";
 import { Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
@@ -18,7 +17,12 @@ import {
   Putter,
   type WaiterGroup,
 } from "../waiters.ts";
-import { checkFunction, checkLimit, checkOptions } from "../checks.ts";
+import {
+  checkBoolean,
+  checkFunction,
+  checkLimit,
+  checkOptions,
+} from "../checks.ts";
 import { readableOnDemand } from "./demand.ts";
 
 /** Options of {@linkcode concurrentMap}. */
@@ -101,13 +105,7 @@ export function mapInPair<T, R>(
   const { concurrency = 16, ordered = true, highWaterMark = 16 } = options;
   checkLimit("map", "concurrency", concurrency, 1);
   checkHighWaterMark("map", highWaterMark);
-  if (typeof ordered !== "boolean") {
-    throw new TypeError(
-      `Cannot map: ordered must be true or false, received ${
-        received(ordered)
-      }`,
-    );
-  }
+  checkBoolean("map", "ordered", ordered);
   return new ConcurrentMap(
     fn,
     concurrency,

@@ -7,10 +7,10 @@
 
 import { Ring } from "../buffers/ring.ts";
 import { callOut } from "../callbacks.ts";
-import { LaggedError, received } from "../errors.ts";
+import { LaggedError } from "../errors.ts";
 import { NextGetter } from "../taking.ts";
 import type { EndingView, TakingEnd } from "../views/readable.ts";
-import { checkFunction, checkLimit } from "../checks.ts";
+import { checkCallbacks, checkLimit, checkWord, expect } from "../checks.ts";
 import {
   FULFILLED,
   Line,
@@ -645,11 +645,9 @@ class Pack {
   }
 }
 
-function expect(holds: boolean, invariant: string): void {
-  if (!holds) throw new Error(`Invariant broken: ${invariant}`);
-}
-
 // -- Options ------------------------------------------------------------------
+
+const LAG_POLICIES: readonly LagPolicy[] = ["wait", "drop-oldest", "evict"];
 
 /** Reads and checks how a subscriber wants to read. */
 export function readPace(
@@ -667,15 +665,8 @@ export function readPace(
     onLag: options.onLag,
   };
   const { overflow, onLag } = pace;
-  if (
-    overflow !== "wait" && overflow !== "drop-oldest" && overflow !== "evict"
-  ) {
-    throw new TypeError(
-      `Cannot ${action}: overflow must be "wait", "drop-oldest" or "evict", ` +
-        `received ${received(overflow)}`,
-    );
-  }
+  checkWord(action, "overflow", overflow, LAG_POLICIES);
   checkLimit(action, "highWaterMark", pace.highWaterMark, 1);
-  if (onLag !== undefined) checkFunction(action, "onLag", onLag);
+  checkCallbacks(action, { onLag });
   return pace;
 }

@@ -6,7 +6,6 @@
 
 import { IndexSet } from "../buffers/index_set.ts";
 import { callOut, refusePromise } from "../callbacks.ts";
-import { received } from "../errors.ts";
 import { isAwaited, Queue } from "../queue.ts";
 import {
   checkHighWaterMark,
@@ -14,7 +13,14 @@ import {
   type UndeliveredReason,
 } from "../strategy.ts";
 import { FULFILLED, markHandled } from "../waiters.ts";
-import { checkCount, checkFunction, checkOptions } from "../checks.ts";
+import {
+  checkCallbacks,
+  checkCount,
+  checkFunction,
+  checkOptions,
+  checkWord,
+  wrongType,
+} from "../checks.ts";
 import { readableOnDemand } from "./demand.ts";
 import { type Destination, Pump } from "./pump.ts";
 import type { Branches, Source } from "./source.ts";
@@ -98,25 +104,16 @@ export function partition<T, const Count extends number = number>(
   });
   const { highWaterMark = 16, overflow = "wait", onUndelivered } = options;
   checkHighWaterMark("partition", highWaterMark);
-  if (
-    overflow !== "wait" && overflow !== "drop-oldest" &&
-    overflow !== "drop-newest"
-  ) {
-    throw new TypeError(
-      `Cannot partition: overflow must be "wait", "drop-oldest" or ` +
-        `"drop-newest", received ${received(overflow)}`,
-    );
-  }
-  const branch: QueueOptions<T> = { highWaterMark, overflow };
-  if (onUndelivered !== undefined) {
-    checkFunction("partition", "onUndelivered", onUndelivered);
-    branch.onUndelivered = onUndelivered;
-  }
+  checkWord("partition", "overflow", overflow, OVERFLOWS);
+  checkCallbacks("partition", { onUndelivered });
+  const branch = { highWaterMark, overflow, onUndelivered };
   return new Partition(source, count, keyOf, branch).branches as Branches<
     T,
     Count
   >;
 }
+
+const OVERFLOWS = ["wait", "drop-oldest", "drop-newest"] as const;
 
 class Partition<T> implements Destination<T> {
   readonly branches: ReadableStream<T>[];
@@ -267,11 +264,7 @@ export function hashOf(key: unknown): number {
     if (key !== key) double.setFloat64(0, Infinity);
     hash = mixed(hash ^ double.getInt32(0)) ^ double.getInt32(4);
   } else {
-    throw new TypeError(
-      `Cannot partition: keyOf(item) must be a string or number, received ${
-        received(key)
-      }`,
-    );
+    throw wrongType("partition", "keyOf(item) must be a string or number", key);
   }
   return mixed(hash) >>> 0;
 }

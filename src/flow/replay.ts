@@ -5,9 +5,9 @@
  */
 
 import type { DeliverySource } from "../delivery.ts";
-import { QueueClosedError, received } from "../errors.ts";
+import { QueueClosedError } from "../errors.ts";
 import type { PutOptions } from "../queue.ts";
-import { checkOptions } from "../checks.ts";
+import { checkLimit, checkOptions, wrongType } from "../checks.ts";
 import { consume } from "./consume/run.ts";
 import type { DeadLetter } from "./consume/dead_letter.ts";
 import { lends } from "./consume/intake.ts";
@@ -75,18 +75,9 @@ export async function replay<T>(
   const { max = Infinity, signal, onUndelivered } = options;
   if (!lends(source)) checkSource("replay", "source", source);
   if (typeof (queue as Partial<PutTarget<T>> | null)?.put !== "function") {
-    throw new TypeError(
-      `Cannot replay: queue must be something to put into, received ${
-        received(queue)
-      }`,
-    );
+    throw wrongType("replay", "queue must be something to put into", queue);
   }
-  if (max !== Infinity && (!Number.isSafeInteger(max) || max < 0)) {
-    throw new RangeError(
-      "Cannot replay: max must be a whole number of 0 or more, or Infinity, " +
-        `received ${received(max)}`,
-    );
-  }
+  checkLimit("replay", "max", max, 0);
   const { processed } = await consume<DeadLetter<T>>(
     lends(source) ? lendingFirst(source, max) : first(source, max),
     ({ item }, { signal }) => queue.put(item, { signal }),

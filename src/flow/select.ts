@@ -4,7 +4,8 @@
  * @module
  */
 
-import { QueueClosedError, received } from "../errors.ts";
+import { wrongType } from "../checks.ts";
+import { QueueClosedError } from "../errors.ts";
 import { endOf, isQueue, type Queue } from "../queue.ts";
 import { Receiver, SignalGroups, signalOf, Waiter } from "../waiters.ts";
 import { checkOneList } from "./source.ts";
@@ -199,9 +200,7 @@ class SelectReceiver<T> extends Receiver<T> {
 
 function checkQueues(queues: unknown): void {
   if (!Array.isArray(queues)) {
-    throw new TypeError(
-      `Cannot select: queues must be an array, received ${received(queues)}`,
-    );
+    throw wrongType("select", "queues must be an array", queues);
   }
   if (queues.length === 0) {
     throw new RangeError(
@@ -210,10 +209,10 @@ function checkQueues(queues: unknown): void {
   }
   for (let index = 0; index < queues.length; index++) {
     if (isQueue(queues[index])) continue;
-    throw new TypeError(
-      `Cannot select: queues[${index}] must be a Queue, received ${
-        received(queues[index])
-      }`,
+    throw wrongType(
+      "select",
+      `queues[${index}] must be a Queue`,
+      queues[index],
     );
   }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkObject } from "../checks.ts";
+import { checkObject, checkWord, wrongType } from "../checks.ts";
 import { received } from "../errors.ts";
 import { markHandled } from "../waiters.ts";
 
@@ -72,10 +72,10 @@ export function checkSource(
   source: unknown,
 ): void {
   if (canBeRead(source)) return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be a ReadableStream or iterable, received ${
-      received(source)
-    }`,
+  throw wrongType(
+    action,
+    `${name} must be a ReadableStream or iterable`,
+    source,
   );
 }
 
@@ -107,13 +107,7 @@ export type SourceErrorPolicy = "collect" | "abort" | "ignore";
 
 /** Throws a `TypeError` unless it is one of the three. */
 export function checkSourceErrorPolicy(action: string, onError: unknown): void {
-  if (onError === "collect" || onError === "abort" || onError === "ignore") {
-    return;
-  }
-  throw new TypeError(
-    `Cannot ${action}: onError must be "collect", "abort" or "ignore", ` +
-      `received ${received(onError)}`,
-  );
+  checkWord(action, "onError", onError, ["collect", "abort", "ignore"]);
 }
 
 /** Starts to read: takes the lock of a stream, asks an iterable for its iterator. Pulls nothing yet. */
@@ -152,11 +146,7 @@ export function openAll<T>(
     typeof (sources as Iterable<Source<T>> | null)?.[Symbol.iterator] !==
       "function"
   ) {
-    throw new TypeError(
-      `Cannot ${action}: sources must be iterable, received ${
-        received(sources)
-      }`,
-    );
+    throw wrongType(action, "sources must be iterable", sources);
   }
   const list = [...sources];
   const nameOf = (index: number): string => `sources[${index}]`;

@@ -538,7 +538,7 @@ test("concurrentMap: an argument that cannot be used is named", () => {
     [range, { concurrency: 0 }, "concurrency must be a whole number of 1"],
     [range, { concurrency: 1.5 }, "concurrency must be a whole number of 1"],
     [range, { concurrency: "2" }, 'concurrency must be a number, received "2"'],
-    [range, { ordered: 1 }, "ordered must be true or false, received 1"],
+    [range, { ordered: 1 }, "ordered must be a boolean, received 1"],
     [range, { highWaterMark: -1 }, "highWaterMark must be 0 or more"],
     [range, { highWaterMark: null }, "highWaterMark must be a number"],
   ];

@@ -7,7 +7,8 @@
 import { checkDelay, checkTimeLimit, type Clock } from "../../clock.ts";
 import type { Codec } from "../../codec.ts";
 import type { Delivery, DeliverySource, NackOptions } from "../../delivery.ts";
-import { QueueClosedError, received } from "../../errors.ts";
+import { wrongType } from "../../checks.ts";
+import { QueueClosedError } from "../../errors.ts";
 import { unrecoverable } from "../../flow/consume/retry.ts";
 import { FULFILLED } from "../../waiters.ts";
 import {
@@ -211,7 +212,5 @@ function bytesOf(body: unknown): Uint8Array {
   if (body instanceof Uint8Array) return body;
   if (body instanceof ArrayBuffer) return new Uint8Array(body);
   if (typeof body === "string") return encoder.encode(body);
-  throw new TypeError(
-    `Cannot decode: the body must be bytes or text, received ${received(body)}`,
-  );
+  throw wrongType("decode", "the body must be bytes or text", body);
 }

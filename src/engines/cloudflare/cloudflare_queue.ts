@@ -4,10 +4,9 @@
  * @module
  */
 
-import { checkOptions } from "../../checks.ts";
+import { checkOptions, wrongType } from "../../checks.ts";
 import { type Clock, systemClock } from "../../clock.ts";
 import { type Codec, json } from "../../codec.ts";
-import { received } from "../../errors.ts";
 import { printBy } from "../../printing.ts";
 import { deferred, FULFILLED } from "../../waiters.ts";
 import type { CloudflareRequest, QueueBinding } from "./types.ts";
@@ -292,10 +291,9 @@ function textOfBodies<T>(): Codec<T> {
   return {
     encode(item) {
       if (item !== undefined) return codec.encode(item);
-      throw new TypeError(
-        "Cannot encode: item must be a value that JSON can hold " +
-          "(codec: json() carries it as bytes), received undefined",
-      );
+      const rule = "item must be a value that JSON can hold " +
+        "(codec: json() carries it as bytes)";
+      throw wrongType("encode", rule, item);
     },
     decode: (bytes) => codec.decode(bytes),
   };
@@ -316,11 +314,8 @@ export function checkBinding(
   binding: unknown,
 ): void {
   if (isBinding(binding)) return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be a Queue that the Worker is bound to, received ${
-      received(binding)
-    }`,
-  );
+  const rule = `${name} must be a Queue that the Worker is bound to`;
+  throw wrongType(action, rule, binding);
 }
 
 /** Whether it has what a binding has. */

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { received, wordsFor } from "../../errors.ts";
+import { isPlain, wrongType } from "../../checks.ts";
+import { wordsFor } from "../../errors.ts";
 import { isBinding } from "./cloudflare_queue.ts";
 import type { CloudflareMessage, QueueBinding } from "./types.ts";
 import type { BurialReason } from "../core/driver.ts";
@@ -74,10 +75,9 @@ export async function sendDeadLetter(
 /** Throws a `TypeError` for what is no target. */
 export function checkTarget(action: string, target: unknown): void {
   if (typeof target === "function" || isBinding(target)) return;
-  throw new TypeError(
-    `Cannot ${action}: deadLetter must be a function, or a Queue that the ` +
-      `Worker is bound to, received ${received(target)}`,
-  );
+  const rule =
+    "deadLetter must be a function, or a Queue that the Worker is bound to";
+  throw wrongType(action, rule, target);
 }
 
 /** Whether JSON gives back the same. */
@@ -89,15 +89,16 @@ function isJson(value: unknown): boolean {
     case "number":
       return Number.isFinite(value) && !Object.is(value, -0);
     case "object":
-      return value === null || isPlain(value) &&
+      return value === null || isDense(value) &&
           Object.values(value).every(isJson);
     default:
       return false;
   }
 }
 
-function isPlain(value: object): boolean {
-  if (Array.isArray(value)) return Object.keys(value).length === value.length;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
+/** Whether its properties are all there is to it. */
+function isDense(value: object): boolean {
+  return Array.isArray(value)
+    ? Object.keys(value).length === value.length
+    : isPlain(value);
 }

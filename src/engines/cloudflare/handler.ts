@@ -5,7 +5,7 @@
  */
 
 import { callOut, type NoPromise, refusePromise } from "../../callbacks.ts";
-import { checkFunction, checkOptions } from "../../checks.ts";
+import { checkCallbacks, checkFunction, checkOptions } from "../../checks.ts";
 import {
   checkClock,
   checkDelay,
@@ -376,8 +376,7 @@ function checkHandlerOptions<T>(options: QueueHandlerOptions<T>): void {
   if (clock !== undefined) checkClock(ACTION, clock);
   if (codec !== undefined) checkCodec(ACTION, codec);
   if (deadLetter !== undefined) checkTarget(ACTION, deadLetter);
-  if (onError !== undefined) checkFunction(ACTION, "onError", onError);
-  if (onReport !== undefined) checkFunction(ACTION, "onReport", onReport);
+  checkCallbacks(ACTION, { onError, onReport });
 }
 
 /** The items of a batch mostly fail with the same: of them the first is printed. */

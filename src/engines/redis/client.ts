@@ -5,7 +5,7 @@
  */
 
 import { systemClock } from "../../clock.ts";
-import { received } from "../../errors.ts";
+import { wrongType } from "../../checks.ts";
 import { type Deferred, deferred, FULFILLED } from "../../waiters.ts";
 
 /** What a client is called with. */
@@ -181,11 +181,7 @@ export function connectionOf(
     connections.set(client, connection);
     return connection;
   }
-  throw new TypeError(
-    `Cannot ${action}: client must be ${wanted(client)}, received ${
-      received(client)
-    }`,
-  );
+  throw wrongType(action, `client must be ${wanted(client)}`, client);
 }
 
 function connect(client: RedisClient): RedisConnection | undefined {
