@@ -16,6 +16,7 @@ import {
   unrecoverable,
 } from "../../mod.ts";
 import { printedBy } from "../support/printed.ts";
+import type { RuntimeCase } from "./runtimes.ts";
 
 /** A second goes by at once. */
 const hasty: Clock = {
@@ -24,16 +25,8 @@ const hasty: Clock = {
   clearTimer: (timer) => clearTimeout(timer as number),
 };
 
-/** One promise, and how to see it kept. */
-export interface FlowCase {
-  /** The promise in words. */
-  name: string;
-  /** Fails when it is broken. */
-  run(): Promise<void>;
-}
-
 /** The cases. */
-export const consumeCases: FlowCase[] = [
+export const consumeCases: RuntimeCase[] = [
   {
     name: "consume: what fails is tried again, and then a dead letter",
     async run() {

@@ -7,9 +7,10 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { Queue } from "../../mod.ts";
 import { dashboard } from "../../src/dashboard.ts";
+import type { RuntimeCase } from "./runtimes.ts";
 
 /** The cases. */
-export const dashboardCases: { name: string; run(): Promise<void> }[] = [
+export const dashboardCases: RuntimeCase[] = [
   {
     name: "dashboard: page, metrics and refusals",
     async run() {

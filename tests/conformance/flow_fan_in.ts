@@ -14,14 +14,8 @@ import {
   select,
   zip,
 } from "../../mod.ts";
-
-/** One promise of a utility, and how to see it kept. */
-export interface FlowCase {
-  /** The promise in words. */
-  name: string;
-  /** Fails when it is broken. */
-  run(): Promise<void>;
-}
+import type { RuntimeCase } from "./runtimes.ts";
+import { readAll } from "../support/streams.ts";
 
 interface Stream {
   stream: ReadableStream<number>;
@@ -47,18 +41,8 @@ function counting(items: number): Stream {
   return counted;
 }
 
-async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  const reader = stream.getReader();
-  for (;;) {
-    const step = await reader.read();
-    if (step.done) return items;
-    items.push(step.value);
-  }
-}
-
 /** The cases, each independent of all others. */
-export const fanInCases: FlowCase[] = [
+export const fanInCases: RuntimeCase[] = [
   {
     name: "merge: all items of all sources, each source in its order",
     async run(): Promise<void> {

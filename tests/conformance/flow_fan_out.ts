@@ -6,24 +6,8 @@
 
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { Broadcast, LaggedError, tee } from "../../mod.ts";
-
-/** One promise, and how to see it kept. */
-export interface FlowCase {
-  /** The promise in words. */
-  name: string;
-  /** Fails when it is broken. */
-  run(): Promise<void>;
-}
-
-async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  const reader = stream.getReader();
-  for (;;) {
-    const step = await reader.read();
-    if (step.done) return items;
-    items.push(step.value);
-  }
-}
+import type { RuntimeCase } from "./runtimes.ts";
+import { readAll } from "../support/streams.ts";
 
 /** A native stream of 0, 1, 2, …, which counts its pulls and notes its cancel. */
 function counting(total: number): {
@@ -46,7 +30,7 @@ function counting(total: number): {
 }
 
 /** The cases. */
-export const flowFanOutCases: FlowCase[] = [
+export const flowFanOutCases: RuntimeCase[] = [
   {
     name: "tee: every branch gets every item of a native stream",
     async run() {

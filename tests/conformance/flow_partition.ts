@@ -7,17 +7,11 @@
 
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { balance, concurrentMap, partition } from "../../mod.ts";
-
-/** One promise, and how to see it kept. */
-export interface FlowCase {
-  /** The promise in words. */
-  name: string;
-  /** Fails when it is broken. */
-  run(): Promise<void>;
-}
+import type { RuntimeCase } from "./runtimes.ts";
+import { readAll } from "../support/streams.ts";
 
 /** The cases. */
-export const partitionCases: FlowCase[] = [
+export const partitionCases: RuntimeCase[] = [
   {
     name: "partition: a key has one branch, the same everywhere",
     async run() {
@@ -115,14 +109,4 @@ function counting(
     },
   }, { highWaterMark: 0 });
   return { stream, state };
-}
-
-async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  const reader = stream.getReader();
-  for (;;) {
-    const step = await reader.read();
-    if (step.done) return items;
-    items.push(step.value);
-  }
 }

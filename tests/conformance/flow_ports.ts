@@ -8,19 +8,14 @@
 import { assertEquals } from "@std/assert";
 import { Queue } from "../../mod.ts";
 import { connect, serve } from "../../src/threads.ts";
-
-/** One promise, and how to see it kept. */
-export interface FlowCase {
-  /** The promise in words. */
-  name: string;
-  /** Fails when it is broken. */
-  run(): Promise<void>;
-}
+import type { RuntimeCase } from "./runtimes.ts";
 
 /** The cases. */
-export const portCases: FlowCase[] = "MessageChannel" in globalThis
-  ? [{ name: "ports: a queue works from both ends of a channel", run }]
-  : [];
+export const portCases: RuntimeCase[] = [{
+  name: "ports: a queue works from both ends of a channel",
+  needs: ["ports"],
+  run,
+}];
 
 async function run(): Promise<void> {
   const { port1, port2 } = new MessageChannel();

@@ -1,6 +1,5 @@
-import { assertEquals } from "@std/assert";
 import type { Queue, QueueOptions } from "../../mod.ts";
-import { cases, casesFor } from "./suite.ts";
+import { casesFor } from "./suite.ts";
 import { sharedKind } from "./shared_kind.ts";
 import { test } from "../support/harness.ts";
 
@@ -19,11 +18,3 @@ for (const item of casesFor(sharedKind)) {
     for (const queue of queues) await queue[Symbol.asyncDispose]();
   });
 }
-
-test("conformance: what SharedQueue leaves out is in the suite", () => {
-  const names = new Set(cases.map((item) => item.name));
-  assertEquals(
-    sharedKind.differs!.filter((name) => !names.has(name)),
-    [],
-  );
-});

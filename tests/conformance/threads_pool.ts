@@ -7,6 +7,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { work, WorkerCrashedError, WorkerPool } from "../../src/threads.ts";
+import type { RuntimeCase } from "./runtimes.ts";
 
 /** Where the page finds the script that this is bundled into. */
 const SCRIPT = "/script.js";
@@ -42,41 +43,39 @@ function pool(): WorkerPool<typeof obey> {
   });
 }
 
-const inPage = "document" in globalThis && "Worker" in globalThis;
-
 /** The cases. */
-export const poolCases: { name: string; run(): Promise<void> }[] = !inPage
-  ? []
-  : [
-    {
-      name: "pool: tasks are done in the workers of a page",
-      async run() {
-        const squares = pool();
-        const numbers = Array.from({ length: 100 }, (_, index) => index);
-        const results = await Promise.all(
-          numbers.map((square) => squares.run({ square })),
-        );
-        assertEquals(results, numbers.map((number) => number ** 2));
-        const giveUp = new AbortController();
-        const { signal } = giveUp;
-        const waiting = squares.run({ wait: true }, { signal });
-        setTimeout(() => giveUp.abort("enough"), 20);
-        assertEquals(await assertRejects(() => waiting), "enough");
-        await squares.close();
-      },
+export const poolCases: RuntimeCase[] = [
+  {
+    name: "pool: tasks are done in the workers of a page",
+    needs: ["page with workers"],
+    async run() {
+      const squares = pool();
+      const numbers = Array.from({ length: 100 }, (_, index) => index);
+      const results = await Promise.all(
+        numbers.map((square) => squares.run({ square })),
+      );
+      assertEquals(results, numbers.map((number) => number ** 2));
+      const giveUp = new AbortController();
+      const { signal } = giveUp;
+      const waiting = squares.run({ wait: true }, { signal });
+      setTimeout(() => giveUp.abort("enough"), 20);
+      assertEquals(await assertRejects(() => waiting), "enough");
+      await squares.close();
     },
-    {
-      name: "pool: a worker of a page that crashes is replaced",
-      async run() {
-        const crashing = pool();
-        await assertRejects(
-          () => crashing.run({ crash: true }),
-          WorkerCrashedError,
-          "received 2 that have not",
-        );
-        assertEquals(await crashing.run({ square: 4 }), 16);
-        assertEquals(crashing.stats().crashes, 2);
-        await crashing.close();
-      },
+  },
+  {
+    name: "pool: a worker of a page that crashes is replaced",
+    needs: ["page with workers"],
+    async run() {
+      const crashing = pool();
+      await assertRejects(
+        () => crashing.run({ crash: true }),
+        WorkerCrashedError,
+        "received 2 that have not",
+      );
+      assertEquals(await crashing.run({ square: 4 }), 16);
+      assertEquals(crashing.stats().crashes, 2);
+      await crashing.close();
     },
-  ];
+  },
+];

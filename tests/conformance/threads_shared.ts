@@ -7,6 +7,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SharedQueue, type SharedQueueHandle } from "../../src/threads.ts";
+import type { RuntimeCase } from "./runtimes.ts";
 
 /** Where the page finds the script that this is bundled into. */
 const SCRIPT = "/script.js";
@@ -34,39 +35,36 @@ export function doubleInSharedQueue(): void {
   };
 }
 
-const isIsolatedPage = "document" in globalThis &&
-  (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated ===
-    true;
-
 /** The cases. */
-export const sharedCases: { name: string; run(): Promise<void> }[] =
-  !isIsolatedPage ? [] : [
-    {
-      name: "shared: a page and its worker put and take",
-      async run() {
-        const numbers = new SharedQueue<number>({ highWaterMark: 8 });
-        const doubled = new SharedQueue<number>({ bytes: 256 });
-        const worker = new Worker(SCRIPT, { name: NAME });
-        worker.postMessage([numbers.handle, doubled.handle]);
-        const items = Array.from({ length: 2_000 }, (_, index) => index);
-        const putting = numbers.putMany(items).then(() => numbers.close());
-        const taken: number[] = [];
-        for await (const item of doubled) taken.push(item);
-        await putting;
-        assertEquals(taken, items.map((item) => item * 2));
-        worker.terminate();
-        numbers.detach();
-        doubled.detach();
-      },
+export const sharedCases: RuntimeCase[] = [
+  {
+    name: "shared: a page and its worker put and take",
+    needs: ["isolated page"],
+    async run() {
+      const numbers = new SharedQueue<number>({ highWaterMark: 8 });
+      const doubled = new SharedQueue<number>({ bytes: 256 });
+      const worker = new Worker(SCRIPT, { name: NAME });
+      worker.postMessage([numbers.handle, doubled.handle]);
+      const items = Array.from({ length: 2_000 }, (_, index) => index);
+      const putting = numbers.putMany(items).then(() => numbers.close());
+      const taken: number[] = [];
+      for await (const item of doubled) taken.push(item);
+      await putting;
+      assertEquals(taken, items.map((item) => item * 2));
+      worker.terminate();
+      numbers.detach();
+      doubled.detach();
     },
-    {
-      name: "shared: the thread of a page is told that it may not block",
-      run() {
-        const queue = new SharedQueue<number>();
-        const error = assertThrows(() => queue.getSync(), TypeError);
-        assert(error.message.startsWith("Cannot get"), error.message);
-        queue.detach();
-        return Promise.resolve();
-      },
+  },
+  {
+    name: "shared: the thread of a page is told that it may not block",
+    needs: ["isolated page"],
+    run() {
+      const queue = new SharedQueue<number>();
+      const error = assertThrows(() => queue.getSync(), TypeError);
+      assert(error.message.startsWith("Cannot get"), error.message);
+      queue.detach();
+      return Promise.resolve();
     },
-  ];
+  },
+];

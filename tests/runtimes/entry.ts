@@ -18,7 +18,9 @@ import {
   doubleInSharedQueue,
   sharedCases,
 } from "../conformance/threads_shared.ts";
-import { type Case, casesFor, type Kind } from "../conformance/suite.ts";
+import type { Case, Kind } from "../conformance/cases.ts";
+import { missingHere, type RuntimeCase } from "../conformance/runtimes.ts";
+import { casesFor } from "../conformance/suite.ts";
 
 /** How one case ended. */
 interface CaseResult {
@@ -29,89 +31,65 @@ interface CaseResult {
 
 const TIME_LIMIT = 60_000;
 
-/** What nobody handled since the case began. */
-let unhandled: unknown[] = [];
-
-/** Cases that ask what a runtime may not give, and what it is that lacks. */
-interface Exclusion {
-  applies(): boolean | Promise<boolean>;
-  detail: string;
-  names: string[];
+/** What may need what is not there. */
+interface Runnable {
+  needs?: readonly string[];
+  run(): Promise<void> | void;
 }
 
-const EXCLUSIONS: Exclusion[] = [
-  {
-    applies: async () => !(await nativePipeTells()),
-    detail: "a native pipeTo() fulfils here when its destination fails",
-    names: [
-      "abort() of the queue cancels the source of a pipe",
-      "close() of the queue stops a pipe into it before its next item",
-    ],
-  },
-  {
-    applies: () => !("ByteLengthQueuingStrategy" in globalThis),
-    detail: "there is no ByteLengthQueuingStrategy here",
-    names: ["the strategies of the platform are options"],
-  },
+/** What all but the kinds of queue needs of a runtime. */
+const runtimeCases: RuntimeCase[] = [
+  ...consumeCases,
+  ...fanInCases,
+  ...flowFanOutCases,
+  ...partitionCases,
+  ...portCases,
+  ...dashboardCases,
+  ...poolCases,
+  ...sharedCases,
 ];
+
+/** What nobody handled since the case began. */
+let unhandled: unknown[] = [];
 
 /** Runs every case over every kind, one after the other. */
 async function runConformance(): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
-  const excluded = new Map<string, string>();
-  for (const { applies, detail, names } of EXCLUSIONS) {
-    if (!(await applies())) continue;
-    for (const name of names) excluded.set(name, detail);
+  const missing = await missingHere();
+  async function note(name: string, item: Runnable): Promise<void> {
+    const absent = item.needs?.find((need) => missing.has(need));
+    results.push(
+      absent === undefined
+        ? await runAlone(name, item.run)
+        : { name, status: "excluded", detail: missing.get(absent)! },
+    );
   }
   for (const kind of kinds) {
     for (const item of casesFor(kind)) {
-      const detail = excluded.get(item.name);
       const name = `${kind.name}: ${item.group}: ${item.name}`;
-      results.push(
-        detail === undefined
-          ? await runCase(kind, name, item)
-          : { name, status: "excluded", detail },
-      );
+      await note(name, { needs: item.needs, run: () => runCase(kind, item) });
     }
   }
-  for (
-    const { name, run } of [
-      ...consumeCases,
-      ...fanInCases,
-      ...flowFanOutCases,
-      ...partitionCases,
-      ...portCases,
-      ...dashboardCases,
-      ...poolCases,
-      ...sharedCases,
-    ]
-  ) results.push(await runAlone(name, run));
+  for (const item of runtimeCases) await note(item.name, item);
   return results;
 }
 
-async function runCase(
-  kind: Kind,
-  name: string,
-  item: Case,
-): Promise<CaseResult> {
+async function runCase(kind: Kind, item: Case): Promise<void> {
   const created: Queue<never>[] = [];
-  const recording: Kind = {
+  await item.run({
     ...kind,
     create<T>(options?: QueueOptions<T>): Queue<T> {
       const queue = kind.create<T>(options);
       created.push(queue as unknown as Queue<never>);
       return queue;
     },
-  };
-  return await runAlone(name, async () => {
-    await item.run(recording);
-    for (const queue of created) assertInvariants(queue);
   });
+  for (const queue of created) assertInvariants(queue);
 }
 
 async function runAlone(
   name: string,
-  run: () => Promise<void>,
+  run: Runnable["run"],
 ): Promise<CaseResult> {
   unhandled = [];
   try {
@@ -125,21 +103,6 @@ async function runAlone(
   } catch (error) {
     return { name, status: "failed", detail: describe(error) };
   }
-}
-
-/** False where `pipeTo()` fulfils though its destination failed: workerd. */
-async function nativePipeTells(): Promise<boolean> {
-  let controller: WritableStreamDefaultController | undefined;
-  const destination = new WritableStream({
-    start(given): void {
-      controller = given;
-    },
-  });
-  const piping = new ReadableStream({ cancel(): void {} }).pipeTo(destination);
-  const told = piping.then(() => false, () => true);
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  controller?.error(new Error("failed"));
-  return await told;
 }
 
 async function withinLimit(running: Promise<void> | void): Promise<void> {

@@ -1,0 +1,67 @@
+/**
+ * How tests wait, on every runtime: for turns of the loop, for what comes to
+ * hold, and for how a promise ends.
+ *
+ * @module
+ */
+
+/** How a promise stands. */
+export type State = "pending" | "fulfilled" | "rejected";
+
+/** Lets everything happen that waits for nothing but its turn. */
+export async function turns(): Promise<void> {
+  for (let turn = 0; turn < 60; turn++) await undefined;
+}
+
+/** Also lets native streams get to their point. */
+export async function rounds(): Promise<void> {
+  for (let round = 0; round < 4; round++) {
+    await turns();
+    await pause(0);
+  }
+}
+
+/** How a promise stands once everything has had its turn. */
+export async function settled(waiting: Promise<unknown>): Promise<State> {
+  const watch = watched(waiting);
+  await turns();
+  return watch.state;
+}
+
+/** How a promise stands, at any time. */
+export function watched(waiting: Promise<unknown>): { state: State } {
+  const watch: { state: State } = { state: "pending" };
+  waiting.then(() => watch.state = "fulfilled", () => watch.state = "rejected");
+  return watch;
+}
+
+/** What a promise rejects with. */
+export async function reasonOf(rejecting: Promise<unknown>): Promise<unknown> {
+  let value: unknown;
+  try {
+    value = await rejecting;
+  } catch (reason) {
+    return reason;
+  }
+  throw new Error(`Fulfilled with ${String(value)} instead of rejecting`);
+}
+
+/** Asks until it holds. What never holds is ended by the time limit of its test. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+): Promise<void> {
+  while (!await holds()) await pause(10);
+}
+
+/** So long, for what tells nobody that it has happened. */
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** What never happens. */
+export function never(): Promise<never> {
+  return new Promise(ignore);
+}
+
+/** For what a test does not look at. */
+export function ignore(): void {}
