@@ -6,15 +6,21 @@
  */
 
 /** Something that not every runtime has. */
-export interface RuntimeFeature {
+export type RuntimeNeed =
+  | "native pipe"
+  | "byte strategy"
+  | "ports"
+  | "page with workers"
+  | "isolated page";
+
+interface Feature {
   /** What is said of a case that needs it, where it is not. */
   absence: string;
   /** Whether it is there. */
   isThere(): boolean | Promise<boolean>;
 }
 
-/** All of these. */
-export const features = {
+const features: Record<RuntimeNeed, Feature> = {
   "native pipe": {
     absence: "a native pipeTo() fulfils here when its destination fails",
     isThere: nativePipeTells,
@@ -38,10 +44,7 @@ export const features = {
       (globalThis as { crossOriginIsolated?: boolean })
           .crossOriginIsolated === true,
   },
-} as const satisfies Record<string, RuntimeFeature>;
-
-/** The name of one. */
-export type RuntimeNeed = keyof typeof features;
+};
 
 /** One promise that is not of a kind of queue, and how to see it kept. */
 export interface RuntimeCase {
