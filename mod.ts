@@ -87,8 +87,8 @@ export type { Quantiles } from "./src/flow/consume/histogram.ts";
 export type { RateOptions } from "./src/flow/consume/rate.ts";
 export { replay } from "./src/flow/replay.ts";
 export type { PutTarget, ReplayOptions } from "./src/flow/replay.ts";
-export { unrecoverable } from "./src/flow/consume/retry.ts";
-export type { FailureReason, RetryOptions } from "./src/flow/consume/retry.ts";
+export { unrecoverable } from "./src/retry.ts";
+export type { FailureReason, RetryOptions } from "./src/retry.ts";
 export { LifoQueue } from "./src/lifo_queue.ts";
 export { PriorityQueue } from "./src/priority_queue.ts";
 export type {

@@ -10,7 +10,7 @@ import {
   systemClock,
 } from "../src/clock.ts";
 import { EngineHandle } from "../src/engines/core/handle.ts";
-import { Retry } from "../src/flow/consume/retry.ts";
+import { Retry } from "../src/retry.ts";
 import {
   connect,
   serve,

@@ -9,7 +9,12 @@ import { test } from "./support/harness.ts";
 const LAYERS: readonly string[][] = [
   ["src/errors.ts"],
   ["src/callbacks.ts", "src/checks.ts", "src/chain.ts", "src/clock.ts"],
-  ["src/delivery.ts", "src/printing.ts", "src/json_item.ts"],
+  [
+    "src/delivery.ts",
+    "src/printing.ts",
+    "src/json_item.ts",
+    "src/retry.ts",
+  ],
   ["src/codec.ts", "src/structured.ts"],
   ["src/waiters.ts", "src/strategy.ts", "src/taking.ts", "src/putting.ts"],
   ["src/leases.ts", "src/buffers/"],

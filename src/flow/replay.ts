@@ -15,7 +15,7 @@ import { checkSource, open, type Source } from "./source.ts";
 
 /** Options of {@linkcode replay}. */
 export interface ReplayOptions<T> {
-  /** Ends after so many letters; a whole number of 0 or more, Infinity unless told. */
+  /** Ends after so many letters; a whole number of 0 or more. Default: Infinity. */
   max?: number | undefined;
   /** Ends now. */
   signal?: AbortSignal | undefined;

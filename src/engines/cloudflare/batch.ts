@@ -9,7 +9,7 @@ import type { Codec } from "../../codec.ts";
 import type { Delivery, DeliverySource, NackOptions } from "../../delivery.ts";
 import { wrongType } from "../../checks.ts";
 import { QueueClosedError } from "../../errors.ts";
-import { unrecoverable } from "../../flow/consume/retry.ts";
+import { unrecoverable } from "../../retry.ts";
 import { FULFILLED } from "../../waiters.ts";
 import {
   type CloudflareDeadLetterTarget,

@@ -23,7 +23,7 @@ import {
   type ConsumeReport,
   type Handler,
 } from "../../flow/consume/options.ts";
-import { Retry, type RetryOptions } from "../../flow/consume/retry.ts";
+import { Retry, type RetryOptions } from "../../retry.ts";
 import { BatchSource, type Parcel } from "./batch.ts";
 import { checkTarget, type CloudflareDeadLetterTarget } from "./dead_letter.ts";
 import type { CloudflareBatch } from "./types.ts";

@@ -7,7 +7,7 @@
 
 import { callOut } from "../../callbacks.ts";
 import type { Clock } from "../../clock.ts";
-import { Retry } from "../../flow/consume/retry.ts";
+import { Retry } from "../../retry.ts";
 import { deferred } from "../../waiters.ts";
 
 /** What a link is made of. */

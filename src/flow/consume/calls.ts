@@ -8,7 +8,7 @@ import type { Chained } from "../../chain.ts";
 import type { Delivery } from "../../delivery.ts";
 import type { ConsumeContext } from "./options.ts";
 import type { Keyed } from "./keys.ts";
-import type { Failure } from "./retry.ts";
+import type { Failure } from "./failures.ts";
 
 /** One call of the handler: what it is told beside the item, or the items. */
 export abstract class Call<T> implements ConsumeContext {

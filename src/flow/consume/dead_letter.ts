@@ -5,10 +5,10 @@
  */
 
 import { ignore } from "../../callbacks.ts";
-import { received } from "../../errors.ts";
+import { wrongType } from "../../checks.ts";
 import type { PutOptions, Queue } from "../../queue.ts";
 import { markHandled } from "../../waiters.ts";
-import type { FailureReason } from "./retry.ts";
+import type { FailureReason } from "../../retry.ts";
 
 /** An item that failed for good, and how. */
 export interface DeadLetter<T> {
@@ -64,9 +64,10 @@ export function deadLetterSink<T>(
   if (typeof candidate?.getWriter === "function" && !candidate.locked) {
     return writingTo(target as WritableStream<DeadLetter<T>>);
   }
-  throw new TypeError(
-    `Cannot ${action}: deadLetter must be a Queue, an unlocked ` +
-      `WritableStream or a function, received ${received(target)}`,
+  throw wrongType(
+    action,
+    "deadLetter must be a Queue, an unlocked WritableStream or a function",
+    target,
   );
 }
 

@@ -6,12 +6,20 @@
 
 import { type NoPromise, refusePromise } from "../../callbacks.ts";
 import { checkDelay, checkTimeLimit, type Clock } from "../../clock.ts";
-import { received } from "../../errors.ts";
-import { checkFunction, checkOptions } from "../../checks.ts";
+import {
+  checkAbortSignal,
+  checkCallbacks,
+  checkCount,
+  checkLimit,
+  checkOptions,
+  checkRange,
+  checkWord,
+  wrongType,
+} from "../../checks.ts";
 import type { DeadLetterTarget } from "./dead_letter.ts";
 import type { Quantiles } from "./histogram.ts";
 import type { RateOptions } from "./rate.ts";
-import { checkRange, type RetryOptions } from "./retry.ts";
+import type { RetryOptions } from "../../retry.ts";
 
 /** What a handler gets beside its item. */
 export interface ConsumeContext {
@@ -32,7 +40,7 @@ export interface ConsumeContext {
 export interface BatchOptions {
   /** The most items of one call; a whole number of 1 or more. */
   max: number;
-  /** How many milliseconds the first item waits for others, or until the source has ended; 0 unless told, which takes what is there. */
+  /** How many milliseconds the first item waits for others, or until the source has ended. Default: 0, which takes what is there. */
   linger?: number | undefined;
 }
 
@@ -49,16 +57,15 @@ export interface ConsumeOptions<
   Batch extends BatchOptions | undefined = BatchOptions | undefined,
 > {
   /**
-   * How many calls of the handler run at a time, from 1 to Infinity; 1 unless
-   * told. A function is asked whenever a call may begin or has ended, so that the
+   * How many calls of the handler run at a time, from 1 to Infinity. Default: 1. A function is asked whenever a call may begin or has ended, so that the
    * number can be changed meanwhile.
    */
   concurrency?: number | (() => number) | undefined;
-  /** Whether and when an item that failed is tried again; never unless told. No more often than a source that lends allows: `attempts` above those of the queue are a `RangeError`. */
+  /** Whether and when an item that failed is tried again. Default: never. No more often than a source that lends allows: `attempts` above those of the queue are a `RangeError`. */
   retry?: RetryOptions | undefined;
-  /** How many milliseconds an attempt may take before its signal aborts; as long as it likes unless told. */
+  /** How many milliseconds an attempt may take before its signal aborts. Default: Infinity. */
   timeout?: number | undefined;
-  /** How many milliseconds a handler has to end once its signal has aborted, before it counts as overrunning; 1000 unless told. */
+  /** How many milliseconds a handler has to end once its signal has aborted, before it counts as overrunning. Default: 1000. */
   grace?: number | undefined;
   /** For sources that lend, for how many milliseconds at a time. Renewed for as long as the item is here. Default: as the source lends. */
   visibility?: number | undefined;
@@ -78,7 +85,7 @@ export interface ConsumeOptions<
   onError?: "continue" | "abort" | "ignore" | undefined;
   /** Items of one key are run one after the other, in their order. Keys are told apart as in a `Map`; a promise is none, and rejects the run with a `TypeError`. */
   keyOf?: ((item: T) => NoPromise) | undefined;
-  /** With `keyOf`: how many items whose key is busy may be taken and wait aside; 64 unless told. */
+  /** With `keyOf`: how many items whose key is busy may be taken and wait aside. Default: 64. */
   readAhead?: number | undefined;
   /** How often calls of the handler may begin; retries are calls, too. */
   rate?: RateOptions | undefined;
@@ -91,9 +98,9 @@ export interface ConsumeOptions<
       : unknown);
   /** Stops the run now. */
   signal?: AbortSignal | undefined;
-  /** Where time comes from; the machine unless told. */
+  /** Where time comes from. Default: the machine. */
   clock?: Clock | undefined;
-  /** Where the jitter of retries comes from, from 0 to 1, 1 excluded; `Math.random` unless told. */
+  /** Where the jitter of retries comes from, from 0 to 1, 1 excluded. Default: `Math.random`. */
   random?: (() => number) | undefined;
 }
 
@@ -142,9 +149,10 @@ export type Handler<T> = (item: T, context: ConsumeContext) => unknown;
 /** Works on a batch, see `consume`. */
 export type BatchHandler<T> = (items: T[], context: ConsumeContext) => unknown;
 
+const action = "consume";
+
 /** Throws unless they can be used. What is checked where it is used is left out: retry, rate and deadLetter. */
 export function checkConsumeOptions<T>(options: ConsumeOptions<T>): void {
-  const action = "consume";
   checkOptions(action, options, {
     concurrency: true,
     retry: true,
@@ -173,73 +181,34 @@ export function checkConsumeOptions<T>(options: ConsumeOptions<T>): void {
   if (readAhead !== undefined) {
     checkRange(action, "readAhead", readAhead, 1, Infinity);
   }
-  for (
-    const name of ["onUndelivered", "onOverrun", "keyOf", "random"] as const
-  ) {
-    if (options[name] !== undefined) checkFunction(action, name, options[name]);
-  }
-  const { onError, rate, batch, keyOf, signal } = options;
-  if (
-    onError !== undefined && onError !== "continue" && onError !== "abort" &&
-    onError !== "ignore"
-  ) {
-    throw new TypeError(
-      `Cannot consume: onError must be "continue", "abort" or "ignore", received ${
-        received(onError)
-      }`,
-    );
-  }
+  const { onUndelivered, onOverrun, keyOf, random } = options;
+  checkCallbacks(action, { onUndelivered, onOverrun, keyOf, random });
+  const { onError = "continue", rate, batch, signal } = options;
+  checkWord(action, "onError", onError, ["continue", "abort", "ignore"]);
   if (rate !== undefined) {
     checkOptions(action, rate, { limit: true, interval: true }, "rate");
   }
-  if (batch !== undefined) {
-    checkOptions(action, batch, { max: true, linger: true }, "batch");
-    checkBatch(batch);
-    if (keyOf !== undefined) {
-      throw new TypeError(
-        "Cannot consume: batch and keyOf do not go together, received both",
-      );
-    }
-  }
-  if (
-    signal !== undefined &&
-    (typeof signal?.aborted !== "boolean" ||
-      typeof signal.addEventListener !== "function")
-  ) {
-    throw new TypeError(
-      `Cannot consume: signal must be an AbortSignal, received ${
-        received(signal)
-      }`,
-    );
-  }
+  if (batch !== undefined) checkBatch(batch, keyOf);
+  checkAbortSignal(action, signal);
 }
 
-function checkBatch({ max, linger = 0 }: BatchOptions): void {
-  if (!Number.isSafeInteger(max) || max < 1) {
-    throw new RangeError(
-      `Cannot consume: batch.max must be a whole number of 1 or more, ` +
-        `received ${received(max)}`,
-    );
-  }
-  checkDelay("consume", "batch.linger", linger);
+function checkBatch(batch: BatchOptions, keyOf: unknown): void {
+  checkOptions(action, batch, { max: true, linger: true }, "batch");
+  const { max, linger = 0 } = batch;
+  checkCount(action, "batch.max", max, 1);
+  checkDelay(action, "batch.linger", linger);
+  if (keyOf === undefined) return;
+  throw new TypeError(
+    "Cannot consume: batch and keyOf do not go together, received both",
+  );
 }
 
 /** Throws unless so many calls may run at a time. */
 export function checkConcurrency(concurrency: unknown): void {
-  if (typeof concurrency !== "number") {
-    refusePromise("consume", "concurrency()", concurrency);
-    throw new TypeError(
-      `Cannot consume: concurrency must be a number or a function that gives ` +
-        `one, received ${received(concurrency)}`,
-    );
+  if (typeof concurrency === "number") {
+    return checkLimit(action, "concurrency", concurrency, 1);
   }
-  if (
-    concurrency !== Infinity &&
-    (!Number.isSafeInteger(concurrency) || concurrency < 1)
-  ) {
-    throw new RangeError(
-      "Cannot consume: concurrency must be a whole number of 1 or more, or " +
-        `Infinity, received ${concurrency}`,
-    );
-  }
+  refusePromise(action, "concurrency()", concurrency);
+  const rule = "concurrency must be a number or a function that gives one";
+  throw wrongType(action, rule, concurrency);
 }

@@ -5,7 +5,7 @@
  */
 
 import { checkPeriod } from "../../clock.ts";
-import { received } from "../../errors.ts";
+import { checkCount } from "../../checks.ts";
 
 /** So many calls in so much time, wherever one begins to measure it. */
 export interface RateOptions {
@@ -24,12 +24,7 @@ export class SlidingWindow {
   #oldest = 0;
 
   constructor(action: string, { limit, interval }: RateOptions) {
-    if (!Number.isSafeInteger(limit) || limit < 1) {
-      throw new RangeError(
-        `Cannot ${action}: rate.limit must be a whole number of 1 or more, ` +
-          `received ${received(limit)}`,
-      );
-    }
+    checkCount(action, "rate.limit", limit, 1);
     checkPeriod(action, "rate.interval", interval);
     this.#limit = limit;
     this.#interval = interval;

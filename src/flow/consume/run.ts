@@ -35,12 +35,8 @@ import { isQueue } from "../../queue.ts";
 import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
 import { KeyLines } from "./keys.ts";
 import { SlidingWindow } from "./rate.ts";
-import {
-  FailureMemory,
-  type FailureReason,
-  Retry,
-  unrecoverable,
-} from "./retry.ts";
+import { FailureMemory } from "./failures.ts";
+import { type FailureReason, Retry, unrecoverable } from "../../retry.ts";
 import { checkSource, type Source } from "../source.ts";
 
 /**

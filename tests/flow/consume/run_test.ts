@@ -20,7 +20,7 @@ import {
 import {
   type Failure,
   FailureMemory,
-} from "../../../src/flow/consume/retry.ts";
+} from "../../../src/flow/consume/failures.ts";
 import { consumeCases } from "../../conformance/flow_consume.ts";
 import { numbers } from "../../support/counted.ts";
 import { Lending, PromptLending } from "../../support/lending.ts";

@@ -1,26 +1,32 @@
 /**
- * What failed, whether it is tried again, and when.
+ * Whether something that failed is tried again, and when.
  *
  * @module
  */
 
-import { refusePromise } from "../../callbacks.ts";
-import { received } from "../../errors.ts";
-import { checkFunction, checkOptions } from "../../checks.ts";
-import { checkDelay, checkTimeLimit } from "../../clock.ts";
+import { refusePromise } from "./callbacks.ts";
+import { received } from "./errors.ts";
+import {
+  checkCount,
+  checkFunction,
+  checkOptions,
+  checkRange,
+  outOfRange,
+} from "./checks.ts";
+import { checkDelay, checkTimeLimit } from "./clock.ts";
 
 /** How often and when an item is tried again. */
 export interface RetryOptions {
   /** How often an item is tried in all, the first time included; a whole number of 1 or more. Default: 5, or as many as the source allows if those are fewer. */
   attempts?: number | undefined;
-  /** Milliseconds before the second attempt, at most; 1000 unless told. */
+  /** Milliseconds before the second attempt, at most. Default: 1000. */
   delay?: number | undefined;
-  /** What the delay is multiplied by for each attempt after it, 1 or more; 2 unless told. */
+  /** What the delay is multiplied by for each attempt after it, 1 or more. Default: 2. */
   factor?: number | undefined;
-  /** What the delay grows to at most, in milliseconds; 60,000 unless told. */
+  /** What the delay grows to at most, in milliseconds. Default: 60,000. */
   maxDelay?: number | undefined;
   /**
-   * The part of the delay that is left to chance, from 0 to 1. 1 unless told
+   * The part of the delay that is left to chance, from 0 to 1. Default: 1
    * ("full jitter"): anything from none to all of it, so that what failed
    * together does not come back together.
    */
@@ -66,16 +72,12 @@ export class Retry {
       jitter = 1,
       when,
     } = options ?? { attempts: 1 };
-    if (!Number.isSafeInteger(attempts) || attempts < 1) {
-      throw new RangeError(
-        `Cannot ${action}: retry.attempts must be a whole number of 1 or ` +
-          `more, received ${received(attempts)}`,
-      );
-    }
+    checkCount(action, "retry.attempts", attempts, 1);
     if (attempts > most) {
-      throw new RangeError(
-        `Cannot ${action}: retry.attempts must be at most the attempts of the ` +
-          `source, which are ${most}, received ${attempts}`,
+      throw outOfRange(
+        action,
+        `retry.attempts must be at most the attempts of the source, which are ${most}`,
+        attempts,
       );
     }
     checkDelay(action, "retry.delay", delay);
@@ -115,32 +117,8 @@ export class Retry {
     const chance = this.#random();
     if (chance >= 0 && chance <= 1) return full * (1 - this.#jitter * chance);
     refusePromise("retry", "random()", chance);
-    throw new RangeError(
-      `Cannot retry: random() must be from 0 to 1, received ${
-        received(chance)
-      }`,
-    );
+    throw outOfRange("retry", "random() must be from 0 to 1", chance);
   }
-}
-
-/** Throws unless it is a number between the two, both included; Infinity is none. */
-export function checkRange(
-  action: string,
-  name: string,
-  value: unknown,
-  least: number,
-  most: number,
-): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number, received ${received(value)}`,
-    );
-  }
-  if (value >= least && value <= most && value !== Infinity) return;
-  const rule = most === Infinity
-    ? `must be a finite number of ${least} or more`
-    : `must be from ${least} to ${most}`;
-  throw new RangeError(`Cannot ${action}: ${name} ${rule}, received ${value}`);
 }
 
 /** A set and no field of the error: it may be frozen, and others may print it. */
@@ -179,48 +157,4 @@ export function unrecoverable(error: unknown): Error {
 
 function isUnrecoverable(error: unknown): boolean {
   return typeof error === "object" && error !== null && poison.has(error);
-}
-
-/** What went wrong with an item so far. */
-export interface Failure {
-  attempts: number;
-  first: unknown;
-  last: unknown;
-  firstAt: number;
-  lastAt: number;
-}
-
-/** How many failures are remembered of items that are elsewhere meanwhile. */
-const MEMORY = 1_000;
-
-/**
- * What went wrong with the items that went back to where they came from, to be
- * delivered again. Equal items after equally many attempts are told apart by
- * nobody, so they may change places. Who does not come back is forgotten.
- */
-export class FailureMemory<T> {
-  readonly #failures: Map<T, Failure[]> = new Map();
-
-  remember(item: T, failure: Failure): void {
-    const failures = this.#failures.get(item);
-    if (failures !== undefined) {
-      failures.push(failure);
-      if (failures.length > MEMORY) failures.shift();
-      return;
-    }
-    this.#failures.set(item, [failure]);
-    if (this.#failures.size <= MEMORY) return;
-    const [oldest] = this.#failures.keys();
-    this.#failures.delete(oldest as T);
-  }
-
-  recall(item: T, attempt: number): Failure | undefined {
-    const failures = this.#failures.get(item);
-    if (failures === undefined) return undefined;
-    const at = failures.findIndex(({ attempts }) => attempts === attempt - 1);
-    if (at === -1) return undefined;
-    const [failure] = failures.splice(at, 1);
-    if (failures.length === 0) this.#failures.delete(item);
-    return failure;
-  }
 }
