@@ -4,11 +4,10 @@
  * @module
  */
 
-import { allOf } from "../errors.ts";
-import { isAwaited, Queue } from "../queue.ts";
+import { isAwaited } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
-import { checkSignal, Line, markHandled, Waiter } from "../waiters.ts";
-import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
+import { checkSignal, Line } from "../waiters.ts";
+import { FanIn, type Input } from "./fan_in.ts";
 import {
   checkOneList,
   checkSource,
@@ -19,7 +18,6 @@ import {
   openChecked,
   type Source,
   type SourceErrorPolicy,
-  type SourceReader,
 } from "./source.ts";
 
 /** Options of {@linkcode merge}. */
@@ -95,196 +93,64 @@ export function merge<T, S extends Source<T> = Source<T>>(
   checkHighWaterMark("merge", highWaterMark);
   checkSource("merge", "sources", sources);
   const merging = new Merging<ItemOf<S>>(onError, highWaterMark);
-  merging.start(sources as Iterable<Source<ItemOf<S>>>, signal);
+  merging.open(sources as Iterable<Source<ItemOf<S>>>);
+  merging.start(signal);
   return merging.readable;
 }
 
-class Merging<T> implements Supplier, Turns {
-  readonly readable: ReadableStream<T>;
-  /** Unbounded: the bound is kept before a source is asked. */
-  readonly #queue: Queue<T> = new Queue<T>({ highWaterMark: Infinity });
-  readonly #onError: SourceErrorPolicy;
+class Merging<T> extends FanIn<T> {
   readonly #highWaterMark: number;
-  /** Those that have neither ended nor failed. */
-  readonly #inputs: Set<Input> = new Set();
-  /** Those of them that are not asked, in the order of their turns. */
+  /** Those that are not asked, in the order of their turns. */
   readonly #idle: Line<Input> = new Line();
-  readonly #errors: unknown[] = [];
-  #abortion: Abortion | undefined = undefined;
-  #asking = false;
+  /** The source of the sources, where they come one by one. */
+  #more: Input | undefined = undefined;
 
   constructor(onError: SourceErrorPolicy, highWaterMark: number) {
-    this.#onError = onError;
+    super(onError);
     this.#highWaterMark = highWaterMark;
-    this.readable = readableOnDemand(this.#queue, this);
   }
 
-  start(
-    sources: Iterable<Source<T>> | AsyncIterable<Source<T>>,
-    signal: AbortSignal | undefined,
-  ): void {
+  open(sources: Iterable<Source<T>> | AsyncIterable<Source<T>>): void {
     if (comesInTime(sources)) {
-      const feed = openChecked("merge", "sources", sources);
-      this.#enter(
-        new Input(feed, this, (source) => this.#add(source as Source<T>)),
-      );
-    } else {
-      for (const feed of openAll("merge", sources)) this.#enterItems(feed);
-    }
-    this.#abortion = new Abortion(signal, (reason) => this.#abort(reason));
-    this.#endIfDone();
+      this.#more = this.enter(openChecked("merge", "sources", sources));
+    } else for (const feed of openAll("merge", sources)) this.enter(feed);
   }
 
-  asked(): void {
-    let input = this.#idle.first;
-    // A source that answers at once leads back here, and then waits its turn.
-    if (input === undefined || this.#asking) return;
-    this.#asking = true;
-    for (
-      ;
-      input !== undefined && this.#mayAsk();
-      input = this.#idle.first
-    ) {
-      input.ask();
-    }
-    this.#asking = false;
-  }
-
-  async cancel(reason: unknown): Promise<void> {
-    const cancelled = this.#cancelAll(reason);
-    this.#queue.abort(reason);
-    await Promise.all(cancelled);
-  }
-
-  // -- What entrants tell
-
-  answered(input: Input): void {
+  override enter(feed: Feed<unknown>): Input {
+    const input = super.enter(feed);
     this.#idle.push(input);
+    return input;
   }
 
-  ended(input: Input): void {
-    this.#inputs.delete(input);
-    this.#endIfDone();
-    this.asked();
-  }
-
-  failed(input: Input, reason: unknown): void {
-    this.#inputs.delete(input);
-    this.#fail(reason);
-    this.#endIfDone();
-    this.asked();
-  }
-
-  // -- Steps
-
-  #mayAsk(): boolean {
-    const held = this.#queue.length;
-    const asked = this.#inputs.size - this.#idle.length;
+  mayAsk(): boolean {
+    if (this.#idle.first === undefined) return false;
+    const held = this.queue.length;
+    const asked = this.inputs.size - this.#idle.length;
     return held + asked < this.#highWaterMark ||
-      (held === 0 && isAwaited(this.#queue));
+      (held === 0 && isAwaited(this.queue));
+  }
+
+  ask(): void {
+    const input = this.#idle.first!;
+    input.leave();
+    input.feed.pull(input);
+  }
+
+  received(input: Input, item: unknown): void {
+    // First, so that those who are asked are found to be one less.
+    this.#idle.push(input);
+    if (input === this.#more) this.#add(item as Source<T>);
+    else this.queue.tryPut(item as T);
+    this.asked();
   }
 
   #add(source: Source<T>): void {
     try {
-      const feed = openChecked("merge", "a source from sources", source);
-      this.#enterItems(feed);
+      this.enter(openChecked("merge", "a source from sources", source));
     } catch (reason) {
-      this.#fail(reason);
+      this.fail(reason);
     }
   }
-
-  #enterItems(feed: Feed<T>): void {
-    this.#enter(
-      new Input(feed, this, (item) => void this.#queue.tryPut(item as T)),
-    );
-  }
-
-  #enter(input: Input): void {
-    this.#inputs.add(input);
-    this.#idle.push(input);
-  }
-
-  #fail(reason: unknown): void {
-    if (this.#onError === "collect") this.#errors.push(reason);
-    if (this.#onError !== "abort") return;
-    this.#cancelAll(reason).forEach(markHandled);
-    this.#queue.fail(reason);
-  }
-
-  #abort(reason: unknown): void {
-    this.#cancelAll(reason).forEach(markHandled);
-    this.#queue.abort(reason);
-  }
-
-  #cancelAll(reason: unknown): Promise<void>[] {
-    const inputs = [...this.#inputs];
-    this.#inputs.clear();
-    for (const input of inputs) input.leave();
-    this.#abortion?.leave();
-    return inputs.map((input) => input.cancel(reason));
-  }
-
-  #endIfDone(): void {
-    if (this.#inputs.size > 0) return;
-    this.#abortion?.leave();
-    const errors = this.#errors;
-    if (errors.length === 0) return this.#queue.close();
-    const message = `${errors.length} of the merged sources failed`;
-    this.#queue.fail(allOf(errors, message));
-  }
-}
-
-/** What an entrant tells of. */
-interface Turns {
-  asked(): void;
-  answered(input: Input): void;
-  ended(input: Input): void;
-  failed(input: Input, reason: unknown): void;
-}
-
-/** A source, of items or of more sources, that takes turns with the others. */
-class Input extends Waiter implements SourceReader<unknown> {
-  readonly #feed: Feed<unknown>;
-  readonly #turns: Turns;
-  readonly #keep: (item: unknown) => void;
-
-  constructor(
-    feed: Feed<unknown>,
-    turns: Turns,
-    keep: (item: unknown) => void,
-  ) {
-    super();
-    this.#feed = feed;
-    this.#turns = turns;
-    this.#keep = keep;
-  }
-
-  ask(): void {
-    this.leave();
-    this.#feed.pull(this);
-  }
-
-  cancel(reason: unknown): Promise<void> {
-    return this.#feed.cancel(reason);
-  }
-
-  received(item: unknown): void {
-    // First, so that those who are asked are found to be one less.
-    this.#turns.answered(this);
-    this.#keep(item);
-    this.#turns.asked();
-  }
-
-  ended(): void {
-    this.#turns.ended(this);
-  }
-
-  failed(reason: unknown): void {
-    this.#turns.failed(this, reason);
-  }
-
-  /** Nobody gives up waiting for a turn. */
-  override reject(): void {}
 }
 
 /** Whether sources are given one by one, rather than all at once. */

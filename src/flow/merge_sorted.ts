@@ -5,11 +5,10 @@
  */
 
 import { checkFunction } from "../checks.ts";
-import { allOf } from "../errors.ts";
 import { refusePromise } from "../callbacks.ts";
-import { isAwaited, Queue } from "../queue.ts";
-import { checkSignal, markHandled } from "../waiters.ts";
-import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
+import { isAwaited } from "../queue.ts";
+import { checkSignal } from "../waiters.ts";
+import { FanIn, type Input } from "./fan_in.ts";
 import {
   checkOneList,
   checkSourceErrorPolicy,
@@ -18,7 +17,6 @@ import {
   openAll,
   type Source,
   type SourceErrorPolicy,
-  type SourceReader,
 } from "./source.ts";
 
 /** Options of {@linkcode mergeSorted}. */
@@ -88,101 +86,62 @@ export function mergeSorted<T, S extends Source<T> = Source<T>>(
     "merge sorted",
     sources as Iterable<Source<ItemOf<S>>>,
   );
-  const merging = new SortedMerging(feeds, compare, onError);
+  const merging = new SortedMerging(compare, onError);
+  merging.open(feeds);
   merging.start(signal);
   return merging.readable;
 }
 
-class SortedMerging<T> implements Supplier {
-  readonly readable: ReadableStream<T>;
-  /** Unbounded: an item goes in when somebody waits for it. */
-  readonly #queue: Queue<T> = new Queue<T>({ highWaterMark: Infinity });
-  readonly #onError: SourceErrorPolicy;
-  /** Those that have neither ended nor failed. */
-  readonly #inputs: Set<Input<T>> = new Set();
+class SortedMerging<T> extends FanIn<T> {
   /** Those whose item went, to be asked with the next read. */
-  #empty: Input<T>[] = [];
+  #empty: Input[] = [];
   /** How many are asked and have not answered. */
   #asked = 0;
   readonly #heads: Heads<T>;
-  readonly #errors: unknown[] = [];
-  #abortion: Abortion | undefined = undefined;
-  #advancing = false;
 
-  constructor(
-    feeds: Feed<T>[],
-    compare: (a: T, b: T) => number,
-    onError: SourceErrorPolicy,
-  ) {
-    this.#onError = onError;
+  constructor(compare: (a: T, b: T) => number, onError: SourceErrorPolicy) {
+    super(onError);
     this.#heads = new Heads(compare);
-    feeds.forEach((feed, index) => {
-      const input = new Input(feed, index, this);
-      this.#inputs.add(input);
-      this.#empty.push(input);
-    });
-    this.readable = readableOnDemand(this.#queue, this);
   }
 
-  start(signal: AbortSignal | undefined): void {
-    this.#abortion = new Abortion(signal, (reason) => {
-      this.#cancelAll(reason).forEach(markHandled);
-      this.#queue.abort(reason);
-    });
-    this.#endIfDone();
+  open(feeds: Feed<T>[]): void {
+    this.#empty = feeds.map((feed) => this.enter(feed));
   }
 
-  asked(): void {
-    // A source that answers at once leads back here.
-    if (this.#advancing) return;
-    this.#advancing = true;
-    while (
-      this.#asked === 0 && this.#inputs.size > 0 && isAwaited(this.#queue)
-    ) {
-      if (this.#empty.length > 0) this.#askEmpty();
-      else this.#giveSmallest();
-    }
-    this.#advancing = false;
+  mayAsk(): boolean {
+    return this.#asked === 0 && this.inputs.size > 0 && isAwaited(this.queue);
   }
 
-  async cancel(reason: unknown): Promise<void> {
-    const cancelled = this.#cancelAll(reason);
-    this.#queue.abort(reason);
-    await Promise.all(cancelled);
+  ask(): void {
+    if (this.#empty.length > 0) this.#askEmpty();
+    else this.#giveSome(1);
   }
 
-  // -- What runs tell
-
-  received(input: Input<T>): void {
+  received(input: Input, item: unknown): void {
     this.#asked--;
+    input.item = item;
     try {
       this.#heads.push(input);
     } catch (reason) {
-      return this.#breakOff(reason);
+      return this.breakOff(reason);
     }
     this.asked();
   }
 
-  ended(input: Input<T>): void {
+  override ended(input: Input): void {
     this.#asked--;
-    this.#inputs.delete(input);
-    this.#endIfDone();
-    this.asked();
+    super.ended(input);
   }
 
-  failed(input: Input<T>, reason: unknown): void {
-    if (this.#onError === "collect") this.#errors.push(reason);
-    if (this.#onError !== "abort") return this.ended(input);
-    this.#inputs.delete(input);
-    try {
-      while (this.#heads.length > 0) this.#give();
-    } catch (error) {
-      reason = error;
-    }
-    this.#breakOff(reason);
+  override failed(input: Input, reason: unknown): void {
+    if (this.onError === "abort") this.#giveSome(this.#heads.length);
+    super.failed(input, reason);
   }
 
-  // -- Steps
+  override cancelAll(reason: unknown): Promise<void>[] {
+    this.#heads.clear();
+    return super.cancelAll(reason);
+  }
 
   #askEmpty(): void {
     const inputs = this.#empty;
@@ -190,15 +149,16 @@ class SortedMerging<T> implements Supplier {
     this.#asked = inputs.length;
     for (const input of inputs) {
       // One before it may have ended everything.
-      if (this.#inputs.has(input)) input.feed.pull(input);
+      if (this.inputs.has(input)) input.feed.pull(input);
     }
   }
 
-  #giveSmallest(): void {
+  /** What `compare` throws ends everything. */
+  #giveSome(count: number): void {
     try {
-      this.#give();
+      for (; count > 0; count--) this.#give();
     } catch (reason) {
-      this.#breakOff(reason);
+      this.breakOff(reason);
     }
   }
 
@@ -207,62 +167,13 @@ class SortedMerging<T> implements Supplier {
     const item = input.item as T;
     input.item = undefined;
     this.#empty.push(input);
-    this.#queue.tryPut(item);
-  }
-
-  #breakOff(reason: unknown): void {
-    this.#cancelAll(reason).forEach(markHandled);
-    this.#queue.fail(reason);
-  }
-
-  #cancelAll(reason: unknown): Promise<void>[] {
-    const inputs = [...this.#inputs];
-    this.#inputs.clear();
-    this.#heads.clear();
-    this.#abortion?.leave();
-    return inputs.map(({ feed }) => feed.cancel(reason));
-  }
-
-  #endIfDone(): void {
-    if (this.#inputs.size > 0) return;
-    this.#abortion?.leave();
-    const errors = this.#errors;
-    if (errors.length === 0) return this.#queue.close();
-    const message = `${errors.length} of the merged sources failed`;
-    this.#queue.fail(allOf(errors, message));
+    this.queue.tryPut(item);
   }
 }
 
-/** One of the sources, with the item of it that is held. */
-class Input<T> implements SourceReader<T> {
-  readonly feed: Feed<T>;
-  readonly index: number;
-  item: T | undefined = undefined;
-  readonly #merging: SortedMerging<T>;
-
-  constructor(feed: Feed<T>, index: number, merging: SortedMerging<T>) {
-    this.feed = feed;
-    this.index = index;
-    this.#merging = merging;
-  }
-
-  received(item: T): void {
-    this.item = item;
-    this.#merging.received(this);
-  }
-
-  ended(): void {
-    this.#merging.ended(this);
-  }
-
-  failed(reason: unknown): void {
-    this.#merging.failed(this, reason);
-  }
-}
-
-/** Runs by the items they hold, the earlier run among equals: a binary heap. */
+/** Sources by the items they hold, the earlier source among equals: a binary heap. */
 class Heads<T> {
-  #inputs: Input<T>[] = [];
+  #inputs: Input[] = [];
   readonly #compare: (a: T, b: T) => number;
 
   constructor(compare: (a: T, b: T) => number) {
@@ -277,7 +188,7 @@ class Heads<T> {
     this.#inputs = [];
   }
 
-  push(input: Input<T>): void {
+  push(input: Input): void {
     const inputs = this.#inputs;
     let place = inputs.length;
     while (place > 0) {
@@ -289,7 +200,7 @@ class Heads<T> {
     inputs[place] = input;
   }
 
-  pop(): Input<T> {
+  pop(): Input {
     const inputs = this.#inputs;
     const first = inputs[0]!;
     const last = inputs.pop()!;
@@ -297,8 +208,8 @@ class Heads<T> {
     return first;
   }
 
-  /** Puts the run where the first was, and down to where it belongs. */
-  #sink(input: Input<T>): void {
+  /** Puts the source where the first was, and down to where it belongs. */
+  #sink(input: Input): void {
     const inputs = this.#inputs;
     let place = 0;
     for (;;) {
@@ -317,7 +228,7 @@ class Heads<T> {
     inputs[place] = input;
   }
 
-  #precedes(input: Input<T>, other: Input<T>): boolean {
+  #precedes(input: Input, other: Input): boolean {
     const order = this.#compare(input.item as T, other.item as T);
     if (order < 0) return true;
     if (order > 0) return false;

@@ -4,16 +4,9 @@
  * @module
  */
 
-import { isAwaited, Queue } from "../queue.ts";
-import { markHandled } from "../waiters.ts";
-import { readableOnDemand, type Supplier } from "./demand.ts";
-import {
-  canBeRead,
-  type Feed,
-  openAll,
-  type Source,
-  type SourceReader,
-} from "./source.ts";
+import { isAwaited } from "../queue.ts";
+import { FanIn, type Input } from "./fan_in.ts";
+import { canBeRead, type Feed, openAll, type Source } from "./source.ts";
 
 /**
  * Reads sources in step: the first items of all make the first tuple, the second
@@ -76,98 +69,44 @@ function checkSpread(sources: readonly unknown[]): void {
   );
 }
 
-class Zipping<Items extends unknown[]> implements Supplier {
-  readonly readable: ReadableStream<Items>;
-  /** Holds nothing: a tuple is made when somebody waits for it. */
-  readonly #queue: Queue<Items> = new Queue<Items>({ highWaterMark: Infinity });
-  #inputs: Input[];
+class Zipping<Items extends unknown[]> extends FanIn<Items> {
+  readonly #count: number;
   #tuple: unknown[] = [];
   /** How many items the tuple lacks; 0 while none is being made. */
   #missing = 0;
-  #pulling = false;
 
   constructor(feeds: Feed<unknown>[]) {
-    this.#inputs = feeds.map((feed, index) => new Input(feed, index, this));
-    this.readable = readableOnDemand(this.#queue, this);
-    if (feeds.length === 0) this.#queue.close();
+    super("abort");
+    this.#count = feeds.length;
+    for (const feed of feeds) this.enter(feed);
+    this.start();
   }
 
-  asked(): void {
-    // Sources that answer at once complete a tuple within the loop.
-    if (this.#pulling) return;
-    this.#pulling = true;
-    while (this.#missing === 0 && isAwaited(this.#queue)) this.#pullAll();
-    this.#pulling = false;
+  mayAsk(): boolean {
+    return this.#missing === 0 && isAwaited(this.queue);
   }
 
-  async cancel(reason: unknown): Promise<void> {
-    const cancelled = this.#cancelAll(reason);
-    this.#queue.abort(reason);
-    await Promise.all(cancelled);
+  ask(): void {
+    this.#tuple = new Array(this.#count);
+    this.#missing = this.#count;
+    // The one before may have ended it all: then there are no more.
+    for (const input of this.inputs) input.feed.pull(input);
   }
 
-  // -- What strands tell
-
-  received(index: number, item: unknown): void {
+  received({ index }: Input, item: unknown): void {
     this.#tuple[index] = item;
     if (--this.#missing > 0) return;
-    this.#queue.tryPut(this.#tuple as Items);
+    this.queue.tryPut(this.#tuple as Items);
     this.asked();
   }
 
-  ended(): void {
-    this.#cancelAll(undefined).forEach(markHandled);
-    this.#queue.close();
+  override ended(input: Input): void {
+    this.dismiss(undefined);
+    super.ended(input);
   }
 
-  failed(reason: unknown): void {
-    this.#cancelAll(reason).forEach(markHandled);
-    this.#queue.fail(reason);
-  }
-
-  // -- Steps
-
-  #pullAll(): void {
-    const inputs = this.#inputs;
-    this.#tuple = new Array(inputs.length);
-    this.#missing = inputs.length;
-    for (const input of inputs) {
-      // The one before may have ended it all: then nothing more is pulled.
-      if (inputs !== this.#inputs) return;
-      input.feed.pull(input);
-    }
-  }
-
-  #cancelAll(reason: unknown): Promise<void>[] {
-    const inputs = this.#inputs;
-    this.#inputs = [];
+  override cancelAll(reason: unknown): Promise<void>[] {
     this.#tuple = [];
-    return inputs.map(({ feed }) => feed.cancel(reason));
-  }
-}
-
-/** A source at its place in the tuple. */
-class Input implements SourceReader<unknown> {
-  readonly feed: Feed<unknown>;
-  readonly #index: number;
-  readonly #zipping: Zipping<unknown[]>;
-
-  // deno-lint-ignore no-explicit-any
-  constructor(feed: Feed<unknown>, index: number, zipping: Zipping<any>) {
-    this.feed = feed;
-    this.#index = index;
-    this.#zipping = zipping;
-  }
-
-  received(item: unknown): void {
-    this.#zipping.received(this.#index, item);
-  }
-
-  ended(): void {
-    this.#zipping.ended();
-  }
-
-  failed(reason: unknown): void {
-    this.#zipping.failed(reason);
+    return super.cancelAll(reason);
   }
 }
