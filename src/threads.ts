@@ -11,14 +11,14 @@ export {
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export { type SharedQueueHandle } from "./threads/shared/layout.ts";
 export { structured } from "./structured.ts";
-export {
-  type AttachOptions,
-  SharedQueue,
-  type SharedQueueOptions,
-  type SharedQueueState,
-  type SharedQueueStats,
-  type SyncOptions,
-} from "./threads/shared/shared_queue.ts";
+export type {
+  AttachOptions,
+  SharedQueueOptions,
+  SharedQueueState,
+  SharedQueueStats,
+  SyncOptions,
+} from "./threads/shared/options.ts";
+export { SharedQueue } from "./threads/shared/shared_queue.ts";
 export { PortClosedError } from "./threads/port/errors.ts";
 export type { PortOptions } from "./threads/port/options.ts";
 export {

@@ -3,10 +3,10 @@
  * one another.
  *
  * A member that is about to wait sets its bit in the word of what it waits for,
- * looks once more, and sleeps on its bell. Whoever makes that true publishes it
+ * looks once more, and sleeps on its word of requests. Whoever makes that true publishes it
  * first and looks at the word then: in the one order of all `Atomics` operations
  * either the waiter sees what was published, or the other one sees the bit. Who
- * clears a bit rings that bell, so that each wake-up is owed to one member; one
+ * clears a bit adds a request there, so that each wake-up is owed to one member; one
  * that turns out to have no use for it passes it on. (The event counts of
  * Reed and Kanodia, 1979; the traps are those of Drepper, "Futexes Are Tricky".)
  *
@@ -22,6 +22,13 @@ export type WaitField =
   | typeof Header.WAIT_ITEM
   | typeof Header.WAIT_ROOM
   | typeof Header.WAIT_END;
+
+/** All that a member may wait for. */
+export const WAIT_FIELDS: readonly WaitField[] = [
+  Header.WAIT_ITEM,
+  Header.WAIT_ROOM,
+  Header.WAIT_END,
+];
 
 const GENERATIONS = 0x3fffff;
 /** What is taken from the negative generation by each who takes the cleaning over. */
@@ -76,22 +83,22 @@ export class Membership {
     return Atomics.load(this.#words, this.#base + Slot.REQUESTS);
   }
 
-  /** The index of the bell, for `Atomics.wait` and `waitAsync`. */
+  /** The index of that word, for `Atomics.wait` and `waitAsync`. */
   get requestsAt(): number {
     return this.#base + Slot.REQUESTS;
   }
 
-  /** Asks to be rung. Look again afterwards, before sleeping. */
+  /** Asks to be woken. Look again afterwards, before sleeping. */
   ask(what: WaitField): void {
     Atomics.or(this.#words, what, this.#bit);
   }
 
-  /** Asks no more. False when somebody has rung already: then the wake-up is owed to another. */
+  /** Asks no more. False when somebody has woken it already: then the wake-up is owed to another. */
   stopAsking(what: WaitField): boolean {
     return (Atomics.and(this.#words, what, ~this.#bit) & this.#bit) !== 0;
   }
 
-  /** Rings up to so many of those that wait, in turn. */
+  /** Wakes up to so many of those that wait, in turn. */
   wake(what: WaitField, count: number): void {
     for (let left = count; left > 0; left--) {
       const bits = Atomics.load(this.#words, what);
@@ -100,20 +107,19 @@ export class Membership {
       this.#turn = (index + 1) % MEMBERS;
       const bit = 1 << index;
       if ((Atomics.and(this.#words, what, ~bit) & bit) !== 0) {
-        ring(this.#words, index);
+        wake(this.#words, memberAt(index));
       }
     }
   }
 
-  /** Rings all that wait, for whatever. */
+  /** Wakes all that wait, for whatever. */
   wakeEverybody(): void {
-    for (const what of waitFields()) this.wake(what, MEMBERS);
+    for (const what of WAIT_FIELDS) this.wake(what, MEMBERS);
   }
 
   /** Wakes the sleepers of this very handle. */
-  ringItself(): void {
-    Atomics.add(this.#words, this.requestsAt, 1);
-    Atomics.notify(this.#words, this.requestsAt);
+  wakeItself(): void {
+    wake(this.#words, this.#base);
   }
 
   // -- What it owes -----------------------------------------------------------
@@ -256,7 +262,7 @@ function takeOver(
 function cleanUp(words: Int32Array, token: number, mark: number): Owed {
   const index = indexOf(token);
   const base = memberAt(index);
-  for (const what of waitFields()) Atomics.and(words, what, ~(1 << index));
+  for (const what of WAIT_FIELDS) Atomics.and(words, what, ~(1 << index));
   const producers = Atomics.exchange(words, base + Slot.PRODUCERS, 0);
   Atomics.store(words, base + Slot.WAITING_PUTS, 0);
   Atomics.compareExchange(words, Header.RESERVED, token, 0);
@@ -267,12 +273,12 @@ function cleanUp(words: Int32Array, token: number, mark: number): Owed {
     mark,
     (generationOf(token) + 1) & GENERATIONS,
   );
-  ring(words, index);
+  wake(words, base);
   return { token, producers };
 }
 
-function ring(words: Int32Array, index: number): void {
-  const at = memberAt(index) + Slot.REQUESTS;
+function wake(words: Int32Array, base: number): void {
+  const at = base + Slot.REQUESTS;
   Atomics.add(words, at, 1);
   Atomics.notify(words, at);
 }
@@ -281,8 +287,4 @@ function ring(words: Int32Array, index: number): void {
 function nextBit(bits: number, from: number): number {
   const rotated = (bits >>> from) | (bits << (MEMBERS - from) % MEMBERS);
   return (from + 31 - Math.clz32(rotated & -rotated)) % MEMBERS;
-}
-
-function waitFields(): readonly WaitField[] {
-  return [Header.WAIT_ITEM, Header.WAIT_ROOM, Header.WAIT_END];
 }

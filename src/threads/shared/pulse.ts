@@ -17,7 +17,7 @@
 
 import { memberAt, MEMBERS, Slot } from "./layout.ts";
 import type { Memory } from "./layout.ts";
-import type { WaitAsync } from "./wake_up.ts";
+import type { WaitAsync } from "./wait_async.ts";
 
 /** How many waiters a thread leaves behind. */
 const WAITERS = 32;

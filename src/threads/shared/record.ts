@@ -8,6 +8,10 @@ import { RECORD_HEADER } from "./layout.ts";
 
 /** Views up to this length are made once: making one costs more than filling it. */
 const CACHED = 512;
+/** Copied word by word up to here: making the views for `set` costs as much as that. */
+const LOOPED = 96;
+/** Larger than this is no room that is kept. */
+const KEPT = 64 * 1024;
 
 /**
  * A run of records as they lie in the ring: the length of the payload in a word,
@@ -30,12 +34,7 @@ export class Records {
 
   /** Copies the only record of another to that word; there is room. */
   append(from: Records, count: number, at: number): void {
-    if (count > LOOPED) {
-      return this.words.set(from.words.subarray(0, count), at);
-    }
-    for (let index = 0; index < count; index++) {
-      this.words[at + index] = from.words[index]!;
-    }
+    copyWords(from.words, 0, count, this.words, at);
   }
 
   /** Lets go of what a large record has left behind. */
@@ -67,8 +66,19 @@ export class Records {
   }
 }
 
-const LOOPED = 96;
-const KEPT = 64 * 1024;
+/** Copies so many words from one place to another. */
+export function copyWords(
+  from: Int32Array,
+  at: number,
+  count: number,
+  to: Int32Array,
+  target: number,
+): void {
+  if (count > LOOPED) return to.set(from.subarray(at, at + count), target);
+  for (let index = 0; index < count; index++) {
+    to[target + index] = from[at + index]!;
+  }
+}
 
 /** How many words a record with such a payload takes. */
 export function wordsFor(payloadBytes: number): number {

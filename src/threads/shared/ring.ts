@@ -43,20 +43,24 @@ import {
 import type { Memory } from "./layout.ts";
 import { ThreadLock } from "./lock.ts";
 import { Membership, total } from "./members.ts";
-import { type Records, wordsFor } from "./record.ts";
+import { copyWords, type Records, wordsFor } from "./record.ts";
 
-/** Copied word by word up to here: making the views for `set` costs as much as that. */
-const LOOPED = 96;
 /** How many words of records are taken at once, if they are small. */
 const BATCH = 4096;
 
 /** After so many milliseconds a reservation is lifted. */
 const RESERVATION = 2000;
 
-/** The ring could not be entered: somebody is inside, and this thread may not sleep. */
-export const BUSY = -1;
-/** The queue takes nothing more. */
-export const ENDED = -2;
+/** What is stored: records as they lie in the ring, or the payload of one. */
+export type Image = Int32Array | Uint8Array;
+
+/** What a ring tells its handle. */
+export interface RingObserver {
+  /** Somebody is inside and this thread may not sleep, so nothing was done: come again soon. */
+  busy(): void;
+  /** The thread of the handle with that token was found dead. */
+  died(token: number): void;
+}
 
 /** The ring as one handle sees it. */
 export class SharedRing {
@@ -68,27 +72,33 @@ export class SharedRing {
   readonly #size: number;
   readonly #putLock: ThreadLock;
   readonly #takeLock: ThreadLock;
-  readonly #died: (token: number) => void;
+  readonly #observer: RingObserver;
   #reservedBy = 0;
   #reservedSince = 0;
 
-  /** `died` is told the token of a handle whose thread was found dead. */
-  constructor(memory: Memory, died: (token: number) => void) {
+  /** Attaches a handle. Throws when there is no place. */
+  constructor(memory: Memory, observer: RingObserver) {
     this.memory = memory;
     this.#words = memory.words;
     this.#ring = memory.ringWords;
     this.#size = memory.ringWords.length;
     this.member = new Membership(memory);
-    this.#died = died;
-    const { token } = this.member;
-    this.#putLock = new ThreadLock(memory, Header.PUT, token, (owner) => {
-      this.#repair(Header.PUT);
-      this.#bury(owner);
+    this.#observer = observer;
+    this.#putLock = this.#lockOf(Header.PUT);
+    this.#takeLock = this.#lockOf(Header.TAKE);
+  }
+
+  #lockOf(end: number): ThreadLock {
+    return new ThreadLock(this.memory, end, this.member.token, (owner) => {
+      this.#repair(end);
+      // Not now: the lock is held. What a handle is told may be anything.
+      queueMicrotask(() => this.#observer.died(owner));
     });
-    this.#takeLock = new ThreadLock(memory, Header.TAKE, token, (owner) => {
-      this.#repair(Header.TAKE);
-      this.#bury(owner);
-    });
+  }
+
+  #busyNow(): 0 {
+    this.#observer.busy();
+    return 0;
   }
 
   // -- State ------------------------------------------------------------------
@@ -153,17 +163,13 @@ export class SharedRing {
   // -- Putting ----------------------------------------------------------------
 
   /**
-   * Stores the first of the records, as many as there is room for. The number of
-   * them; BUSY or ENDED when there was no asking. `waits` says that they belong
-   * to puts that waited already, which a closed queue still takes.
+   * Stores the first of so many records, or the payload of one, as far as there is
+   * room; how many. `waits` says that they belong to puts that waited already,
+   * which a closed queue still takes.
    */
-  store(records: Int32Array, count: number, waits: boolean): number {
-    if (!this.#putLock.acquire(false)) return BUSY;
-    const stored = this.#mayStore(waits)
-      ? this.#storeWhatFits(records, count)
-      : this.state === State.OPEN || waits
-      ? 0
-      : ENDED;
+  store(image: Image, count: number, waits: boolean): number {
+    if (!this.#putLock.acquire(false)) return this.#busyNow();
+    const stored = this.#mayStore(waits) ? this.#storeNow(image, count) : 0;
     this.#leave(this.#putLock);
     if (stored > 0 && Atomics.load(this.#words, Header.WAIT_ITEM) !== 0) {
       this.member.wake(Header.WAIT_ITEM, stored);
@@ -171,42 +177,9 @@ export class SharedRing {
     return stored;
   }
 
-  /** As `store` of one record, straight from the bytes of its payload. */
-  storeBytes(payload: Uint8Array, waits: boolean): number {
-    if (!this.#putLock.acquire(false)) return BUSY;
-    let stored = 0;
-    if (this.#mayStore(waits)) {
-      const count = wordsFor(payload.length);
-      if (this.hasRoomFor(count)) {
-        const position = this.#words[Header.PUT + RingEnd.POSITION]!;
-        const at = position < this.#size ? position : position - this.#size;
-        this.#ring[at] = payload.length;
-        this.#copyBytesIn(payload, (at + 1) * 4);
-        this.#publish(Header.PUT, this.#advance(position, count), 1);
-        stored = 1;
-      }
-    } else if (this.state !== State.OPEN && !waits) stored = ENDED;
-    this.#leave(this.#putLock);
-    if (stored > 0 && Atomics.load(this.#words, Header.WAIT_ITEM) !== 0) {
-      this.member.wake(Header.WAIT_ITEM, 1);
-    }
-    return stored;
-  }
-
-  /**
-   * Notes that so many puts wait here. False when the queue has ended before: the
-   * first of them comes too late.
-   */
-  announceWaiting(count: number, isNew: boolean): boolean {
-    if (!isNew) {
-      this.member.waitingPuts = count;
-      return true;
-    }
-    this.#putLock.acquire(true);
-    const open = this.state === State.OPEN;
-    if (open) this.member.waitingPuts = count;
-    this.#leave(this.#putLock);
-    return open;
+  /** Notes that one more put waits here, which makes so many. False when the queue has ended before. */
+  announcePut(waiting: number): boolean {
+    return this.#whileOpen(() => this.member.waitingPuts = waiting);
   }
 
   /** Lets nobody else put until this handle has; others may be so many, and so light, that a heavy record never fits. */
@@ -222,14 +195,11 @@ export class SharedRing {
     this.member.wake(Header.WAIT_ROOM, Infinity);
   }
 
+  /** Under the lock under which the state changes. */
   #mayStore(waits: boolean): boolean {
-    const words = this.#words;
-    // Changed under this very lock.
-    const state = words[Header.STATE]!;
-    if (state !== State.OPEN && !(waits && state !== State.ABORTED)) {
-      return false;
-    }
-    return !this.#isReserved();
+    const state = this.#words[Header.STATE]!;
+    const takesIt = waits ? state !== State.ABORTED : state === State.OPEN;
+    return takesIt && !this.#isReserved();
   }
 
   /** Whether the next room is for another handle. */
@@ -251,6 +221,23 @@ export class SharedRing {
     Atomics.compareExchange(this.#words, Header.RESERVED, reserved, 0);
     this.member.wake(Header.WAIT_ROOM, Infinity);
     return true;
+  }
+
+  #storeNow(image: Image, count: number): number {
+    return image instanceof Uint8Array
+      ? this.#storePayload(image)
+      : this.#storeWhatFits(image, count);
+  }
+
+  #storePayload(payload: Uint8Array): number {
+    const count = wordsFor(payload.length);
+    if (!this.hasRoomFor(count)) return 0;
+    const position = this.#words[Header.PUT + RingEnd.POSITION]!;
+    const at = this.#placeOf(position);
+    this.#ring[at] = payload.length;
+    this.#copyBytesIn(payload, (at + 1) * 4);
+    this.#publish(Header.PUT, this.#advance(position, count), 1);
+    return 1;
   }
 
   #storeWhatFits(records: Int32Array, count: number): number {
@@ -277,42 +264,41 @@ export class SharedRing {
 
   // -- Taking -----------------------------------------------------------------
 
-  /** Takes up to so many records, oldest first; how many, or BUSY. */
+  /** Takes up to so many records, oldest first; how many. */
   take(into: Records, most: number): number {
-    if (this.isEmpty) return 0;
-    if (!this.#takeLock.acquire(false)) return BUSY;
-    // Later than the abort, if that has let go of this lock before.
-    const taken = Atomics.load(this.#words, Header.STATE) === State.ABORTED
-      ? 0
-      : this.#takeSome(into, most);
+    if (!this.#enterToTake()) return 0;
+    const taken = this.#takeSome(into, most);
     this.#leave(this.#takeLock);
     if (taken > 0) this.#gaveRoom();
     return taken;
   }
 
-  /** As `take` of one record, straight into an array of its own; undefined when there is none, BUSY. */
-  takeBytes(): Uint8Array<ArrayBuffer> | undefined | typeof BUSY {
-    if (this.isEmpty) return undefined;
-    if (!this.#takeLock.acquire(false)) return BUSY;
-    let payload: Uint8Array<ArrayBuffer> | undefined;
-    const words = this.#words;
-    if (
-      Atomics.load(words, Header.STATE) !== State.ABORTED &&
-      !this.isEmpty
-    ) {
-      const position = words[Header.TAKE + RingEnd.POSITION]!;
-      const at = position < this.#size ? position : position - this.#size;
-      const length = this.#ring[at]!;
-      payload = new Uint8Array(length);
-      this.#copyBytesOut(payload, (at + 1) * 4);
-      this.#publish(
-        Header.TAKE,
-        this.#advance(position, wordsFor(length)),
-        1,
-      );
-    }
+  /** As `take` of one record, straight into an array of its own. */
+  takeBytes(): Uint8Array<ArrayBuffer> | undefined {
+    if (!this.#enterToTake()) return undefined;
+    const payload = this.isEmpty ? undefined : this.#takePayload();
     this.#leave(this.#takeLock);
     if (payload !== undefined) this.#gaveRoom();
+    return payload;
+  }
+
+  /** False when there is nothing to be had now. */
+  #enterToTake(): boolean {
+    if (this.isEmpty) return false;
+    if (!this.#takeLock.acquire(false)) return this.#busyNow() > 0;
+    // Later than the abort, if that has let go of this lock before.
+    if (this.state !== State.ABORTED) return true;
+    this.#leave(this.#takeLock);
+    return false;
+  }
+
+  #takePayload(): Uint8Array<ArrayBuffer> {
+    const position = this.#words[Header.TAKE + RingEnd.POSITION]!;
+    const at = this.#placeOf(position);
+    const length = this.#ring[at]!;
+    const payload = new Uint8Array(length);
+    this.#copyBytesOut(payload, (at + 1) * 4);
+    this.#publish(Header.TAKE, this.#advance(position, wordsFor(length)), 1);
     return payload;
   }
 
@@ -397,9 +383,14 @@ export class SharedRing {
 
   /** Counts a producer in. False when the queue has ended. */
   addProducer(): boolean {
+    return this.#whileOpen(() => this.member.producers++);
+  }
+
+  /** Does it unless the queue has ended, and says whether it did. */
+  #whileOpen(change: () => void): boolean {
     this.#putLock.acquire(true);
     const open = this.state === State.OPEN;
-    if (open) this.member.producers++;
+    if (open) change();
     this.#leave(this.#putLock);
     return open;
   }
@@ -447,13 +438,8 @@ export class SharedRing {
       this.#leave(lock);
     }
     Atomics.add(this.#words, Header.ABANDONED, 1);
-    // What it was rung for is owed to others.
+    // What it was woken for is owed to others.
     this.member.wakeEverybody();
-  }
-
-  #bury(token: number): void {
-    // Not now: the lock is held. What a handle is told may be anything.
-    queueMicrotask(() => this.#died(token));
   }
 
   /** Does what follows from the count, if the owner before did not. */
@@ -508,39 +494,28 @@ export class SharedRing {
     return distance < 0 ? distance + 2 * this.#size : distance;
   }
 
+  /** The word of the ring at that position. */
+  #placeOf(position: number): number {
+    return position < this.#size ? position : position - this.#size;
+  }
+
   #advance(position: number, count: number): number {
     const next = position + count;
     return next < 2 * this.#size ? next : next - 2 * this.#size;
   }
 
   #copyIn(source: Int32Array, count: number, position: number): void {
-    const ring = this.#ring;
-    const size = this.#size;
-    const to = position < size ? position : position - size;
-    if (count <= LOOPED && to + count <= size) {
-      for (let index = 0; index < count; index++) {
-        ring[to + index] = source[index]!;
-      }
-      return;
-    }
-    const first = Math.min(count, size - to);
-    ring.set(source.subarray(0, first), to);
-    if (first < count) ring.set(source.subarray(first, count), 0);
+    const to = this.#placeOf(position);
+    const first = Math.min(count, this.#size - to);
+    copyWords(source, 0, first, this.#ring, to);
+    if (first < count) copyWords(source, first, count - first, this.#ring, 0);
   }
 
   #copyOut(target: Int32Array, count: number, position: number): void {
-    const ring = this.#ring;
-    const size = this.#size;
-    const from = position < size ? position : position - size;
-    if (count <= LOOPED && from + count <= size) {
-      for (let index = 0; index < count; index++) {
-        target[index] = ring[from + index]!;
-      }
-      return;
-    }
-    const first = Math.min(count, size - from);
-    target.set(ring.subarray(from, from + first), 0);
-    if (first < count) target.set(ring.subarray(0, count - first), first);
+    const from = this.#placeOf(position);
+    const first = Math.min(count, this.#size - from);
+    copyWords(this.#ring, from, first, target, 0);
+    if (first < count) copyWords(this.#ring, 0, count - first, target, first);
   }
 
   #copyBytesIn(payload: Uint8Array, at: number): void {

@@ -24,6 +24,11 @@ export interface RunReader<T> {
   read(records: Records, at: number, most: number, items: T[]): number;
 }
 
+/** Whether items of the codec go straight between their own array and the ring. */
+export function isDirect<T>(codec: Codec<T>): boolean {
+  return codec instanceof BytesCodec && !codec.pooled;
+}
+
 /** What reads many records of the codec at once, if that is worth it. */
 export function runReaderFor<T>(codec: Codec<T>): RunReader<T> | undefined {
   if (codec instanceof JsonCodec) return new JsonRuns<T>();

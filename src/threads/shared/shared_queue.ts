@@ -4,23 +4,10 @@
  * @module
  */
 
-import { callOut, refusePromise } from "../../callbacks.ts";
-import {
-  checkCount,
-  checkFunction,
-  checkLimit,
-  checkOptions,
-} from "../../checks.ts";
-import { checkDelay, checkTimeLimit, systemClock } from "../../clock.ts";
-import {
-  BytesCodec,
-  checkBytesItem,
-  checkCodec,
-  json,
-  payloadOf,
-} from "../../codec.ts";
-import type { Codec } from "../../codec.ts";
-import { allOf, QueueClosedError, reasonOr, received } from "../../errors.ts";
+import { callOut } from "../../callbacks.ts";
+import { checkCount, checkLimit } from "../../checks.ts";
+import { checkDelay, systemClock } from "../../clock.ts";
+import { allOf, QueueClosedError, reasonOr } from "../../errors.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -42,120 +29,44 @@ import type { PuttingEnd } from "../../views/writable.ts";
 import {
   deferred,
   FULFILLED,
-  Line,
   markHandled,
   Putter,
-  Receiver,
   SignalGroups,
   signalOf,
 } from "../../waiters.ts";
-import type { Deferred, Waiter, WaiterGroup } from "../../waiters.ts";
-import { listen, Ticker } from "./wake_up.ts";
-import {
-  checkBytes,
-  createMemory,
-  Header,
-  openMemory,
-  RECORD_HEADER,
-  Slot,
-  State,
-} from "./layout.ts";
-import type { Memory, SharedQueueHandle } from "./layout.ts";
-import { mayBlock } from "./lock.ts";
-import { countMembers, type Owed, total } from "./members.ts";
+import type { Deferred, Receiver, Waiter, WaiterGroup } from "../../waiters.ts";
+import { Incoming } from "./incoming.ts";
+import { Header, Slot, State } from "./layout.ts";
+import type { SharedQueueHandle } from "./layout.ts";
+import { countMembers, total } from "./members.ts";
+import type { Owed, WaitField } from "./members.ts";
+import { Attachment, deadlineOf, readOptions } from "./options.ts";
+import type {
+  AttachOptions,
+  SharedQueueOptions,
+  SharedQueueState,
+  SharedQueueStats,
+  SyncOptions,
+} from "./options.ts";
+import { Outgoing } from "./outgoing.ts";
 import {
   addFailure,
   readFailures,
   readReason,
   writeReason,
 } from "./reason_text.ts";
-import { Records, wordsFor } from "./record.ts";
-import { BUSY, ENDED, SharedRing } from "./ring.ts";
-import { type RunReader, runReaderFor } from "./runs.ts";
+import { type Image, SharedRing } from "./ring.ts";
+import {
+  checkMayBlock,
+  everyone,
+  FillingGetter,
+  SyncPutter,
+  WatchedLine,
+} from "./waiting.ts";
+import { type Waiting, WakeUps } from "./wake_up.ts";
 
-/** Options of {@linkcode SharedQueue.attach}. */
-export interface AttachOptions<T> {
-  /** How items become bytes: the same at all handles. `json()` unless told. */
-  codec?: Codec<T> | undefined;
-  /** Learns of the items that {@linkcode SharedQueue.abort} throws out at this handle. */
-  onUndelivered?: ((item: T, reason: "abort") => void) | undefined;
-  /** Learns that this handle found the thread of another dead, by its {@linkcode SharedQueue.id}. */
-  onAbandoned?: ((id: number) => void) | undefined;
-}
-
-/** Options of {@linkcode SharedQueue}. */
-export interface SharedQueueOptions<T> extends AttachOptions<T> {
-  /**
-   * How many bytes the ring has for records; 1 MiB unless told. A record takes
-   * the bytes of its item, four more, and what is missing to a multiple of four.
-   */
-  bytes?: number | undefined;
-  /** How many items it holds at most; 1024 unless told. */
-  highWaterMark?: number | undefined;
-  /** What errors and `stats()` call it. */
-  name?: string | undefined;
-}
-
-/** Options of {@linkcode SharedQueue.putSync} and {@linkcode SharedQueue.getSync}. */
-export interface SyncOptions {
-  /** How many milliseconds to wait at most; for ever unless told. */
-  timeout?: number | undefined;
-}
-
-/** What {@linkcode SharedQueue.stats} tells: a frozen snapshot. */
-export interface SharedQueueStats {
-  /** The name the queue was given, or "". */
-  readonly name: string;
-  /** Items stored. */
-  readonly length: number;
-  /** Bytes of the ring in use. */
-  readonly used: number;
-  /** Bytes of the ring. */
-  readonly bytes: number;
-  /** Room left, see {@linkcode SharedQueue.desiredSize}. */
-  readonly desiredSize: number | null;
-  /** The bound in items. */
-  readonly highWaterMark: number;
-  /** Items accepted so far, from all threads. */
-  readonly put: number;
-  /** Items given to consumers so far, on all threads. */
-  readonly taken: number;
-  /** Accepted items that `abort()` threw out. */
-  readonly undelivered: number;
-  /** Puts that wait for room, on all threads. */
-  readonly waitingPuts: number;
-  /** Gets that wait for an item at this handle. */
-  readonly waitingGets: number;
-  /** Registered producers that are not done yet, on all threads. */
-  readonly producers: number;
-  /** Handles that are attached. */
-  readonly handles: number;
-  /** Handles whose thread was found dead, or was said to be. */
-  readonly abandoned: number;
-  /** Where the queue stands, as this handle knows it. */
-  readonly state: SharedQueueState;
-}
-
-/** Where a handle stands; it only moves forward. */
-export type SharedQueueState =
-  | "open"
-  | "closing"
-  | "closed"
-  | "errored"
-  | "detached";
-
-/** How often a waiting handle looks by itself, in milliseconds: a thread that was to wake it may have died. */
-const LOOK_AGAIN = 500;
-/** How soon it looks again at a lock it found taken and may not sleep at. */
-const BUSY_PAUSE = 1;
 /** After so many wake-ups in vain a put lets nobody else put before it. */
 const PATIENCE = 4;
-/** Words of records that are stored at once. */
-const BATCH_WORDS = 8192;
-
-/** Memory that `attach` found, for the constructor. */
-const attached: WeakMap<object, { memory: Memory; name: string }> =
-  new WeakMap();
 
 /**
  * A bounded queue between threads: any number of them put, any number take, over
@@ -213,12 +124,13 @@ const attached: WeakMap<object, { memory: Memory; name: string }> =
  */
 export class SharedQueue<T>
   implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
-  readonly #memory: Memory;
   readonly #ring: SharedRing;
+  readonly #outgoing: Outgoing<T>;
+  readonly #incoming: Incoming<T>;
+  readonly #wakeUps: WakeUps;
   readonly #name: string;
-  readonly #codec: Codec<T>;
-  readonly #isBytes: boolean;
-  readonly #runs: RunReader<T> | undefined;
+  /** How messages call it. */
+  readonly #called: string;
   readonly #onUndelivered: AttachOptions<T>["onUndelivered"];
   readonly #onAbandoned: AttachOptions<T>["onAbandoned"];
 
@@ -228,25 +140,11 @@ export class SharedQueue<T>
   readonly #getters: WatchedLine<Receiver<T>>;
   readonly #putters: WatchedLine<Putter<T>>;
   readonly #signals: SignalGroups = new SignalGroups();
-  readonly #putWithdrawn: () => void = () => this.#afterWithdrawal();
+  readonly #putWithdrawn: () => void = () => this.#move();
   /** Wake-ups of the first waiting put that were in vain. */
   #inVain = 0;
-
-  // Lent to whoever encodes or decodes: a codec may call back in here.
-  #outgoing: Records | undefined = new Records();
-  #incoming: Records | undefined = new Records();
-  /** Records that are out of the ring and could not be decoded yet. */
-  readonly #unread: Uint8Array[] = [];
   /** An item that somebody has looked at and is about to take. */
   #held: { readonly item: T } | undefined = undefined;
-  #item: T | undefined = undefined;
-
-  #stopListening: (() => void) | undefined = undefined;
-  readonly #watch: Ticker = new Ticker(() => {
-    this.#lookForDead();
-    this.#look();
-  }, LOOK_AGAIN);
-  #busyTimer: unknown = undefined;
   #watchesEnd = false;
 
   #ready: Deferred<void> | undefined = undefined;
@@ -268,33 +166,29 @@ export class SharedQueue<T>
    */
   constructor(options: SharedQueueOptions<T> = {}) {
     printBy(SharedQueue.prototype, factsOfStats);
-    const action = "make a shared queue";
-    checkOptions(action, options, {
-      codec: true,
-      onUndelivered: true,
-      onAbandoned: true,
-      bytes: true,
-      highWaterMark: true,
-      name: true,
+    const settings = readOptions(options);
+    const { codec, memory, name } = settings;
+    this.#name = name;
+    this.#called = name === ""
+      ? "the queue"
+      : `the queue ${JSON.stringify(name)}`;
+    this.#onUndelivered = settings.onUndelivered;
+    this.#onAbandoned = settings.onAbandoned;
+    this.#ring = new SharedRing(memory, {
+      busy: () => this.#wakeUps.lookSoon(),
+      died: (id) => this.#foundDead(id),
     });
-    const { codec = json<T>(), onUndelivered, onAbandoned } = options;
-    checkCodec(action, codec);
-    this.#codec = codec;
-    this.#runs = runReaderFor(codec);
-    this.#isBytes = codec instanceof BytesCodec && !codec.pooled;
-    if (onUndelivered !== undefined) {
-      checkFunction(action, "onUndelivered", onUndelivered);
-    }
-    if (onAbandoned !== undefined) {
-      checkFunction(action, "onAbandoned", onAbandoned);
-    }
-    this.#onUndelivered = onUndelivered;
-    this.#onAbandoned = onAbandoned;
-    const found = attached.get(options);
-    this.#memory = found?.memory ?? newMemory(action, options);
-    this.#name = found?.name ?? options.name ?? "";
-    this.#ring = new SharedRing(this.#memory, (id) => this.#foundDead(id));
-    this.#getters = new WatchedLine(() => this.#nobodyGets());
+    this.#outgoing = new Outgoing(this.#ring, codec, this.#called, {
+      isFree: () => this.#overtakesNobody(),
+      stored: () => {
+        if (this.#getters.first !== undefined) this.#move();
+      },
+    });
+    this.#incoming = new Incoming(this.#ring, codec);
+    this.#wakeUps = new WakeUps(this.#ring, this.#asWaiting());
+    this.#getters = new WatchedLine(() =>
+      this.#wakeUps.release(Header.WAIT_ITEM)
+    );
     this.#putters = new WatchedLine((length) => this.#fewerPut(length));
     const { displaced } = this.#ring.member;
     // Later: nobody knows this handle yet.
@@ -324,17 +218,7 @@ export class SharedQueue<T>
     handle: SharedQueueHandle,
     options: AttachOptions<T> = {},
   ): SharedQueue<T> {
-    checkOptions("attach", options, {
-      codec: true,
-      onUndelivered: true,
-      onAbandoned: true,
-    });
-    const memory = openMemory(handle);
-    const name = typeof handle.name === "string" ? handle.name : "";
-    const { codec, onUndelivered, onAbandoned } = options;
-    const own = { codec, onUndelivered, onAbandoned };
-    attached.set(own, { memory, name });
-    return new SharedQueue<T>(own);
+    return new SharedQueue<T>(new Attachment(handle, options));
   }
 
   // -- State ------------------------------------------------------------------
@@ -343,7 +227,7 @@ export class SharedQueue<T>
   get handle(): SharedQueueHandle {
     return {
       kind: "highwater-shared-queue",
-      buffer: this.#memory.buffer,
+      buffer: this.#ring.memory.buffer,
       name: this.#name,
     };
   }
@@ -360,7 +244,7 @@ export class SharedQueue<T>
 
   /** Records that are out of the ring and not yet with anybody. */
   get #kept(): number {
-    return this.#unread.length + (this.#held === undefined ? 0 : 1);
+    return this.#incoming.kept + (this.#held === undefined ? 0 : 1);
   }
 
   /**
@@ -411,7 +295,7 @@ export class SharedQueue<T>
     markHandled(ready.promise);
     this.#ready = ready;
     if (this.#failure !== undefined) ready.reject(this.#failure.reason);
-    else this.#askForRoom();
+    else this.#wakeUps.look();
     return ready.promise;
   }
 
@@ -430,8 +314,8 @@ export class SharedQueue<T>
       else if (this.#state === "detached") {
         this.#closed.reject(this.#detachedError("wait for the end"));
       } else {
-        this.#watchEnd();
-        this.#watchOrNot();
+        this.#watchesEnd = true;
+        this.#wakeUps.look();
       }
     }
     return this.#closed.promise;
@@ -478,7 +362,7 @@ export class SharedQueue<T>
     signal: AbortSignal | undefined,
     group: WaiterGroup | undefined,
   ): Promise<void> {
-    let image: Int32Array | Uint8Array | undefined;
+    let image: Image | undefined;
     try {
       image = this.#storeNow(item);
     } catch (reason) {
@@ -489,13 +373,13 @@ export class SharedQueue<T>
     if (!this.#standInLine(putter)) return Promise.reject(this.#refusal(item));
     if (signal !== undefined) group = this.#signals.of(signal);
     group?.add(putter);
-    this.#askForRoom();
+    this.#wakeUps.look();
     return putter.promise;
   }
 
   /** False when the queue has ended meanwhile. */
   #standInLine(putter: Putter<T>): boolean {
-    if (!this.#ring.announceWaiting(this.#putters.length + 1, true)) {
+    if (!this.#ring.announcePut(this.#putters.length + 1)) {
       this.#observe();
       return false;
     }
@@ -516,104 +400,18 @@ export class SharedQueue<T>
   }
 
   /** Stores the item, or returns what would have to wait. */
-  #storeNow(item: T): Int32Array | Uint8Array | undefined {
-    if (this.#isBytes) {
-      const payload = checkBytesItem(item);
-      if (payload.length > this.#longest) {
-        this.#refuseLarge(payload.length);
-      }
-      const stored = this.#mayOvertakeNobody()
-        ? this.#ring.storeBytes(payload, false)
-        : this.#fullOrEnded();
-      if (this.#wasStored(stored, item)) return undefined;
-      return payload.slice();
-    }
-    const records = this.#outgoing ?? new Records();
-    this.#outgoing = undefined;
-    try {
-      this.#encode(item, records);
-      const stored = this.#mayOvertakeNobody()
-        ? this.#ring.store(records.words, 1, false)
-        : this.#fullOrEnded();
-      if (this.#wasStored(stored, item)) return undefined;
-      return records.words.slice(0, wordsFor(records.words[0]!));
-    } finally {
-      records.shrink();
-      this.#outgoing = records;
-    }
+  #storeNow(item: T): Image | undefined {
+    const image = this.#outgoing.put(item);
+    if (image === undefined) return undefined;
+    this.#observe();
+    if (this.#state !== "open") throw this.#refusal(item);
+    return image;
   }
 
-  #mayOvertakeNobody(): boolean {
+  #overtakesNobody(): boolean {
     if (this.#state === "detached") return false;
-    if (this.#putters.first === undefined) return true;
-    this.#move();
+    if (this.#putters.first !== undefined) this.#move();
     return this.#putters.first === undefined;
-  }
-
-  #fullOrEnded(): number {
-    return this.#state === "detached" || this.#ring.state !== State.OPEN
-      ? ENDED
-      : 0;
-  }
-
-  #wasStored(stored: number, item: T): boolean {
-    if (stored > 0) {
-      if (this.#getters.first !== undefined) this.#move();
-      return true;
-    }
-    if (stored === ENDED) {
-      this.#observe();
-      throw this.#refusal(item);
-    }
-    if (stored === BUSY) this.#lookSoon();
-    return false;
-  }
-
-  #encode(item: T, records: Records): void {
-    const codec = this.#codec;
-    if (codec.encodeInto === undefined) return this.#encodeWhole(item, records);
-    let length = codec.encodeInto(item, records.room);
-    while (length > records.room.length) {
-      // A codec that only guesses may need less.
-      if (records.room.length >= this.#longest) this.#refuseGuess(item, length);
-      records.reserve(wordsFor(Math.min(length, this.#longest)));
-      length = codec.encodeInto(item, records.room);
-    }
-    if (length >>> 0 !== length) refuseLength(length);
-    if (length > this.#longest) this.#refuseLarge(length);
-    records.words[0] = length;
-  }
-
-  #encodeWhole(item: T, records: Records): void {
-    const payload = payloadOf(this.#codec, item);
-    if (payload.length > this.#longest) this.#refuseLarge(payload.length);
-    records.reserve(wordsFor(payload.length));
-    records.room.set(payload);
-    records.words[0] = payload.length;
-  }
-
-  /** The most bytes of an item. */
-  get #longest(): number {
-    return this.#memory.capacity - RECORD_HEADER;
-  }
-
-  /** With so much room as it guessed, no codec has to guess. */
-  #refuseGuess(item: T, guess: number): never {
-    if (!Number.isSafeInteger(guess)) refuseLength(guess);
-    let length = guess;
-    try {
-      length = this.#codec.encodeInto!(item, new Uint8Array(guess));
-    } catch {
-      // There is no such room, or it has changed its mind.
-    }
-    this.#refuseLarge(length);
-  }
-
-  #refuseLarge(length: number): never {
-    throw new RangeError(
-      `Cannot put: an item must fit into the ${this.#longest} bytes that ` +
-        `${this.#called()} has for one, received one of ${length} bytes`,
-    );
   }
 
   /**
@@ -634,60 +432,11 @@ export class SharedQueue<T>
   ): Promise<void> {
     const inTime = comeInTime(items);
     const signal = signalOf("put many", options);
+    const put = (item: T): Promise<void> => this.put(item, options);
     if (inTime) {
-      const put = (item: T): Promise<void> => this.put(item, options);
       return await putEach(items, put, signal, this.closed);
     }
-    if (Array.isArray(items) && !this.#isBytes) {
-      return await this.#putArray(items, options);
-    }
-    for (const item of items) {
-      const accepted = this.put(item, options);
-      if (accepted !== FULFILLED) await accepted;
-    }
-  }
-
-  async #putArray(
-    items: readonly T[],
-    options: PutOptions | undefined,
-  ): Promise<void> {
-    const batch = new Records();
-    for (let at = 0; at < items.length;) {
-      const stored = this.#storeBatch(items, at, batch);
-      at += stored;
-      if (stored > 0 || at === items.length) continue;
-      // Full, or the next item is one to refuse: put() knows what to do.
-      const accepted = this.put(items[at]!, options);
-      if (accepted !== FULFILLED) await accepted;
-      at++;
-    }
-  }
-
-  /** Stores as many as there is room for now. An item that cannot be encoded ends the batch. */
-  #storeBatch(items: readonly T[], from: number, batch: Records): number {
-    if (!this.#mayOvertakeNobody()) return 0;
-    const records = this.#outgoing ?? new Records();
-    this.#outgoing = undefined;
-    let count = 0;
-    let end = 0;
-    try {
-      for (let at = from; at < items.length && end < BATCH_WORDS; at++) {
-        this.#encode(items[at]!, records);
-        const words = wordsFor(records.words[0]!);
-        batch.reserve(end + words);
-        batch.append(records, words, end);
-        end += words;
-        count++;
-      }
-    } catch {
-      // Those before it go first.
-    } finally {
-      this.#outgoing = records;
-    }
-    if (count === 0 || this.#state === "detached") return 0;
-    const stored = this.#ring.store(batch.words, count, false);
-    if (stored > 0 && this.#getters.first !== undefined) this.#move();
-    return Math.max(stored, 0);
+    return await this.#outgoing.putMany(items, put);
   }
 
   /**
@@ -718,7 +467,7 @@ export class SharedQueue<T>
     const putter = new SyncPutter(item, 1, image, this.#putWithdrawn);
     checkMayBlock(action);
     if (!this.#standInLine(putter)) throw this.#refusal(item);
-    this.#block(action, putter, Header.WAIT_ROOM, deadline);
+    this.#block(action, putter, deadline);
     if (putter.failure !== undefined) throw putter.failure.reason;
   }
 
@@ -785,7 +534,7 @@ export class SharedQueue<T>
       });
       checkLimit("get many", "max", max, 1);
       checkDelay("get many", "linger", linger);
-      this.#takeMany(items, max);
+      if (this.#isNext()) this.#takeMany(items, max);
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -800,7 +549,7 @@ export class SharedQueue<T>
             resolve,
             reject,
             max,
-            (batch) => this.#takeMany(batch, max, true),
+            (batch) => this.#takeMany(batch, max),
           ),
         signal,
       );
@@ -818,12 +567,16 @@ export class SharedQueue<T>
     const action = "get synchronously";
     const deadline = deadlineOf(action, options);
     if (this.#takeInTurn()) return this.#taken();
-    const receiver = new SyncReceiver<T>();
+    const outcome: { item?: T; failure?: { reason: unknown } } = {};
+    const getter = new Getter<T>(
+      (item) => outcome.item = item,
+      (reason) => outcome.failure = { reason },
+    );
     if (this.#isLive() && !this.#ring.isDrained) checkMayBlock(action);
-    this.#standAtTheEnd(receiver, undefined);
-    this.#block(action, receiver, Header.WAIT_ITEM, deadline);
-    if (receiver.failure !== undefined) throw receiver.failure.reason;
-    return receiver.item as T;
+    this.#standAtTheEnd(getter, undefined);
+    this.#block(action, getter, deadline);
+    if (outcome.failure !== undefined) throw outcome.failure.reason;
+    return outcome.item as T;
   }
 
   /**
@@ -863,22 +616,11 @@ export class SharedQueue<T>
    * are yours. One that cannot be decoded stays.
    */
   clear(): T[] {
-    const items: T[] = [];
-    this.#clearKept(items);
-    this.#decodeAll(Header.CLEARED, (item) => items.push(item));
+    const items = this.#held === undefined ? [] : [this.#unhold()];
+    Atomics.add(this.#ring.memory.words, Header.CLEARED, items.length);
+    items.push(...this.#incoming.clear());
     this.#afterTaking();
     return items;
-  }
-
-  #clearKept(items: T[]): void {
-    try {
-      while (this.#kept > 0 && this.#takeKept()) {
-        items.push(this.#taken());
-        Atomics.add(this.#memory.words, Header.CLEARED, 1);
-      }
-    } catch {
-      // It stays, and those behind it.
-    }
   }
 
   // -- Ending -----------------------------------------------------------------
@@ -936,8 +678,7 @@ export class SharedQueue<T>
       return this.#observe();
     }
     this.#failure = { reason: why };
-    const items: T[] = [];
-    this.#decodeAll(Header.UNDELIVERED, (item) => items.push(item));
+    const items = this.#incoming.abort();
     this.#observe();
     this.#report(items);
   }
@@ -994,41 +735,42 @@ export class SharedQueue<T>
     const producers = this.#ring.expel(id);
     if (producers === undefined) return false;
     this.#abandonProducers(producers);
-    this.#look();
+    this.#wakeUps.look();
     return true;
   }
 
   /** Lets Node and Deno end while something waits at this handle. */
   unref(): void {
-    this.#watch.keepsAlive = false;
+    this.#wakeUps.keepsAlive = false;
   }
 
   /** Keeps Node and Deno alive while something waits at this handle, as it is from the beginning. */
   ref(): void {
-    this.#watch.keepsAlive = true;
+    this.#wakeUps.keepsAlive = true;
   }
 
   /** A frozen snapshot of the counters. */
   stats(): SharedQueueStats {
     if (this.#state !== "detached") this.#lookForDead();
     this.#observe();
-    const { words } = this.#memory;
+    const { memory } = this.#ring;
+    const { words } = memory;
     const undelivered = Atomics.load(words, Header.UNDELIVERED);
     return Object.freeze({
       name: this.#name,
       length: this.length,
       used: this.#ring.used,
-      bytes: this.#memory.capacity,
+      bytes: memory.capacity,
       desiredSize: this.desiredSize,
       highWaterMark: this.highWaterMark,
       put: this.#ring.count(Header.PUT),
       taken: this.#ring.count(Header.TAKE) - undelivered -
         Atomics.load(words, Header.CLEARED) - this.#kept,
       undelivered,
-      waitingPuts: total(this.#memory, Slot.WAITING_PUTS),
+      waitingPuts: total(memory, Slot.WAITING_PUTS),
       waitingGets: this.#getters.length,
-      producers: total(this.#memory, Slot.PRODUCERS),
-      handles: countMembers(this.#memory),
+      producers: total(memory, Slot.PRODUCERS),
+      handles: countMembers(memory),
       abandoned: Atomics.load(words, Header.ABANDONED),
       state: this.#state,
     });
@@ -1085,7 +827,7 @@ export class SharedQueue<T>
     if (!this.#ring.addProducer()) {
       this.#observe();
       throw new QueueClosedError(
-        `Cannot register a producer: ${this.#called()} must be open, ` +
+        `Cannot register a producer: ${this.#called} must be open, ` +
           `received one that is ${this.#state}`,
         this.#failure === undefined ? {} : { cause: this.#failure.reason },
       );
@@ -1131,143 +873,34 @@ export class SharedQueue<T>
 
   /** Takes the next item for one who has just come: behind those that wait here. */
   #takeInTurn(): boolean {
-    if (this.#getters.first !== undefined) {
-      this.#move();
-      if (this.#getters.first !== undefined) return false;
-    }
-    if (!this.#takeOne()) return false;
+    if (!this.#isNext() || !this.#takeOne()) return false;
     this.#afterTaking();
     return true;
   }
 
-  /** Takes one item into `#item`. A record that cannot be decoded is kept for the next try. */
+  /** Whether nobody here waits longer. */
+  #isNext(): boolean {
+    if (this.#getters.first !== undefined) this.#move();
+    return this.#getters.first === undefined;
+  }
+
+  /** Takes one item, for `#taken()` to hand over. */
   #takeOne(): boolean {
-    if (this.#kept > 0) return this.#takeKept();
-    if (this.#state === "detached") return false;
-    if (this.#isBytes) {
-      const payload = this.#ring.takeBytes();
-      if (typeof payload === "number") this.#lookSoon();
-      if (typeof payload !== "object") return false;
-      this.#item = payload as T;
-      return true;
-    }
-    const records = this.#incoming ?? new Records();
-    this.#incoming = undefined;
-    try {
-      const taken = this.#ring.take(records, 1);
-      if (taken === BUSY) this.#lookSoon();
-      if (taken <= 0) return false;
-      this.#item = this.#decode(records, 0);
-      return true;
-    } finally {
-      records.shrink();
-      this.#incoming = records;
-    }
-  }
-
-  #decode(records: Records, at: number): T {
-    try {
-      return this.#codec.decode(records.payload(at));
-    } catch (error) {
-      this.#unread.push(records.payload(at).slice());
-      throw error;
-    }
-  }
-
-  #takeKept(): boolean {
-    if (this.#held !== undefined) {
-      this.#item = this.#held.item;
-      this.#held = undefined;
-      return true;
-    }
-    this.#item = this.#codec.decode(this.#unread[0]!);
-    this.#unread.shift();
-    return true;
+    if (this.#held !== undefined) return true;
+    return this.#state !== "detached" && this.#incoming.take();
   }
 
   #taken(): T {
-    const item = this.#item as T;
-    this.#item = undefined;
-    return item;
+    return this.#held === undefined ? this.#incoming.item() : this.#unhold();
   }
 
   /** Takes what is there, and throws only if the very first cannot be decoded. */
-  #takeMany(items: T[], max: number, inLine = false): void {
-    if (!inLine && this.#getters.first !== undefined) {
-      this.#move();
-      if (this.#getters.first !== undefined) return;
-    }
+  #takeMany(items: T[], max: number): void {
+    if (this.#state === "detached") return;
     const before = items.length;
-    try {
-      while (items.length < max && this.#kept > 0 && this.#takeKept()) {
-        items.push(this.#taken());
-      }
-      while (items.length < max && this.#takeBatch(items, max - items.length)) {
-        if (this.#unread.length > 0) break;
-      }
-    } catch (error) {
-      if (items.length === before && !inLine) throw error;
-    }
+    if (this.#held !== undefined) items.push(this.#unhold());
+    this.#incoming.takeMany(items, max);
     if (items.length > before) this.#afterTaking();
-  }
-
-  /** False when there was nothing. */
-  #takeBatch(items: T[], most: number): boolean {
-    if (this.#isBytes || most === 1) {
-      if (!this.#takeOne()) return false;
-      items.push(this.#taken());
-      return true;
-    }
-    if (this.#state === "detached") return false;
-    const records = this.#incoming ?? new Records();
-    this.#incoming = undefined;
-    let taken = 0;
-    let at = 0;
-    let done = 0;
-    try {
-      taken = this.#ring.take(records, most);
-      if (taken === BUSY) this.#lookSoon();
-      while (done < taken) {
-        const before = items.length;
-        const end = this.#runs?.read(records, at, taken - done, items) ??
-          at;
-        done += items.length - before;
-        if (end > at) {
-          at = end;
-          continue;
-        }
-        items.push(this.#codec.decode(records.payload(at)));
-        at = records.after(at);
-        done++;
-      }
-    } finally {
-      for (; done < taken; done++) {
-        this.#unread.push(records.payload(at).slice());
-        at = records.after(at);
-      }
-      records.shrink();
-      this.#incoming = records;
-    }
-    return taken > 0;
-  }
-
-  #decodeAll(
-    tally: typeof Header.CLEARED | typeof Header.UNDELIVERED,
-    each: (item: T) => void,
-  ): void {
-    const records = new Records();
-    const taken = this.#ring.takeAll(records, tally);
-    for (let done = 0, at = 0; done < taken; done++) {
-      try {
-        each(this.#codec.decode(records.payload(at)));
-      } catch {
-        if (tally === Header.CLEARED) {
-          Atomics.sub(this.#memory.words, tally, 1);
-          this.#unread.push(records.payload(at).slice());
-        }
-      }
-      at = records.after(at);
-    }
   }
 
   #afterTaking(): void {
@@ -1279,12 +912,7 @@ export class SharedQueue<T>
   // -- Waiting ----------------------------------------------------------------
 
   #wait(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
-    if (!this.#standAtTheEnd(receiver, signal)) return;
-    const requests = this.#ring.member.requests;
-    this.#ring.member.ask(Header.WAIT_ITEM);
-    // Again, now that whoever puts or ends will ring.
-    if (!this.#ring.isEmpty || this.#ring.state !== State.OPEN) this.#move();
-    if (this.#getters.first !== undefined) this.#listen(requests);
+    if (this.#standAtTheEnd(receiver, signal)) this.#wakeUps.look();
   }
 
   /** False when there is nothing to wait for: the taker knows already. */
@@ -1304,20 +932,10 @@ export class SharedQueue<T>
     return false;
   }
 
-  #askForRoom(): void {
-    const requests = this.#ring.member.requests;
-    this.#ring.member.ask(Header.WAIT_ROOM);
-    this.#move();
-    if (this.#waitsForRoom()) this.#listen(requests);
-  }
-
   #watchEnd(): void {
     if (this.#watchesEnd) return;
     this.#watchesEnd = true;
-    const requests = this.#ring.member.requests;
-    this.#ring.member.ask(Header.WAIT_END);
-    this.#observe();
-    if (this.#isLive()) this.#listen(requests);
+    this.#wakeUps.look();
   }
 
   #isLive(): boolean {
@@ -1329,50 +947,28 @@ export class SharedQueue<T>
       (this.#ready !== undefined && this.#state === "open");
   }
 
-  /** One wait for all that wait here. What has been heard before `bell` was read is not missed. */
-  #listen(requests: number): void {
-    this.#watchOrNot();
-    if (this.#stopListening !== undefined) return;
-    const { words } = this.#memory;
-    const { requestsAt: bellAt } = this.#ring.member;
-    this.#stopListening = listen(words, bellAt, requests, () => {
-      this.#stopListening = undefined;
-      this.#woken();
-    });
-  }
-
-  #woken(): void {
-    if (!this.#isLive()) return;
-    if (this.#putters.first !== undefined) this.#inVain++;
-    this.#look();
-    // The wake-up may have been owed to one who has left meanwhile.
-    if (this.#getters.first === undefined && !this.#ring.isEmpty) {
-      this.#ring.member.wake(Header.WAIT_ITEM, 1);
-    }
-  }
-
-  /** Does what can be done now, and sees to it that the next chance is heard of. */
-  #look(): void {
-    if (!this.#isLive()) return;
-    const { member } = this.#ring;
-    if (!member.attached) return this.#leave();
-    const requests = member.requests;
-    if (this.#getters.first !== undefined) member.ask(Header.WAIT_ITEM);
-    if (this.#waitsForRoom()) member.ask(Header.WAIT_ROOM);
-    if (this.#watchesEnd) member.ask(Header.WAIT_END);
-    this.#move();
-    if (
+  #asWaiting(): Waiting {
+    const isAwaited = (): boolean =>
       this.#getters.first !== undefined || this.#waitsForRoom() ||
-      (this.#watchesEnd && this.#isLive())
-    ) this.#listen(requests);
+      (this.#closed !== undefined && this.#isLive());
+    return {
+      awaits: (what) => this.#awaits(what),
+      get isAwaited(): boolean {
+        return isAwaited();
+      },
+      move: () => this.#move(),
+      woken: () => {
+        if (this.#putters.first !== undefined) this.#inVain++;
+      },
+      lookForDead: () => this.#lookForDead(),
+      expelled: () => this.#leave(),
+    };
   }
 
-  /** The lock of an end was taken, and this thread may not sleep: so it comes again. */
-  #lookSoon(): void {
-    this.#busyTimer ??= systemClock.setTimer(() => {
-      this.#busyTimer = undefined;
-      this.#look();
-    }, BUSY_PAUSE);
+  #awaits(what: WaitField): boolean {
+    if (what === Header.WAIT_ITEM) return this.#getters.first !== undefined;
+    if (what === Header.WAIT_ROOM) return this.#waitsForRoom();
+    return this.#watchesEnd && this.#isLive();
   }
 
   /** Lets puts in and gives items out, as long as either goes on. */
@@ -1389,12 +985,8 @@ export class SharedQueue<T>
       putter !== undefined;
       putter = this.#putters.first
     ) {
-      const stored = this.#isBytes
-        ? this.#ring.storeBytes(putter.rank as Uint8Array, true)
-        : this.#ring.store(putter.rank as Int32Array, 1, true);
-      if (stored === BUSY) this.#lookSoon();
-      if (stored <= 0) {
-        if (stored === 0 && this.#inVain > PATIENCE) this.#ring.reserve();
+      if (this.#ring.store(putter.rank as Image, 1, true) === 0) {
+        if (this.#inVain > PATIENCE) this.#ring.reserve();
         break;
       }
       this.#inVain = 0;
@@ -1439,31 +1031,15 @@ export class SharedQueue<T>
     return getter;
   }
 
-  #nobodyGets(): void {
-    this.#watchOrNot();
-    if (
-      !this.#ring.member.stopAsking(Header.WAIT_ITEM) && !this.#ring.isEmpty
-    ) this.#ring.member.wake(Header.WAIT_ITEM, 1);
-  }
-
   #fewerPut(length: number): void {
-    this.#ring.announceWaiting(length, false);
+    this.#ring.member.waitingPuts = length;
     if (length > 0) return;
     if (this.#ring.state !== State.OPEN && this.#ring.isDrained) {
       this.#ring.member.wakeEverybody();
     }
     this.#inVain = 0;
     this.#ring.unreserve();
-    this.#watchOrNot();
-    if (this.#ready === undefined) {
-      this.#ring.member.stopAsking(Header.WAIT_ROOM);
-    }
-  }
-
-  /** A closing queue may have been waiting for just this put. */
-  #afterWithdrawal(): void {
-    // The next in line may be lighter.
-    this.#move();
+    this.#wakeUps.release(Header.WAIT_ROOM);
   }
 
   #signalRoom(): void {
@@ -1471,57 +1047,16 @@ export class SharedQueue<T>
     if (!(this.desiredSize! > 0)) return;
     this.#ready.resolve();
     this.#ready = undefined;
-    this.#watchOrNot();
-  }
-
-  /**
-   * Looks now and then while somebody waits. The timer also keeps the process
-   * alive, and a thread of Deno that has no other reason to go on awake enough to
-   * hear of a bell at all.
-   */
-  #watchOrNot(): void {
-    const waits = this.#getters.first !== undefined || this.#waitsForRoom() ||
-      (this.#closed !== undefined && this.#isLive());
-    if (waits) this.#watch.start();
-    else this.#watch.stop();
+    this.#wakeUps.release(Header.WAIT_ROOM);
   }
 
   /** Blocks the thread until the waiter has left its line. */
-  #block(
-    action: string,
-    waiter: Waiter,
-    what: typeof Header.WAIT_ITEM | typeof Header.WAIT_ROOM,
-    deadline: number,
-  ): void {
-    const { member } = this.#ring;
-    const { words } = this.#memory;
-    for (;;) {
-      const requests = member.requests;
-      if (waiter.line !== undefined) member.ask(what);
-      this.#move();
-      if (waiter.line === undefined) return;
-      if (!member.attached) return this.#leave();
-      const left = deadline - performance.now();
-      if (left <= 0) {
-        return waiter.withdraw(
-          new DOMException(
-            `Cannot ${action}: the time is over`,
-            "TimeoutError",
-          ),
-        );
-      }
-      const outcome = Atomics.wait(
-        words,
-        member.requestsAt,
-        requests,
-        Math.min(left, LOOK_AGAIN),
-      );
-      if (outcome === "ok") this.#inVain++;
-      else {
-        member.answer();
-        this.#lookForDead();
-      }
-    }
+  #block(action: string, waiter: Waiter, deadline: number): void {
+    const hasLeft = (): boolean => waiter.line === undefined;
+    if (this.#wakeUps.block(hasLeft, deadline)) return;
+    waiter.withdraw(
+      new DOMException(`Cannot ${action}: the time is over`, "TimeoutError"),
+    );
   }
 
   // -- Endings ----------------------------------------------------------------
@@ -1557,7 +1092,7 @@ export class SharedQueue<T>
     }
     const failure = this.#failure;
     this.#state = failure === undefined ? "closed" : "errored";
-    this.#rest();
+    this.#wakeUps.rest();
     const kept: T[] = aborted ? this.#giveUpKept() : [];
     if (failure === undefined) {
       for (const getter of everyone(this.#getters)) getter.end();
@@ -1578,7 +1113,7 @@ export class SharedQueue<T>
     if (this.#state === "detached") return;
     const wasLive = this.#isLive();
     this.#state = "detached";
-    this.#rest();
+    this.#wakeUps.rest();
     const kept = this.#giveUpKept();
     if (wasLive) {
       for (const putter of everyone(this.#putters)) {
@@ -1596,37 +1131,17 @@ export class SharedQueue<T>
     this.#report(kept);
   }
 
-  /** Nothing is to be heard any more. */
-  #rest(): void {
-    this.#watch.stop();
-    systemClock.clearTimer(this.#busyTimer);
-    this.#busyTimer = undefined;
-    this.#stopListening?.();
-    if (this.#stopListening !== undefined) this.#ring.member.ringItself();
-    this.#stopListening = undefined;
-  }
-
   #giveUpKept(): T[] {
-    const items: T[] = [];
-    const count = this.#kept;
-    if (count === 0) return items;
-    Atomics.add(this.#memory.words, Header.UNDELIVERED, count);
-    if (this.#held !== undefined) items.push(this.#held.item);
-    this.#held = undefined;
-    for (const bytes of this.#unread.splice(0)) {
-      try {
-        items.push(this.#codec.decode(bytes));
-      } catch {
-        // It is counted; there is nothing to report.
-      }
-    }
-    return items;
+    const items = this.#incoming.giveUp();
+    if (this.#held === undefined) return items;
+    Atomics.add(this.#ring.memory.words, Header.UNDELIVERED, 1);
+    return [this.#unhold(), ...items];
   }
 
   #report(items: T[]): void {
     const onUndelivered = this.#onUndelivered;
     if (onUndelivered === undefined) return;
-    const owner = this.#called();
+    const owner = this.#called;
     for (const item of items) {
       callOut(owner, "onUndelivered", onUndelivered, item, "abort");
     }
@@ -1650,7 +1165,7 @@ export class SharedQueue<T>
     this.fail(
       allOf(
         failures,
-        `${failed} of the producers of ${this.#called()} failed`,
+        `${failed} of the producers of ${this.#called} failed`,
       ),
     );
   }
@@ -1666,7 +1181,7 @@ export class SharedQueue<T>
       this.#ring.leaveFor(token);
       this.#abandonProducers(producers);
     }
-    this.#look();
+    this.#wakeUps.look();
     for (const { token } of owed) this.#tellAbandoned(token);
   }
 
@@ -1686,7 +1201,7 @@ export class SharedQueue<T>
   #tellAbandoned(id: number): void {
     const onAbandoned = this.#onAbandoned;
     if (onAbandoned === undefined) return;
-    callOut(this.#called(), "onAbandoned", onAbandoned, id);
+    callOut(this.#called, "onAbandoned", onAbandoned, id);
   }
 
   #reason(): unknown {
@@ -1698,7 +1213,7 @@ export class SharedQueue<T>
       return this.#reason();
     }
     return new QueueClosedError<T>(
-      `Cannot put: ${this.#called()} must be open, ` +
+      `Cannot put: ${this.#called} must be open, ` +
         `received one that is ${this.#state}`,
       this.#failure === undefined
         ? { item }
@@ -1708,15 +1223,9 @@ export class SharedQueue<T>
 
   #detachedError(action: string): QueueClosedError {
     return new QueueClosedError(
-      `Cannot ${action}: the handle of ${this.#called()} must be attached, ` +
+      `Cannot ${action}: the handle of ${this.#called} must be attached, ` +
         "received one that is detached",
     );
-  }
-
-  #called(): string {
-    return this.#name === ""
-      ? "the queue"
-      : `the queue ${JSON.stringify(this.#name)}`;
   }
 
   // -- What the views see -----------------------------------------------------
@@ -1819,121 +1328,4 @@ export class SharedQueue<T>
 export interface SharedQueue<T> extends AsyncDisposable {
   /** One of any number of competing consumers. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T>;
-}
-
-/** A line that says when it gets shorter. */
-class WatchedLine<W extends Waiter> extends Line<W> {
-  readonly #shorter: (length: number) => void;
-
-  constructor(shorter: (length: number) => void) {
-    super();
-    this.#shorter = shorter;
-  }
-
-  override remove(waiter: W): void {
-    super.remove(waiter);
-    this.#shorter(this.length);
-  }
-}
-
-/** A put that blocks its thread. */
-class SyncPutter<T> extends Putter<T> {
-  failure: { reason: unknown } | undefined = undefined;
-
-  override reject(reason: unknown): void {
-    this.failure = { reason };
-  }
-}
-
-/** A get that blocks its thread. */
-class SyncReceiver<T> extends Receiver<T> {
-  item: T | undefined = undefined;
-  failure: { reason: unknown } | undefined = undefined;
-
-  accept(item: T): void {
-    this.leave();
-    this.item = item;
-  }
-
-  end(): void {
-    this.failure = { reason: closedAndEmpty() };
-  }
-
-  reject(reason: unknown): void {
-    this.failure = { reason };
-  }
-}
-
-/** Waits for the first item of a batch, and then takes what else is there. */
-class FillingGetter<T> extends Getter<T> {
-  constructor(
-    resolve: (items: T[]) => void,
-    reject: (reason: unknown) => void,
-    max: number,
-    fill: (items: T[]) => void,
-  ) {
-    super((item) => {
-      const items = [item];
-      if (max > 1) fill(items);
-      resolve(items);
-    }, reject);
-    this.#resolve = resolve;
-  }
-
-  readonly #resolve: (items: T[]) => void;
-
-  override end(): void {
-    this.#resolve([]);
-  }
-}
-
-/** Takes all out of a line, one after the other. */
-function* everyone<W extends Waiter>(line: Line<W>): Generator<W> {
-  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
-    waiter.leave();
-    yield waiter;
-  }
-}
-
-function newMemory(
-  action: string,
-  options: { bytes?: number | undefined; highWaterMark?: number | undefined },
-): Memory {
-  const { bytes = 2 ** 20, highWaterMark = 1024 } = options;
-  checkBytes(action, bytes);
-  checkLimit(action, "highWaterMark", highWaterMark, 1);
-  return createMemory(bytes, highWaterMark);
-}
-
-function deadlineOf(action: string, options: SyncOptions | undefined): number {
-  if (options === undefined) return Infinity;
-  checkOptions(action, options, { timeout: true });
-  const { timeout = Infinity } = options;
-  checkTimeLimit(action, "timeout", timeout);
-  return performance.now() + timeout;
-}
-
-function checkMayBlock(action: string): void {
-  if (mayBlock()) return;
-  throw new TypeError(
-    `Cannot ${action}: the thread must be one that may block, ` +
-      "received the main thread of a page",
-  );
-}
-
-function refuseLength(length: unknown): never {
-  const name = "codec.encodeInto(item, target)";
-  refusePromise("put", name, length);
-  throw new RangeError(
-    `Cannot put: ${name} must be a whole number of 0 or more, received ${
-      received(length)
-    }`,
-  );
-}
-
-function closedAndEmpty(): QueueClosedError {
-  return new QueueClosedError(
-    "Cannot get: the queue must be open or hold items, " +
-      "received one that is closed and empty",
-  );
 }

@@ -18,8 +18,13 @@ import {
   type SharedQueueHandle,
   type SharedQueueOptions,
 } from "../../../src/threads.ts";
-import { poll } from "../../../src/threads/shared/wake_up.ts";
-import { memberAt, MEMBERS, Slot } from "../../../src/threads/shared/layout.ts";
+import { poll } from "../../../src/threads/shared/wait_async.ts";
+import {
+  Header,
+  memberAt,
+  MEMBERS,
+  Slot,
+} from "../../../src/threads/shared/layout.ts";
 import { dieBefore } from "../../support/dying.ts";
 import { test } from "../../support/harness.ts";
 import { parameters } from "../../support/properties.ts";
@@ -100,6 +105,25 @@ test("what a handle does not take itself is passed on when its waiter is gone", 
       await second;
     }
     third.detach();
+  }));
+
+test("a handle whose gets wait goes on asking when one of them is served or gives up", () =>
+  between<number>({}, async (here, there) => {
+    const words = new Int32Array(here.handle.buffer);
+    const isAsking = (): boolean => Atomics.load(words, Header.WAIT_ITEM) !== 0;
+    const giveUp = new AbortController();
+    const served = there.get();
+    const givenUp = there.get({ signal: giveUp.signal });
+    const last = there.get();
+    await here.put(1);
+    assertEquals(await served, 1);
+    assert(isAsking(), "after the first was served");
+    giveUp.abort(new Error("gave up"));
+    await assertRejects(() => givenUp, Error, "gave up");
+    assert(isAsking(), "after the second gave up");
+    await here.put(2);
+    assertEquals(await last, 2);
+    assert(!isAsking(), "nobody waits any more");
   }));
 
 test("close() reaches the other handles after the last item", () =>

@@ -1,0 +1,74 @@
+/**
+ * Who waits at a handle, where that is not as at any other queue.
+ *
+ * @module
+ */
+
+import { Getter } from "../../taking.ts";
+import { Line, Putter } from "../../waiters.ts";
+import type { Waiter } from "../../waiters.ts";
+import { mayBlock } from "./lock.ts";
+
+/** A line that says when it gets shorter. */
+export class WatchedLine<W extends Waiter> extends Line<W> {
+  readonly #shorter: (length: number) => void;
+
+  constructor(shorter: (length: number) => void) {
+    super();
+    this.#shorter = shorter;
+  }
+
+  override remove(waiter: W): void {
+    super.remove(waiter);
+    this.#shorter(this.length);
+  }
+}
+
+/** A put that blocks its thread. */
+export class SyncPutter<T> extends Putter<T> {
+  failure: { reason: unknown } | undefined = undefined;
+
+  override reject(reason: unknown): void {
+    this.failure = { reason };
+  }
+}
+
+/** Waits for the first item of a batch, and then takes what else is there. */
+export class FillingGetter<T> extends Getter<T> {
+  constructor(
+    resolve: (items: T[]) => void,
+    reject: (reason: unknown) => void,
+    max: number,
+    fill: (items: T[]) => void,
+  ) {
+    super((item) => {
+      const items = [item];
+      if (max > 1) fill(items);
+      resolve(items);
+    }, reject);
+    this.#resolve = resolve;
+  }
+
+  readonly #resolve: (items: T[]) => void;
+
+  override end(): void {
+    this.#resolve([]);
+  }
+}
+
+/** Takes all out of a line, one after the other. */
+export function* everyone<W extends Waiter>(line: Line<W>): Generator<W> {
+  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
+    waiter.leave();
+    yield waiter;
+  }
+}
+
+/** Throws a `TypeError` on a thread that may not sleep. */
+export function checkMayBlock(action: string): void {
+  if (mayBlock()) return;
+  throw new TypeError(
+    `Cannot ${action}: the thread must be one that may block, ` +
+      "received the main thread of a page",
+  );
+}
