@@ -5,11 +5,11 @@
  */
 
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
-export type {
-  CloseOptions,
-  EngineHandleOptions,
+export {
+  EngineHandle,
+  type EngineHandleOptions,
 } from "./engines/core/handle.ts";
-export { EngineHandle } from "./engines/core/handle.ts";
+export { type CloseOptions, PuttingHandle } from "./engines/core/putting.ts";
 export type {
   EnginePutOptions,
   EngineQueue,

@@ -20,10 +20,10 @@ export {
   RedisError,
 } from "./engines/redis/client.ts";
 export {
-  type CloseOptions,
   EngineHandle,
   type EngineHandleOptions,
 } from "./engines/core/handle.ts";
+export { type CloseOptions, PuttingHandle } from "./engines/core/putting.ts";
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type { Message } from "./engines/core/driver.ts";
 export type { RedisMessage } from "./engines/redis/driver.ts";

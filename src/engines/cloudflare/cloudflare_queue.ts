@@ -7,14 +7,12 @@
 import { checkOptions, wrongType } from "../../checks.ts";
 import { type Clock, systemClock } from "../../clock.ts";
 import { type Codec, json } from "../../codec.ts";
-import { printBy } from "../../printing.ts";
 import { deferred, FULFILLED } from "../../waiters.ts";
 import type { CloudflareRequest, QueueBinding } from "./types.ts";
-import { Closing } from "../core/closing.ts";
 import type { Answer, Outgoing, PuttingDriver } from "../core/driver.ts";
-import type { EnginePutOptions } from "../core/engine_queue.ts";
 import { Connection } from "../core/connection.ts";
-import { checkPuttingOptions, Putting } from "../core/putting.ts";
+import { Outbox } from "../core/outbox.ts";
+import { checkPuttingOptions, PuttingHandle } from "../core/putting.ts";
 
 /** Options of {@linkcode CloudflareQueue}. */
 export interface CloudflareQueueOptions<T> {
@@ -44,6 +42,7 @@ export interface CloudflareQueueOptions<T> {
  *   goes together, in its order: up to 100 items and 256 kB at a time.
  * - **Sizes.** An item of more than 127,900 bytes (128 kB less what Cloudflare
  *   needs for itself) is a `RangeError` before anything is sent.
+ * - **Done** is a put when Cloudflare has written the item to its disks.
  * - **Failures.** A queue that takes nothing for now is waited for; other failures
  *   reject. An item whose put was rejected by a failure may have arrived all the
  *   same, and one that is tried again may arrive twice: Cloudflare cannot tell.
@@ -75,16 +74,10 @@ export interface CloudflareQueueOptions<T> {
  * assertEquals(sent, [["/", "/news"]]);
  * ```
  */
-export class CloudflareQueue<T> implements AsyncDisposable {
-  readonly #putting: Putting<T>;
-  #writable: WritableStream<T> | undefined = undefined;
-  readonly #closing: Closing;
-
+export class CloudflareQueue<T> extends PuttingHandle<T> {
   /** Sends nothing yet. A `TypeError` or `RangeError` names what cannot be used. */
   constructor(binding: QueueBinding, options: CloudflareQueueOptions<T> = {}) {
-    printBy(CloudflareQueue.prototype, (queue) => queue.#facts());
-    const action = "open a queue of Cloudflare";
-    checkOptions(action, options, {
+    checkOptions(ACTION, options, {
       codec: true,
       highWaterMark: true,
       overflow: true,
@@ -92,8 +85,8 @@ export class CloudflareQueue<T> implements AsyncDisposable {
       onError: true,
       clock: true,
     });
-    checkPuttingOptions(action, options);
-    checkBinding(action, "binding", binding);
+    checkPuttingOptions(ACTION, options);
+    checkBinding(ACTION, "binding", binding);
     const {
       codec,
       highWaterMark = 1024,
@@ -104,98 +97,18 @@ export class CloudflareQueue<T> implements AsyncDisposable {
     } = options;
     const request = codec === undefined ? jsonRequest : bytesRequest;
     const driver = new CloudflareDriver(binding, request, clock);
-    const connection = new Connection(driver, {
-      name: "on Cloudflare",
-      clock,
-      onError,
-    });
-    const putting = new Putting<T>(connection, {
-      codec: codec ?? textOfBodies(),
-      keyOf: undefined,
+    const name = "on Cloudflare";
+    const connection = new Connection(driver, { name, clock, onError });
+    const outbox = new Outbox<T>(connection, {
       highWaterMark,
       overflow,
       offline,
     });
-    this.#putting = putting;
-    this.#closing = new Closing({
-      drain: () => putting.close(),
-      giveUp: (reason) => putting.abort(reason),
-      leave: () => connection.end(),
-    });
-  }
-
-  #facts(): Readonly<Record<string, unknown>> {
-    const { length: waitingPuts, highWaterMark } = this.#putting;
-    return { waitingPuts, highWaterMark, state: this.#closing.state };
-  }
-
-  /** Puts what is written, see {@linkcode CloudflareQueue.producer}; the same stream each time. */
-  get writable(): WritableStream<T> {
-    return this.#writable ??= this.producer();
-  }
-
-  /** Fulfils once {@linkcode CloudflareQueue.close} has. */
-  get closed(): Promise<void> {
-    return this.#closing.closed;
-  }
-
-  /** Puts without an answer yet. */
-  get waitingPuts(): number {
-    return this.#putting.length;
-  }
-
-  /**
-   * Puts an item, and waits until Cloudflare has written it to its disks. What is
-   * put in one turn goes together.
-   *
-   * Rejects with what the codec throws, with a `RangeError` that says both sizes
-   * for an item that is too large, with `QueueClosedError` on a closed handle, and
-   * with the signal's reason; then nothing was sent. Also with what Cloudflare says;
-   * then, and when the signal aborts between two tries, the item may have arrived.
-   */
-  put(item: T, options?: EnginePutOptions): Promise<void> {
-    return this.#putting.put(item, options);
-  }
-
-  /**
-   * Puts items in their order, as many on their way at a time as `highWaterMark`
-   * says, and fulfils when Cloudflare has them all. Rejects with the first that
-   * failed, as `put` does; those before it were put, those behind it that had begun
-   * may have been.
-   */
-  putMany(
-    items: Iterable<T> | AsyncIterable<T>,
-    options?: EnginePutOptions,
-  ): Promise<void> {
-    return this.#putting.putMany(items, options, this.closed);
-  }
-
-  /**
-   * A stream that puts what is written. A write fulfils when there is room for it
-   * among the puts of this handle; closing the stream waits until Cloudflare has all of
-   * them. An item that cannot be put errors the stream. Aborting it takes nothing back.
-   */
-  producer(): WritableStream<T> {
-    return this.#putting.producer();
-  }
-
-  /**
-   * Ends this handle: nothing more is put here, what is on its way arrives. Fulfils
-   * when all that was put has been answered. The signal gives up what has no answer;
-   * the promise fulfils then, too.
-   */
-  close(options?: { signal?: AbortSignal | undefined }): Promise<void> {
-    return this.#closing.close(options);
-  }
-
-  /** Closes. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+    super(outbox, { codec: codec ?? textOfBodies() });
   }
 }
 
-/** For `await using`. */
-export interface CloudflareQueue<T> extends AsyncDisposable {}
+const ACTION = "open a queue of Cloudflare";
 
 /** The limits of Cloudflare: a kB is 1000 bytes, and about 100 bytes of each message are its own. */
 const MAX_MESSAGES = 100;

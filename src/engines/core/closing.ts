@@ -5,26 +5,30 @@
  */
 
 import { checkSignal, type Deferred, deferred } from "../../waiters.ts";
+import type { ConnectedDriver, Connection } from "./connection.ts";
 
-/** What ends with a handle. */
-export interface Ending {
+/** One of the two directions of a handle. */
+export interface Half {
   /** Takes nothing more; fulfils when all that is under way has come to its end. */
-  drain(): Promise<unknown>;
+  close(): Promise<void>;
   /** Waits for none of that any longer. */
-  giveUp(reason: unknown): void;
-  /** Leaves the engine, after either of them. */
-  leave(): Promise<void> | void;
+  abort(reason: unknown): void;
 }
 
 /** The end of one handle. It comes once, however often it is asked for. */
 export class Closing {
-  readonly #ending: Ending;
+  readonly #connection: Connection<ConnectedDriver>;
+  readonly #halves: readonly Half[];
   readonly #closed: Deferred<void> = deferred();
   #begun = false;
   #left = false;
 
-  constructor(ending: Ending) {
-    this.#ending = ending;
+  constructor(
+    connection: Connection<ConnectedDriver>,
+    halves: readonly Half[],
+  ) {
+    this.#connection = connection;
+    this.#halves = halves;
   }
 
   /** Fulfils when the handle has ended. */
@@ -45,9 +49,8 @@ export class Closing {
     const signal = checkSignal("close", options, { signal: true });
     if (!this.#begun) {
       this.#begun = true;
-      void this.#ending.drain().then(() => this.#leave()).then(
-        this.#closed.resolve,
-      );
+      void Promise.all(this.#halves.map((half) => half.close()))
+        .then(() => this.#leave()).then(this.#closed.resolve);
     }
     if (signal !== undefined) this.#hurryBy(signal);
     return this.closed;
@@ -55,7 +58,7 @@ export class Closing {
 
   #hurryBy(signal: AbortSignal): void {
     const hurry = (): void => {
-      this.#ending.giveUp(signal.reason);
+      for (const half of this.#halves) half.abort(signal.reason);
       // Not waited for: an engine may never answer.
       void this.#leave();
       this.#closed.resolve();
@@ -68,10 +71,6 @@ export class Closing {
   async #leave(): Promise<void> {
     if (this.#left) return;
     this.#left = true;
-    try {
-      await this.#ending.leave();
-    } catch {
-      // It is gone as it is.
-    }
+    await this.#connection.end();
   }
 }

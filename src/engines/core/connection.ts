@@ -24,6 +24,8 @@ export interface ConnectedDriver {
   open(): Promise<void>;
   /** Whether an error will not pass by itself; undefined where only time can tell. Left out where all pass. */
   lasts?(error: unknown): boolean | undefined;
+  /** Leaves the engine; what still waits there comes back. Left out where there is nothing to leave. */
+  close?(): Promise<void>;
 }
 
 /** How many milliseconds an error of which only time can tell may last: a replica becomes a primary meanwhile. */
@@ -124,9 +126,14 @@ export class Connection<D extends ConnectedDriver> {
     }
   }
 
-  /** Nothing is tried again. */
-  end(): void {
+  /** Leaves the engine: nothing is tried again. */
+  async end(): Promise<void> {
     this.#over.abort();
+    try {
+      await this.driver.close?.();
+    } catch {
+      // It is gone as it is.
+    }
   }
 
   /** However many words fail in the time of one pause, that is one failure: or the pauses would grow with the load, not with the outage. */

@@ -9,20 +9,18 @@ import { checkDelay, type Clock, systemClock } from "../../clock.ts";
 import { type Codec, json } from "../../codec.ts";
 import type { Delivery, ReceiveOptions } from "../../delivery.ts";
 import { received } from "../../errors.ts";
-import { printBy } from "../../printing.ts";
 import { QueueReadable } from "../../views/readable.ts";
 import { signalOf } from "../../waiters.ts";
-import { Closing } from "./closing.ts";
 import type { Driver, Message } from "./driver.ts";
 import type {
-  EnginePutOptions,
   EngineQueue,
   EngineStats,
   ReceiveManyOptions,
 } from "./engine_queue.ts";
 import { Inbox } from "./inbox.ts";
 import { Connection } from "./connection.ts";
-import { checkPuttingOptions, Putting } from "./putting.ts";
+import { Outbox } from "./outbox.ts";
+import { checkPuttingOptions, PuttingHandle } from "./putting.ts";
 
 /** What every queue on an engine may be told. */
 export interface EngineHandleOptions<T> {
@@ -71,14 +69,9 @@ export const ENGINE_OPTIONS: Names<EngineHandleOptions<never>> = {
   clock: true,
 };
 
-/** Options of {@linkcode EngineHandle.close}. */
-export interface CloseOptions {
-  /** Waits no longer: what is not answered is given up, what is still lent comes back to others when its time is over. */
-  signal?: AbortSignal | undefined;
-}
-
 /** A queue on an engine, as one process sees it: an {@linkcode EngineQueue}. */
-export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
+export class EngineHandle<T, M extends Message> extends PuttingHandle<T>
+  implements EngineQueue<T> {
   /** The name of the queue. */
   readonly name: string;
   /** For how many milliseconds an item is lent unless `receive` says so. */
@@ -86,11 +79,9 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
   /** After how many attempts an item goes to the dead letters. */
   readonly attempts: number;
   readonly #connection: Connection<Driver<M>>;
-  readonly #putting: Putting<T>;
+  readonly #outbox: Outbox<T>;
   readonly #inbox: Inbox<T, M>;
   #readable: ReadableStream<Delivery<T>> | undefined = undefined;
-  #writable: WritableStream<T> | undefined = undefined;
-  readonly #closing: Closing;
 
   /** Made by the queues of the engines, each with its driver. */
   constructor(
@@ -98,12 +89,9 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     driver: Driver<M>,
     options: EngineHandleOptions<T> = {},
   ) {
-    printBy(EngineHandle.prototype, (queue) => queue.#facts());
     checkHandleOptions(name, options);
     const {
       codec = json<T>(),
-      keyOf,
-      headersOf,
       highWaterMark = 1024,
       prefetch = 32,
       visibility = 30_000,
@@ -113,93 +101,30 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
       onError,
       clock = systemClock,
     } = options;
-    this.name = name;
-    this.visibility = visibility;
-    this.attempts = attempts;
-    this.#connection = new Connection(driver, { name, clock, onError });
-    this.#putting = new Putting(this.#connection, {
-      codec,
-      keyOf,
-      headersOf,
+    const connection = new Connection(driver, { name, clock, onError });
+    const outbox = new Outbox<T>(connection, {
       highWaterMark,
       overflow,
       offline,
     });
-    this.#inbox = new Inbox(this.#connection, {
+    const inbox = new Inbox(connection, {
       codec,
       prefetch,
       visibility,
       attempts,
     });
-    this.#closing = new Closing({
-      drain: () => Promise.all([this.#putting.close(), this.#inbox.close()]),
-      giveUp: (reason) => {
-        this.#putting.abort(reason);
-        this.#inbox.abort();
-      },
-      leave: () => {
-        this.#connection.end();
-        return driver.close();
-      },
-    });
+    super(outbox, { ...options, codec }, inbox);
+    this.name = name;
+    this.visibility = visibility;
+    this.attempts = attempts;
+    this.#connection = connection;
+    this.#outbox = outbox;
+    this.#inbox = inbox;
   }
 
   /** The deliveries as a stream, each to be acknowledged by whoever reads it. Cancelling it leaves the queue and the items alone. */
   get readable(): ReadableStream<Delivery<T>> {
     return this.#readable ??= new QueueReadable(this.#inbox);
-  }
-
-  /** Puts what is written, see {@linkcode EngineHandle.producer}; the same stream each time. */
-  get writable(): WritableStream<T> {
-    return this.#writable ??= this.producer();
-  }
-
-  /** Fulfils once {@linkcode EngineHandle.close} has. */
-  get closed(): Promise<void> {
-    return this.#closing.closed;
-  }
-
-  #facts(): Readonly<Record<string, unknown>> {
-    const { length: waitingPuts, highWaterMark } = this.#putting;
-    return {
-      name: this.name,
-      waitingPuts,
-      highWaterMark,
-      state: this.#closing.state,
-    };
-  }
-
-  /** Puts without an answer of the engine yet. */
-  get waitingPuts(): number {
-    return this.#putting.length;
-  }
-
-  /**
-   * Puts an item, and waits until the engine has it: until it can be reached and
-   * has room, unless `offline` or `overflow` say otherwise. What is put in one turn
-   * goes together.
-   *
-   * Rejects with what the codec throws, a `RangeError` for an item that is too
-   * large for the engine, `QueueClosedError` on a closed handle, the words of the
-   * engine when it refuses for good (no permission, wrong password, another kind of
-   * key or stream, a connection that is closed), and the signal's
-   * reason; then the item was not put. Only when the signal aborts, or the handle
-   * is closed by force, while the engine cannot be reached, an item that was on its way may have arrived.
-   */
-  put(item: T, options?: EnginePutOptions): Promise<void> {
-    return this.#putting.put(item, options);
-  }
-
-  /**
-   * Puts items in their order, as many on their way at a time as `highWaterMark`
-   * says, and fulfils when the engine has them all. Rejects with the first that
-   * failed; those before it were put, those behind it that had begun may have been.
-   */
-  putMany(
-    items: Iterable<T> | AsyncIterable<T>,
-    options?: EnginePutOptions,
-  ): Promise<void> {
-    return this.#putting.putMany(items, options, this.closed);
   }
 
   /**
@@ -253,31 +178,6 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     }
   }
 
-  /**
-   * A stream that puts what is written. A write fulfils when there is room for
-   * it among the puts of this handle; closing the stream waits until the engine has
-   * all of them. An item that cannot be put errors the stream. Aborting it takes
-   * nothing back.
-   */
-  producer(): WritableStream<T> {
-    return this.#putting.producer();
-  }
-
-  /**
-   * Ends this handle, not the queue: nothing more is put or lent here, what is on
-   * its way arrives, what was fetched early goes back at once. Fulfils when the
-   * engine has all that was put, and all that was lent here has been acknowledged
-   * or has gone back. The signal ends the wait; the promise fulfils then, too.
-   */
-  close(options?: CloseOptions): Promise<void> {
-    return this.#closing.close(options);
-  }
-
-  /** Closes. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
   /** Asks the engine how the queue is doing. Rejects when it cannot be reached. */
   async stats(): Promise<EngineStats> {
     const measures = await this.#connection.attempt((driver) =>
@@ -286,17 +186,14 @@ export class EngineHandle<T, M extends Message> implements EngineQueue<T> {
     return Object.freeze({
       name: this.name,
       ...measures,
-      put: this.#putting.accepted,
+      put: this.#outbox.accepted,
       taken: this.#inbox.deliveredCount,
-      waitingPuts: this.#putting.length,
+      waitingPuts: this.#outbox.length,
       unacked: this.#inbox.unacked,
       failure: this.#connection.failure?.error,
     });
   }
 }
-
-/** For `await using`. */
-export interface EngineHandle<T, M extends Message> extends AsyncDisposable {}
 
 function checkHandleOptions<T>(
   name: unknown,

@@ -52,7 +52,7 @@ export class Inbox<T, M extends Message>
   #early: Queue<EngineDelivery<T, M>> = new Queue({ highWaterMark: Infinity });
   #end: TakingEnd<EngineDelivery<T, M>> = endOf(this.#early);
   /** Fetched, and lost by somebody before: each of them is to be alone here. */
-  readonly #suspects: EngineDelivery<T, M>[] = [];
+  readonly #suspects: Set<EngineDelivery<T, M>> = new Set();
   /** The one that is. */
   #alone: EngineDelivery<T, M> | undefined = undefined;
   /** Until when suspects wait for the end of all else. */
@@ -168,10 +168,9 @@ export class Inbox<T, M extends Message>
   ended(delivery: EngineDelivery<T, M>): void {
     this.#unacked.delete(delivery);
     this.#settleClosed();
-    if (this.#alone === undefined && this.#suspects.length === 0) return;
+    if (this.#alone === undefined && this.#suspects.size === 0) return;
     if (this.#alone === delivery) this.#alone = undefined;
-    const at = this.#suspects.indexOf(delivery);
-    if (at !== -1) this.#suspects.splice(at, 1);
+    this.#suspects.delete(delivery);
     this.#wake();
   }
 
@@ -246,7 +245,7 @@ export class Inbox<T, M extends Message>
 
   #wake(): void {
     if (this.#closed !== undefined) return;
-    if (this.#suspects.length > 0) this.#admitSuspect();
+    if (this.#suspects.size > 0) this.#admitSuspect();
     if (this.#running || this.#wanted() === 0) return;
     this.#running = true;
     void this.#run();
@@ -274,7 +273,7 @@ export class Inbox<T, M extends Message>
       for (const message of messages) {
         this.#arrived(message, asked + visibility);
       }
-      if (this.#suspects.length > 0) this.#admitSuspect();
+      if (this.#suspects.size > 0) this.#admitSuspect();
       else if (messages.length > 0) this.#patience = undefined;
       // Who has just got an item asks for the next before more is fetched.
       await FULFILLED;
@@ -295,7 +294,7 @@ export class Inbox<T, M extends Message>
   /** Those that wait, or what is taken in a moment, less what is here. Nothing beside a suspect. */
   #wanted(): number {
     if (this.#closed !== undefined) return 0;
-    if (this.#alone !== undefined || this.#suspects.length > 0) return 0;
+    if (this.#alone !== undefined || this.#suspects.size > 0) return 0;
     const ahead = this.#ahead();
     if (isAwaited(this.#early)) {
       return Math.max(this.#early.stats().waitingGets, ahead);
@@ -353,8 +352,8 @@ export class Inbox<T, M extends Message>
     this.#unacked.add(delivery);
     if (this.#closed !== undefined) return void quietly(delivery.release());
     if (lost === undefined) this.#early.tryPut(delivery);
-    else this.#suspects.push(delivery);
-    if (this.#early.length + this.#suspects.length > 0) this.#watchStale();
+    else this.#suspects.add(delivery);
+    if (this.#early.length + this.#suspects.size > 0) this.#watchStale();
   }
 
   // -- What somebody was lost with -------------------------------------------------
@@ -362,10 +361,12 @@ export class Inbox<T, M extends Message>
   /** Gives the next one to who waits, once there is nothing else here. */
   #admitSuspect(): void {
     if (this.#alone !== undefined || !isAwaited(this.#early)) return;
-    if (this.#unacked.size === this.#suspects.length) {
+    if (this.#unacked.size === this.#suspects.size) {
       this.#patience = undefined;
-      this.#alone = this.#suspects.shift()!;
-      void this.#isolate(this.#alone);
+      const [next] = this.#suspects;
+      this.#suspects.delete(next!);
+      this.#alone = next!;
+      void this.#isolate(next!);
     } else if (this.#patience === undefined) {
       this.#patience = this.connection.clock.now() + this.#options.visibility;
       // Who has one and never answers must not be waited for for ever.
@@ -392,9 +393,9 @@ export class Inbox<T, M extends Message>
   /** The others take their time: beside them it is not known whose fault it is, but all goes on. */
   #admitBeside(): void {
     this.#patience = undefined;
-    for (const delivery of this.#suspects.splice(0)) {
-      this.#early.tryPut(delivery);
-    }
+    const suspects = [...this.#suspects];
+    this.#suspects.clear();
+    for (const delivery of suspects) this.#early.tryPut(delivery);
     this.#wake();
   }
 
@@ -425,9 +426,9 @@ export class Inbox<T, M extends Message>
       if (this.#patience !== undefined && now >= this.#patience) {
         this.#admitBeside();
       }
-      const hadSuspects = this.#suspects.length > 0;
+      const hadSuspects = this.#suspects.size > 0;
       this.#releaseEarly(now - longest);
-      if (this.#early.length + this.#suspects.length > 0) this.#watchStale();
+      if (this.#early.length + this.#suspects.size > 0) this.#watchStale();
       // Nothing was fetched beside them.
       if (hadSuspects) this.#wake();
     }, longest);
@@ -439,12 +440,11 @@ export class Inbox<T, M extends Message>
     for (const delivery of early) {
       if (delivery.since > limit) this.#early.tryPut(delivery);
     }
-    const suspects = this.#suspects.splice(0);
-    for (const delivery of suspects) {
-      if (delivery.since > limit) this.#suspects.push(delivery);
-    }
-    for (const delivery of [...suspects, ...early].reverse()) {
-      if (delivery.since <= limit) void quietly(delivery.release());
+    const here = [...this.#suspects, ...early];
+    for (const delivery of here.reverse()) {
+      if (delivery.since > limit) continue;
+      this.#suspects.delete(delivery);
+      void quietly(delivery.release());
     }
   }
 

@@ -79,7 +79,7 @@ class Beginner extends Putter<undefined> {
 
 /** The puts of one handle. */
 export class Outbox<T> {
-  readonly #connection: Connection<PuttingDriver>;
+  readonly connection: Connection<PuttingDriver>;
   readonly #options: OutboxOptions;
   readonly #line: Line<PendingPut<T>> = new Line();
   readonly #beginners: Line<Beginner> = new Line();
@@ -93,7 +93,7 @@ export class Outbox<T> {
   #drained: Deferred<void> | undefined = undefined;
 
   constructor(connection: Connection<PuttingDriver>, options: OutboxOptions) {
-    this.#connection = connection;
+    this.connection = connection;
     this.#options = options;
   }
 
@@ -230,20 +230,20 @@ export class Outbox<T> {
   async #send(): Promise<boolean> {
     let answers: readonly Answer[];
     try {
-      answers = await this.#connection.attempt((driver) =>
+      answers = await this.connection.attempt((driver) =>
         // Given up while the link was opened.
         this.#batch.length === 0 ? NOTHING : driver.send(this.#batch)
       );
     } catch (error) {
       if (
-        this.#options.offline === "reject" || this.#connection.isFinal(error)
+        this.#options.offline === "reject" || this.connection.isFinal(error)
       ) {
         this.#refuseBatch(error);
       } else {
         this.#dropGivenUp();
-        await this.#connection.pause();
+        await this.connection.pause();
       }
-      if (this.#connection.signal.aborted) this.#refuseBatch(error);
+      if (this.connection.signal.aborted) this.#refuseBatch(error);
       return false;
     }
     return this.#settle(answers);
@@ -252,7 +252,7 @@ export class Outbox<T> {
   /** Makes the next batch of what has to be sent again and the head of the line. */
   #fill(): boolean {
     this.#dropGivenUp();
-    const { maxBatch, maxBatchBytes } = this.#connection.driver;
+    const { maxBatch, maxBatchBytes } = this.connection.driver;
     let room = maxBatchBytes;
     for (const put of this.#batch) room -= put.payload.byteLength;
     for (
@@ -296,12 +296,12 @@ export class Outbox<T> {
 
   async #waitForRoom(): Promise<void> {
     try {
-      await this.#connection.attempt((driver) =>
-        driver.room(this.#connection.signal)
+      await this.connection.attempt((driver) =>
+        driver.room(this.connection.signal)
       );
     } catch (error) {
       // What is final the next batch will hear as well.
-      if (!this.#connection.isFinal(error)) await this.#connection.pause();
+      if (!this.connection.isFinal(error)) await this.connection.pause();
     }
   }
 

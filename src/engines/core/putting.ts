@@ -1,6 +1,6 @@
 /**
- * The putting half of a handle: what is put, written or piped becomes bytes, and
- * goes to the outbox.
+ * What all handles on engines have in common: what is put, written or piped
+ * becomes bytes and goes to the outbox, and the handle ends.
  *
  * @module
  */
@@ -10,61 +10,90 @@ import { refusePromise } from "../../callbacks.ts";
 import { checkClock, type Clock } from "../../clock.ts";
 import { checkCodec, type Codec, payloadOf } from "../../codec.ts";
 import { received } from "../../errors.ts";
+import { printBy } from "../../printing.ts";
 import { comeInTime, putEach } from "../../putting.ts";
 import { type PuttingEnd, QueueWritable } from "../../views/writable.ts";
 import { FULFILLED, signalOf, WaiterGroup } from "../../waiters.ts";
-import type { PuttingDriver } from "./driver.ts";
+import { Closing, type Half } from "./closing.ts";
 import type { EnginePutOptions } from "./engine_queue.ts";
 import { checkHeaders, framed, type ItemHeaders } from "./headers.ts";
-import type { Connection } from "./connection.ts";
-import { closedError, Outbox, type OutboxOptions } from "./outbox.ts";
+import { closedError, type Outbox } from "./outbox.ts";
 
-/** What the putting half of a handle is made of. */
-export interface PuttingOptions<T> extends OutboxOptions {
+/** How items become what is sent. */
+export interface EncodingOptions<T> {
   codec: Codec<T>;
-  keyOf: ((item: T) => string) | undefined;
+  keyOf?: ((item: T) => string) | undefined;
   headersOf?: ((item: T) => ItemHeaders | undefined) | undefined;
 }
 
-/** The puts of one handle, and the streams that put. */
-export class Putting<T> {
-  readonly #driver: PuttingDriver;
+/** Options of {@linkcode PuttingHandle.close}. */
+export interface CloseOptions {
+  /** Waits no longer: what is not answered is given up, what is still lent comes back to others when its time is over. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What one process can put into a queue on an engine with. */
+export class PuttingHandle<T> implements AsyncDisposable {
   readonly #outbox: Outbox<T>;
-  readonly #codec: Codec<T>;
-  readonly #keyOf: ((item: T) => string) | undefined;
-  readonly #headersOf: ((item: T) => ItemHeaders | undefined) | undefined;
+  readonly #encoding: EncodingOptions<T>;
   /** Puts are named after their handle, which is one of its kind in the world. */
   #prefix: string | undefined = undefined;
   #puts = 0;
+  #writable: WritableStream<T> | undefined = undefined;
   readonly #writables: Set<QueueWritable<T>> = new Set();
+  readonly #closing: Closing;
 
+  /** Made by the queues of the engines. The other half, if there is one, closes with this one. */
   constructor(
-    connection: Connection<PuttingDriver>,
-    options: PuttingOptions<T>,
+    outbox: Outbox<T>,
+    encoding: EncodingOptions<T>,
+    ...others: readonly Half[]
   ) {
-    this.#driver = connection.driver;
-    this.#codec = options.codec;
-    this.#keyOf = options.keyOf;
-    this.#headersOf = options.headersOf;
-    this.#outbox = new Outbox(connection, options);
+    printBy(PuttingHandle.prototype, (handle) => handle.#facts());
+    this.#outbox = outbox;
+    this.#encoding = encoding;
+    this.#closing = new Closing(outbox.connection, [
+      {
+        close: () => {
+          for (const writable of this.#writables) writable.endedByQueue();
+          return outbox.close();
+        },
+        abort: (reason) => outbox.abort(reason),
+      },
+      ...others,
+    ]);
+  }
+
+  /** Puts what is written, see {@linkcode PuttingHandle.producer}; the same stream each time. */
+  get writable(): WritableStream<T> {
+    return this.#writable ??= this.producer();
+  }
+
+  /** Fulfils once {@linkcode PuttingHandle.close} has. */
+  get closed(): Promise<void> {
+    return this.#closing.closed;
   }
 
   /** Puts without an answer of the engine yet. */
-  get length(): number {
+  get waitingPuts(): number {
     return this.#outbox.length;
   }
 
-  /** Items that the engine has accepted. */
-  get accepted(): number {
-    return this.#outbox.accepted;
-  }
-
-  /** The bound of them. */
-  get highWaterMark(): number {
-    return this.#outbox.highWaterMark;
-  }
-
-  put(item: T, options: EnginePutOptions | undefined): Promise<void> {
+  /**
+   * Puts an item, and waits until the engine has it: until it can be reached and
+   * has room, unless `offline` or `overflow` say otherwise. What is put in one turn
+   * goes together.
+   *
+   * Rejects with what the codec throws, a `RangeError` for an item that is too
+   * large for the engine, `QueueClosedError` on a closed handle, the words of the
+   * engine when it refuses for good (no permission, wrong password, another kind of
+   * key or stream, a connection that is closed), and the signal's
+   * reason; then the item was not put. Only when the signal aborts, or the handle
+   * is closed by force, while the engine cannot be reached, an item that was on its
+   * way may have arrived; where `offline` is `"reject"`, so may one whose put
+   * rejected with a failure of the connection.
+   */
+  put(item: T, options?: EnginePutOptions): Promise<void> {
     try {
       return this.#put(item, signalOf("put", options));
     } catch (error) {
@@ -72,10 +101,14 @@ export class Putting<T> {
     }
   }
 
+  /**
+   * Puts items in their order, as many on their way at a time as `highWaterMark`
+   * says, and fulfils when the engine has them all. Rejects with the first that
+   * failed; those before it were put, those behind it that had begun may have been.
+   */
   async putMany(
     items: Iterable<T> | AsyncIterable<T>,
-    options: EnginePutOptions | undefined,
-    closed: Promise<void>,
+    options?: EnginePutOptions,
   ): Promise<void> {
     const inTime = comeInTime(items);
     const signal = signalOf("put many", options, { signal: true });
@@ -98,7 +131,7 @@ export class Putting<T> {
         signal?.throwIfAborted();
         if (failure !== undefined) throw failure.error;
       };
-      await putEach(items, put, signal, closed);
+      await putEach(items, put, signal, this.closed);
     } else {
       for (const item of items) {
         const begun = whenRoom(item);
@@ -111,6 +144,12 @@ export class Putting<T> {
     await Promise.all(arriving);
   }
 
+  /**
+   * A stream that puts what is written. A write fulfils when there is room for
+   * it among the puts of this handle; closing the stream waits until the engine has
+   * all of them. An item that cannot be put errors the stream. Aborting it takes
+   * nothing back.
+   */
   producer(): WritableStream<T> {
     const writable: QueueWritable<T> = new QueueWritable<T>(
       new Writing<T>({
@@ -125,31 +164,46 @@ export class Putting<T> {
     return writable;
   }
 
-  /** Nothing more is put here; fulfils when the engine has answered for all there is. */
-  close(): Promise<void> {
-    for (const writable of this.#writables) writable.endedByQueue();
-    return this.#outbox.close();
+  /**
+   * Ends this handle, not the queue: nothing more is put or lent here, what is on
+   * its way arrives, what was fetched early goes back at once. Fulfils when the
+   * engine has all that was put, and all that was lent here has been acknowledged
+   * or has gone back. The signal ends the wait; the promise fulfils then, too.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#closing.close(options);
   }
 
-  /** Gives up what has no answer. */
-  abort(reason: unknown): void {
-    this.#outbox.abort(reason);
+  /** Closes. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #facts(): Readonly<Record<string, unknown>> {
+    const { name } = this as { name?: string };
+    return {
+      ...(name === undefined ? {} : { name }),
+      waitingPuts: this.waitingPuts,
+      highWaterMark: this.#outbox.highWaterMark,
+      state: this.#closing.state,
+    };
   }
 
   /** Throws what is wrong with the item. */
   #put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
     if (this.#outbox.closed) throw closedError(item);
-    const encoded = payloadOf(this.#codec, item);
-    const headers = this.#headersOf?.(item);
+    const { codec, keyOf, headersOf } = this.#encoding;
+    const encoded = payloadOf(codec, item);
+    const headers = headersOf?.(item);
     if (headers !== undefined) checkHeaders("put", headers);
     const payload = framed(encoded, headers);
-    const { maxPayload } = this.#driver;
+    const { maxPayload } = this.#outbox.connection.driver;
     if (payload.byteLength > maxPayload) {
       throw new RangeError(
         `Cannot put: the encoded item must be at most ${maxPayload} bytes, received ${payload.byteLength}`,
       );
     }
-    const key = this.#keyOf?.(item);
+    const key = keyOf?.(item);
     if (key !== undefined && typeof key !== "string") {
       refusePromise("put", "keyOf(item)", key);
       throw new TypeError(
@@ -162,6 +216,9 @@ export class Putting<T> {
     return this.#outbox.add(item, id, payload, key, by);
   }
 }
+
+/** For `await using`. */
+export interface PuttingHandle<T> extends AsyncDisposable {}
 
 /** What a writable needs of its handle. */
 interface WritingOptions<T> {
