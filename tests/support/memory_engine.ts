@@ -19,7 +19,6 @@ import type {
 export interface Kept extends Message {
   readonly id: string;
   attempt: number;
-  enqueuedAt: number;
   /** When it may be delivered again. */
   visibleAt: number;
   isLent: boolean;
@@ -73,7 +72,7 @@ export class MemoryEngine {
       payload: message.payload,
       key: message.key,
       attempt: 0,
-      enqueuedAt: this.clock.now(),
+      age: undefined,
       visibleAt: 0,
       isLent: false,
       lost: undefined,
@@ -146,7 +145,6 @@ class MemoryDriver implements Driver<Kept> {
   readonly maxBatch = 10;
   readonly maxPayload: number;
   readonly maxBatchBytes: number;
-  readonly skew = 0;
   readonly #engine: MemoryEngine;
 
   constructor(engine: MemoryEngine) {

@@ -7,10 +7,11 @@
 import { checkOptions, wrongType } from "../../checks.ts";
 import { type Clock, systemClock } from "../../clock.ts";
 import { type Codec, json } from "../../codec.ts";
-import { deferred, FULFILLED } from "../../waiters.ts";
+import { FULFILLED } from "../../waiters.ts";
 import type { CloudflareRequest, QueueBinding } from "./types.ts";
 import type { Answer, Outgoing, PuttingDriver } from "../core/driver.ts";
 import { Connection } from "../core/connection.ts";
+import { pause } from "../core/pause.ts";
 import { Outbox } from "../core/outbox.ts";
 import { checkPuttingOptions, PuttingHandle } from "../core/putting.ts";
 
@@ -165,15 +166,9 @@ class CloudflareDriver implements PuttingDriver {
   }
 
   async room(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const { promise, resolve } = deferred<void>();
-    const over = (): void => resolve();
-    const timer = this.#clock.setTimer(over, this.#pause);
-    signal.addEventListener("abort", over);
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
-    await promise;
-    this.#clock.clearTimer(timer);
-    signal.removeEventListener("abort", over);
+    const milliseconds = this.#pause;
+    this.#pause = Math.min(milliseconds * 2, LONGEST_PAUSE);
+    await pause(this.#clock, milliseconds, signal);
   }
 
   #send(requests: TypedRequest[]): Promise<unknown> {

@@ -8,7 +8,7 @@
 import { callOut } from "../../callbacks.ts";
 import type { Clock } from "../../clock.ts";
 import { Retry } from "../../retry.ts";
-import { deferred } from "../../waiters.ts";
+import { pause } from "./pause.ts";
 
 /** What a link is made of. */
 export interface ConnectionOptions {
@@ -95,14 +95,8 @@ export class Connection<D extends ConnectedDriver> {
   async pause(signal: AbortSignal = this.signal): Promise<void> {
     if (signal.aborted) return;
     if (this.#onError === undefined) this.#print();
-    const { promise, resolve } = deferred<void>();
-    const over = (): void => resolve();
     const delay = this.#backoff.delayAfter(Math.max(1, this.#failures));
-    const timer = this.clock.setTimer(over, delay);
-    signal.addEventListener("abort", over);
-    await promise;
-    this.clock.clearTimer(timer);
-    signal.removeEventListener("abort", over);
+    await pause(this.clock, delay, signal);
   }
 
   /** Tries until the engine answers, the deadline has passed, or the link is over; undefined without an answer. Rejects with an error that is final. */

@@ -6,6 +6,7 @@
 
 import { checkDelay } from "../../clock.ts";
 import type { Delivery, NackOptions } from "../../delivery.ts";
+import { wordsFor } from "../../errors.ts";
 import type { BurialReason, Driver, Message } from "./driver.ts";
 import type { ItemHeaders } from "./headers.ts";
 import type { Connection } from "./connection.ts";
@@ -40,7 +41,6 @@ export class EngineDelivery<T, M extends Message> implements Delivery<T> {
     item: T,
     headers: ItemHeaders | undefined,
     message: M,
-    enqueuedAt: number | undefined,
     since: number,
     deadline: number,
   ) {
@@ -48,7 +48,9 @@ export class EngineDelivery<T, M extends Message> implements Delivery<T> {
     this.headers = headers;
     this.message = message;
     this.attempt = message.attempt;
-    this.enqueuedAt = enqueuedAt;
+    this.enqueuedAt = message.age === undefined
+      ? undefined
+      : since - Math.max(0, message.age);
     this.since = since;
     this.deadline = deadline;
     this.#host = host;
@@ -125,7 +127,8 @@ export class EngineDelivery<T, M extends Message> implements Delivery<T> {
   }
 
   #bury(reason: BurialReason, error: unknown): Promise<boolean> {
-    return this.#settle((driver) => driver.bury(this.message, reason, error));
+    const words = error === undefined ? undefined : wordsOf(error);
+    return this.#settle((driver) => driver.bury(this.message, reason, words));
   }
 
   async #settle(
@@ -168,4 +171,12 @@ export class EngineDelivery<T, M extends Message> implements Delivery<T> {
       this.watchDeadline();
     }, this.deadline - clock.now());
   }
+}
+
+/** The most characters of an error that a dead letter tells. */
+const MAX_WORDS = 2_000;
+
+/** What a dead letter tells of an error. */
+export function wordsOf(error: unknown): string {
+  return wordsFor(error).slice(0, MAX_WORDS);
 }

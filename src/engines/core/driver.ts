@@ -29,8 +29,8 @@ export interface Message {
    * `"beside"` others, any of which may have brought the process down.
    */
   readonly lost: "alone" | "beside" | undefined;
-  /** When it was put, in milliseconds since 1970 on the clock of the engine. */
-  readonly enqueuedAt: number | undefined;
+  /** How many milliseconds ago it was put, by the clock of the engine. */
+  readonly age: number | undefined;
   /** The key it was put with. */
   readonly key?: string | undefined;
 }
@@ -69,8 +69,6 @@ export interface PuttingDriver {
 
 /** An engine, as one handle uses it. */
 export interface Driver<M extends Message> extends PuttingDriver {
-  /** How many milliseconds the clock of the engine is ahead of that of this process; 0 where that is not known. */
-  readonly skew: number;
   /**
    * Up to `max` messages, lent for `visibility` milliseconds each. Waits for the
    * first of them for as long as it likes, and may come back with none. Once the
@@ -91,8 +89,12 @@ export interface Driver<M extends Message> extends PuttingDriver {
   isolate(message: M): Promise<boolean>;
   /** Lends the message for so many milliseconds from now. False when it was not ours any more. */
   extend(message: M, milliseconds: number): Promise<boolean>;
-  /** The message goes to the dead letters, and is done. False when it was not ours any more. */
-  bury(message: M, reason: BurialReason, error: unknown): Promise<boolean>;
+  /** The message goes to the dead letters with the reason and the words of an error, and is done. False when it was not ours any more. */
+  bury(
+    message: M,
+    reason: BurialReason,
+    error: string | undefined,
+  ): Promise<boolean>;
   /** What the engine knows of its queue. */
   measure(): Promise<Measures>;
   /** Leaves the engine; what still waits in `fetch` or `room` comes back. */

@@ -21,7 +21,7 @@ import {
 import type { EndingView, TakingEnd } from "../../views/readable.ts";
 import type { Driver, Message } from "./driver.ts";
 import { type ItemHeaders, unframed } from "./headers.ts";
-import { type DeliveryHost, EngineDelivery } from "./delivery.ts";
+import { type DeliveryHost, EngineDelivery, wordsOf } from "./delivery.ts";
 import type { Connection } from "./connection.ts";
 
 /** What an inbox is made of. */
@@ -334,7 +334,7 @@ export class Inbox<T, M extends Message>
       return this.#sayFor(
         (driver) =>
           attempt >= this.attempts
-            ? driver.bury(message, "undecodable", error)
+            ? driver.bury(message, "undecodable", wordsOf(error))
             : driver.nack(message, UNDECODABLE_DELAY),
         deadline,
       );
@@ -345,7 +345,6 @@ export class Inbox<T, M extends Message>
       item,
       headers,
       message,
-      this.#sinceOf(message, now),
       now,
       deadline,
     );
@@ -397,13 +396,6 @@ export class Inbox<T, M extends Message>
     this.#suspects.clear();
     for (const delivery of suspects) this.#early.tryPut(delivery);
     this.#wake();
-  }
-
-  /** When it was put, on the clock of this process. */
-  #sinceOf({ enqueuedAt }: M, now: number): number | undefined {
-    if (enqueuedAt === undefined) return undefined;
-    return now -
-      Math.max(0, Date.now() + this.connection.driver.skew - enqueuedAt);
   }
 
   /** Tells what becomes of a message that nobody here will see. */

@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from "../../clock.ts";
-import { type Deferred, deferred } from "../../waiters.ts";
+import { pause } from "../core/pause.ts";
 
 /** What orders are made of. */
 export interface PartitionsOptions<M> {
@@ -34,7 +34,7 @@ export class Partitions<M> {
   readonly #open: Map<string, Promise<void>> = new Map();
   #isClosed = false;
   readonly #shelf: { readonly message: M; readonly since: number }[] = [];
-  #change: Deferred<void> | undefined = undefined;
+  #change: (() => void) | undefined = undefined;
   #failure: { readonly error: unknown } | undefined = undefined;
   /** Where the next look begins. */
   #cursor = 0;
@@ -105,21 +105,14 @@ export class Partitions<M> {
     if (
       this.#shelf.length > 0 || this.#failure !== undefined ||
       this.#open.size === 0
-    ) this.#change?.resolve();
+    ) this.#change?.();
   }
 
   async #nextChange(signal: AbortSignal, longest: number): Promise<void> {
     if (signal.aborted || this.#shelf.length > 0) return;
-    const change = this.#change = deferred<void>();
-    const wake = (): void => change.resolve();
-    const { clock } = this.#options;
-    const timer = longest === Infinity
-      ? undefined
-      : clock.setTimer(wake, longest);
-    signal.addEventListener("abort", wake);
-    await change.promise;
-    signal.removeEventListener("abort", wake);
-    clock.clearTimer(timer);
+    await pause(this.#options.clock, longest, signal, (wake) => {
+      this.#change = wake;
+    });
     this.#change = undefined;
   }
 

@@ -136,6 +136,16 @@ export class NatsWire {
     return this.#client.headers();
   }
 
+  /** The version of the server, as long as one is there. */
+  get version(): string {
+    return this.#client.connection.info?.version ?? "";
+  }
+
+  /** Publishes, for nobody's answer. */
+  tell(subject: string, text: string): void {
+    this.#client.connection.publish(subject, text);
+  }
+
   /** Publishes, and fulfils with the first answer. */
   request(
     subject: string,
@@ -291,14 +301,15 @@ export class NatsWire {
 
 /** To be delivered again. */
 export const NAK = "-NAK";
+/** It is still worked on. */
+export const WORKING = "+WPI";
 /** How much later than it has to come an answer may come, on a connection without any delay. */
 const PATIENCE = 50;
 
 /**
  * Where messages are asked for, by one question at a time.
  *
- * A server forgets a question now and then (2.9.10 does when many are over at the
- * same time), so one whose answer is late is asked again. Nothing is lost if it was
+ * A server may forget a question (see `old_servers.ts`), so one whose answer is late is asked again. Nothing is lost if it was
  * not forgotten: all questions have one subscription, and what comes late is for
  * the next of them, or goes back when there is none.
  */

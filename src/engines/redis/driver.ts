@@ -4,7 +4,6 @@
  * @module
  */
 
-import { wordsFor } from "../../errors.ts";
 import { type Deferred, deferred } from "../../waiters.ts";
 import type {
   Answer,
@@ -82,8 +81,6 @@ const STRAY_VISIBILITY = 30_000;
 const MAX_BATCH = 1_000;
 /** The longest that anything is lent or delayed: when it ends is a number of milliseconds since 1970, exact in a score until the year 2248. */
 const MAX_MILLISECONDS = Number.MAX_SAFE_INTEGER - 2 ** 43;
-/** The most characters of an error that a dead letter tells. */
-const MAX_WORDS = 2_000;
 
 /** One batch more than Redis is busy with, so that it need not wait for the next. */
 const MAX_TELLING = 2;
@@ -116,7 +113,6 @@ export class RedisDriver implements Driver<RedisMessage> {
   #telling = 0;
   /** What is being extended: until then nobody knows what its lease is known by. */
   readonly #extensions: Map<RedisMessage, Promise<void>> = new Map();
-  #skew = 0;
   /** Those who wait shall learn that there is nothing to wait for. */
   readonly #ended = (): void => {
     this.#notify.wake();
@@ -135,10 +131,6 @@ export class RedisDriver implements Driver<RedisMessage> {
     this.#notify = new RedisNotify(this.keys.notify, patience, connect, ring);
     this.#room = new RedisNotify(this.keys.room, patience, connect, ring);
     connection.whenEnded?.add(this.#ended);
-  }
-
-  get skew(): number {
-    return this.#skew;
   }
 
   async open(): Promise<void> {
@@ -193,17 +185,19 @@ export class RedisDriver implements Driver<RedisMessage> {
   ): Promise<readonly RedisMessage[]> {
     const { stream, due, notify } = this.keys;
     const { consumer, patience } = this.#options;
+    const time = wholeMilliseconds(visibility);
     const [heads, small, lease, wait, ...large] = await this.#insisting(() =>
       this.run(LEND_SCRIPT, [stream, due, notify], [
         GROUP,
         consumer,
         String(Math.min(max, MAX_BATCH)),
-        String(wholeMilliseconds(visibility)),
+        String(time),
         String(patience),
       ])
     ) as [Uint8Array, Uint8Array, number, number, ...Uint8Array[]];
-    this.#skew = lease - wholeMilliseconds(visibility) - Date.now();
-    if (heads.byteLength > 0) return messagesOf(heads, small, large, lease);
+    if (heads.byteLength > 0) {
+      return messagesOf(heads, small, large, lease, lease - time);
+    }
     // What comes then is fetched by the next call, whose time begins when it asks.
     await this.#notify.wait(wait, signal);
     return [];
@@ -233,7 +227,7 @@ export class RedisDriver implements Driver<RedisMessage> {
   async bury(
     message: RedisMessage,
     reason: BurialReason,
-    error: unknown,
+    error: string | undefined,
   ): Promise<boolean> {
     const { stream, due, dead, wanted, room } = this.keys;
     const { maxDeadLetters } = this.#options;
@@ -247,7 +241,7 @@ export class RedisDriver implements Driver<RedisMessage> {
           ...[GROUP, id, String(leaseOf(message))],
           String(maxDeadLetters === Infinity ? -1 : maxDeadLetters),
           ...["id", id, "attempt", String(attempt), "reason", reason],
-          ...(error === undefined ? [] : ["error", wordsOf(error)]),
+          ...(error === undefined ? [] : ["error", error]),
         ],
       );
       return buried === 1;
@@ -404,6 +398,7 @@ function messagesOf(
   small: Uint8Array,
   large: readonly Uint8Array[],
   lease: number,
+  now: number,
 ): RedisMessage[] {
   const words = decoder.decode(heads).split(" ");
   const messages: RedisMessage[] = [];
@@ -423,7 +418,7 @@ function messagesOf(
       isUnsure: false,
       attempt: parseInt(attempt),
       lost: LOST[attempt.at(-1)!],
-      enqueuedAt: Number(id.slice(0, id.indexOf("-"))),
+      age: now - parseInt(id),
       payload: new Uint8Array(bytes.buffer, bytes.byteOffset + first, size),
     });
   }
@@ -462,8 +457,4 @@ function says(error: unknown, word: string): boolean {
 
 function wholeMilliseconds(milliseconds: number): number {
   return Math.ceil(Math.min(milliseconds, MAX_MILLISECONDS));
-}
-
-function wordsOf(error: unknown): string {
-  return wordsFor(error).slice(0, MAX_WORDS);
 }

@@ -6,8 +6,13 @@
  */
 
 import { systemClock } from "../../clock.ts";
-import { type Deferred, deferred } from "../../waiters.ts";
+import { pause } from "../core/pause.ts";
 import type { RedisConnection } from "./client.ts";
+
+/** What Redis could not be reached for. */
+interface Failure {
+  readonly error: unknown;
+}
 
 /** A list in Redis with at most one element, which wakes the one who has waited longest. */
 export class RedisNotify {
@@ -16,7 +21,7 @@ export class RedisNotify {
   readonly #patience: number;
   readonly #connect: () => RedisConnection;
   readonly #notifyOne: (key: string) => Promise<unknown>;
-  readonly #waiting: Set<Deferred<void>> = new Set();
+  readonly #waiting: Set<(failure?: Failure) => void> = new Set();
   #connection: RedisConnection | undefined = undefined;
   #listening: Promise<void> | undefined = undefined;
   #closed = false;
@@ -36,24 +41,23 @@ export class RedisNotify {
   /** Waits until it rings, or so many milliseconds, or the signal aborts. Rejects when Redis cannot be reached. */
   async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#closed) return;
-    const waiter = deferred<void>();
-    const stop = (): void => waiter.resolve();
-    const timer = systemClock.setTimer(stop, milliseconds);
-    signal.addEventListener("abort", stop);
-    this.#waiting.add(waiter);
-    this.#listening ??= this.#listen();
-    try {
-      await waiter.promise;
-    } finally {
-      this.#waiting.delete(waiter);
-      systemClock.clearTimer(timer);
-      signal.removeEventListener("abort", stop);
-    }
+    let failed: Failure | undefined;
+    let woken!: (failure?: Failure) => void;
+    await pause(systemClock, milliseconds, signal, (wake) => {
+      woken = (failure) => {
+        failed = failure;
+        wake();
+      };
+      this.#waiting.add(woken);
+      this.#listening ??= this.#listen();
+    });
+    this.#waiting.delete(woken);
+    if (failed !== undefined) throw (failed as Failure).error;
   }
 
   /** Whoever waits looks again. */
   wake(): void {
-    for (const waiter of this.#waiting) waiter.resolve();
+    for (const woken of this.#waiting) woken();
   }
 
   async close(): Promise<void> {
@@ -70,7 +74,7 @@ export class RedisNotify {
 
   /** Goes on when those who waited have left: Redis cannot be told to stop. */
   async #listen(): Promise<void> {
-    let failure: { readonly error: unknown } | undefined;
+    let failure: Failure | undefined;
     try {
       this.#connection ??= this.#connect();
       const seconds = String(this.#patience / 1000);
@@ -87,10 +91,7 @@ export class RedisNotify {
       this.#connection = undefined;
     }
     this.#listening = undefined;
-    for (const waiter of this.#waiting) {
-      if (failure === undefined) waiter.resolve();
-      else waiter.reject(failure.error);
-    }
+    for (const woken of this.#waiting) woken(failure);
     this.#waiting.clear();
   }
 }

@@ -119,9 +119,8 @@ test("what is sent comes in order, with its attempt and time, and is done once a
   assertEquals(messages.map(textOf), ["a", "b", "c"]);
   assertEquals(messages.map(({ attempt }) => attempt), [1, 1, 1]);
   // The same machine: the clock of the server is that of this process, give or take a round trip.
-  const { enqueuedAt = 0 } = messages[0]!;
-  assert(enqueuedAt > before - 1_000 && enqueuedAt < Date.now() + 1_000);
-  assert(Math.abs(driver.skew) < 1_000, `${driver.skew}`);
+  const { age = NaN } = messages[0]!;
+  assert(Math.abs(age) < Date.now() - before + 1_000, `${age}`);
   assertEquals(await driver.measure().then(({ inFlight }) => inFlight), 3);
   for (const message of messages) assert(await driver.ack(message));
   const { backlog, inFlight, oldestAge } = await driver.measure();
@@ -224,7 +223,7 @@ test("the most a payload may be follows the server, and fits with all headers", 
   assertEquals(await driver.send([message]), ["accepted"]);
   const lent = await fetchOne(driver);
   assertEquals(lent.key, key);
-  assert(await driver.bury(lent, "failed", new Error("ü".repeat(5_000))));
+  assert(await driver.bury(lent, "failed", "ü".repeat(5_000)));
   assertEquals((await driver.measure()).deadLetters, 1);
 });
 
@@ -368,8 +367,7 @@ test("bury() moves a message to the dead letters, with the reason, and once", as
   const driver = await bench.driver();
   await putAll(driver, ["a"]);
   const lent = await fetchOne(driver);
-  const error = new TypeError("no\r\nway");
-  assert(await driver.bury(lent, "failed", error));
+  assert(await driver.bury(lent, "failed", "TypeError: no\r\nway"));
   const { backlog, inFlight, deadLetters } = await driver.measure();
   assertEquals([backlog, inFlight, deadLetters], [0, 0, 1]);
   const { message } = (await bench.connection.request(

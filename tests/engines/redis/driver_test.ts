@@ -129,8 +129,7 @@ testOnRedis(
       new TextEncoder().encode("c"),
     ]);
     assertEquals(messages.map(({ attempt }) => attempt), [1, 1, 1]);
-    assert(Math.abs(messages[0]!.enqueuedAt! - Date.now()) < 10_000);
-    assert(Math.abs(driver.skew) < 10_000);
+    assert(Math.abs(messages[0]!.age!) < 10_000);
     const answers = messages.map((message) => driver.ack(message));
     assertEquals(await Promise.all(answers), [true, true, true]);
     assertEquals(await driver.ack(messages[0]!), false);
@@ -321,7 +320,7 @@ testOnRedis(
     const other = await open();
     const again = await fetchOne(other);
     assertEquals([textOf(again), again.attempt], ["b", 2]);
-    assertEquals(again.enqueuedAt, first.enqueuedAt);
+    assert(again.age! >= first.age!);
     await driver.send(outgoings("c"));
     await other.nack(again, 0);
     const third = await fetchOne(driver);
@@ -513,7 +512,7 @@ testOnRedis(
     await driver.send([outgoing("bad")]);
     const message = await fetchOne(driver);
     assertEquals(
-      await driver.bury(message, "failed", new TypeError("no such page")),
+      await driver.bury(message, "failed", "TypeError: no such page"),
       true,
     );
     assertEquals(await driver.bury(message, "failed", undefined), false);
