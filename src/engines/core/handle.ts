@@ -4,11 +4,10 @@
  * @module
  */
 
-import { checkCount, checkLimit, type Names } from "../../checks.ts";
+import { checkCount, checkLimit, type Names, wrongType } from "../../checks.ts";
 import { checkDelay, type Clock, systemClock } from "../../clock.ts";
 import { type Codec, json } from "../../codec.ts";
 import type { Delivery, ReceiveOptions } from "../../delivery.ts";
-import { received } from "../../errors.ts";
 import { QueueReadable } from "../../views/readable.ts";
 import { signalOf } from "../../waiters.ts";
 import type { Driver, Message } from "./driver.ts";
@@ -201,11 +200,7 @@ function checkHandleOptions<T>(
 ): void {
   const action = "open a queue on an engine";
   if (typeof name !== "string" || name === "") {
-    throw new TypeError(
-      `Cannot ${action}: name must be a string that is not empty, received ${
-        received(name)
-      }`,
-    );
+    throw wrongType(action, "name must be a string that is not empty", name);
   }
   checkPuttingOptions(action, options);
   const { prefetch, attempts } = options;

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { checkObject } from "../../checks.ts";
-import { received } from "../../errors.ts";
+import { checkObject, wrongType } from "../../checks.ts";
 
 /** Words by name, as those of a request. */
 export type ItemHeaders = Readonly<Record<string, string>>;
@@ -51,10 +50,8 @@ export function checkHeaders(action: string, headers: unknown): void {
   checkObject(action, name, headers);
   for (const [key, word] of Object.entries(headers as object)) {
     if (typeof word === "string") continue;
-    throw new TypeError(
-      `Cannot ${action}: ${name} must have text for ${JSON.stringify(key)}, ` +
-        `received ${received(word)}`,
-    );
+    const rule = `${name} must have text for ${JSON.stringify(key)}`;
+    throw wrongType(action, rule, word);
   }
 }
 

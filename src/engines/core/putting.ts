@@ -5,11 +5,16 @@
  * @module
  */
 
-import { checkFunction, checkLimit } from "../../checks.ts";
+import {
+  checkCallbacks,
+  checkLimit,
+  checkWord,
+  outOfRange,
+  wrongType,
+} from "../../checks.ts";
 import { refusePromise } from "../../callbacks.ts";
 import { checkClock, type Clock } from "../../clock.ts";
 import { checkCodec, type Codec, payloadOf } from "../../codec.ts";
-import { received } from "../../errors.ts";
 import { printBy } from "../../printing.ts";
 import { comeInTime, putEach } from "../../putting.ts";
 import { type PuttingEnd, QueueWritable } from "../../views/writable.ts";
@@ -199,16 +204,13 @@ export class PuttingHandle<T> implements AsyncDisposable {
     const payload = framed(encoded, headers);
     const { maxPayload } = this.#outbox.connection.driver;
     if (payload.byteLength > maxPayload) {
-      throw new RangeError(
-        `Cannot put: the encoded item must be at most ${maxPayload} bytes, received ${payload.byteLength}`,
-      );
+      const rule = `the encoded item must be at most ${maxPayload} bytes`;
+      throw outOfRange("put", rule, payload.byteLength);
     }
     const key = keyOf?.(item);
     if (key !== undefined && typeof key !== "string") {
       refusePromise("put", "keyOf(item)", key);
-      throw new TypeError(
-        `Cannot put: keyOf must return a string, received ${received(key)}`,
-      );
+      throw wrongType("put", "keyOf must return a string", key);
     }
     // Not earlier: some runtimes have no chance outside of a request.
     const prefix = this.#prefix ??= crypto.randomUUID();
@@ -312,19 +314,12 @@ export function checkPuttingOptions<T>(
   if (highWaterMark !== undefined) {
     checkLimit(action, "highWaterMark", highWaterMark, 1);
   }
-  for (const word of ["overflow", "offline"] as const) {
-    const value = options[word];
-    if (value !== undefined && value !== "wait" && value !== "reject") {
-      throw new TypeError(
-        `Cannot ${action}: ${word} must be "wait" or "reject", received ${
-          received(value)
-        }`,
-      );
-    }
+  for (const name of ["overflow", "offline"] as const) {
+    const value = options[name];
+    if (value !== undefined) checkWord(action, name, value, ["wait", "reject"]);
   }
-  for (const word of ["keyOf", "headersOf", "onError"] as const) {
-    if (options[word] !== undefined) checkFunction(action, word, options[word]);
-  }
+  const { keyOf, headersOf, onError } = options;
+  checkCallbacks(action, { keyOf, headersOf, onError });
   if (codec !== undefined) checkCodec(action, codec);
   if (clock !== undefined) checkClock(action, clock);
 }

@@ -15,6 +15,7 @@ import type {
   Outgoing,
 } from "../core/driver.ts";
 import { pause } from "../core/pause.ts";
+import { ApiError, type ApiFault } from "./api.ts";
 import type { NatsClient, NatsIncoming } from "./client.ts";
 import { type Loan, NatsLoans } from "./loans.ts";
 import { Partitions } from "./partitions.ts";
@@ -24,14 +25,7 @@ import {
   type NatsStreamOptions,
   NatsStreams,
 } from "./streams.ts";
-import {
-  ApiError,
-  type ApiFault,
-  lasts,
-  NAK,
-  NatsWire,
-  type NatsWireOptions,
-} from "./wire.ts";
+import { lasts, NAK, NatsWire, type NatsWireOptions } from "./wire.ts";
 
 /** A message that JetStream has lent. */
 export interface NatsMessage extends Message, Loan {

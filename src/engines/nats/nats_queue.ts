@@ -9,9 +9,12 @@ import {
   checkFunction,
   checkLimit,
   checkOptions,
+  checkWord,
+  outOfRange,
+  wrongType,
 } from "../../checks.ts";
 import { checkDelay, systemClock } from "../../clock.ts";
-import { received } from "../../errors.ts";
+import { checkName } from "../core/naming.ts";
 import {
   ENGINE_OPTIONS,
   EngineHandle,
@@ -92,7 +95,7 @@ const ACTION = "open a queue on NATS";
  *
  * On the server it is the stream `<name>` and its consumers, `<name>+dead`, and
  * `<name>+notes` for what became of deliveries. They are made when they are not there, and
- * never changed: edit them with the tools of NATS. NATS 2.9 or later, with JetStream;
+ * never changed: edit them with the tools of NATS. NATS 2.10 is recommended, 2.9 will do, with JetStream;
  * it tells items that wait for the end of a delay as in flight.
  *
  * The client is the connection and the function `headers` of `@nats-io/transport-node`,
@@ -130,7 +133,8 @@ export class NatsQueue<T> extends EngineHandle<T, NatsMessage> {
     options: NatsQueueOptions<T> = {},
   ) {
     checkClient(client);
-    checkName(name);
+    const rule = '1 to 128 letters, digits, "_" and "-"';
+    checkName(ACTION, "name", name, NAMES, rule);
     checkNatsOptions(options);
     const driver = new NatsDriver(client, name, {
       clock: options.clock ?? systemClock,
@@ -161,24 +165,13 @@ function checkClient(client: unknown): void {
     typeof publish === "function" && typeof subscribe === "function" &&
     typeof status === "function"
   ) return;
-  throw new TypeError(
-    `Cannot ${ACTION}: client.connection must be a connection, as connect() of a NATS client gives it, received ${
-      received(connection)
-    }`,
-  );
+  const rule =
+    "client.connection must be a connection, as connect() of a NATS client gives it";
+  throw wrongType(ACTION, rule, connection);
 }
 
-/** It names a stream, consumers, files and subjects. */
-function checkName(name: unknown): void {
-  if (typeof name === "string" && /^[A-Za-z0-9_-]{1,128}$/.test(name)) return;
-  const message =
-    `Cannot ${ACTION}: name must be 1 to 128 letters, digits, "_" and "-", received ${
-      received(name)
-    }`;
-  throw typeof name === "string"
-    ? new RangeError(message)
-    : new TypeError(message);
-}
+/** They name a stream, consumers, files and subjects. */
+const NAMES: RegExp = /^[A-Za-z0-9_-]{1,128}$/;
 
 function checkNatsOptions<T>(options: NatsQueueOptions<T>): void {
   checkOptions(ACTION, options, {
@@ -201,41 +194,26 @@ function checkNatsOptions<T>(options: NatsQueueOptions<T>): void {
   for (const word of ["dedupe", "timeout"] as const) {
     if (options[word] !== undefined) checkDelay(ACTION, word, options[word], 1);
   }
-  if (options.replicas !== undefined) {
-    checkCount(ACTION, "replicas", options.replicas, 1);
-  }
-  if (options.partitions !== undefined) {
-    checkCount(ACTION, "partitions", options.partitions, 0);
-    if (options.partitions > 256) {
-      throw new RangeError(
-        `Cannot ${ACTION}: partitions must be at most 256, received ${options.partitions}`,
-      );
-    }
-    if (options.partitions === 0 && options.keyOf !== undefined) {
-      throw new RangeError(
-        `Cannot ${ACTION}: partitions must be 1 or more where there is keyOf, received 0`,
-      );
+  const { replicas, partitions, keyOf, visibility, storage } = options;
+  if (replicas !== undefined) checkCount(ACTION, "replicas", replicas, 1);
+  if (partitions !== undefined) {
+    checkCount(ACTION, "partitions", partitions, 0, 256);
+    if (partitions === 0 && keyOf !== undefined) {
+      const rule = "partitions must be 1 or more where there is keyOf";
+      throw outOfRange(ACTION, rule, partitions);
     }
   }
-  const { visibility, storage } = options;
   if (visibility !== undefined) {
     checkDelay(ACTION, "visibility", visibility, 1);
   }
-  if (storage !== undefined && storage !== "file" && storage !== "memory") {
-    throw new TypeError(
-      `Cannot ${ACTION}: storage must be "file" or "memory", received ${
-        received(storage)
-      }`,
-    );
+  if (storage !== undefined) {
+    checkWord(ACTION, "storage", storage, ["file", "memory"]);
   }
-  for (const word of ["apiPrefix", "inboxPrefix"] as const) {
-    const value: unknown = options[word];
+  for (const name of ["apiPrefix", "inboxPrefix"] as const) {
+    const value: unknown = options[name];
     if (value === undefined || isSubject(value)) continue;
-    throw new TypeError(
-      `Cannot ${ACTION}: ${word} must be a subject without wildcards, received ${
-        received(value)
-      }`,
-    );
+    const rule = `${name} must be a subject without wildcards`;
+    throw wrongType(ACTION, rule, value);
   }
 }
 

@@ -16,15 +16,8 @@
  * @module
  */
 
-import type { ConsumerInfo, StreamInfo } from "./streams.ts";
+import type { Api, ConsumerInfo, StreamInfo } from "./api.ts";
 import type { NatsWire } from "./wire.ts";
-
-/** A request to JetStream. */
-export type Api = <R>(
-  action: string,
-  subject: string,
-  body?: unknown,
-) => Promise<R>;
 
 /**
  * Ends what the server waits for and does not have. It would take room, stop its

@@ -6,8 +6,14 @@
  */
 
 import type { Measures } from "../core/driver.ts";
-import { type Api, askTheTime, endTheGone } from "./old_servers.ts";
-import { ApiError, type NatsWire } from "./wire.ts";
+import {
+  type Api,
+  ApiError,
+  type ConsumerInfo,
+  type StreamInfo,
+} from "./api.ts";
+import { askTheTime, endTheGone } from "./old_servers.ts";
+import type { NatsWire } from "./wire.ts";
 
 /** How a queue is kept on the server. */
 export interface NatsStreamOptions {
@@ -30,39 +36,6 @@ export interface NatsStreamOptions {
   readonly visibility: number;
   /** What the subjects of JetStream begin with. */
   readonly apiPrefix: string;
-}
-
-/** What a server says of a stream. */
-export interface StreamInfo {
-  readonly config: {
-    readonly subjects: readonly string[];
-    readonly retention: string;
-    readonly discard: string;
-    readonly max_msgs: number;
-    readonly max_bytes: number;
-  };
-  readonly state: {
-    readonly messages: number;
-    readonly bytes: number;
-    readonly first_ts: string;
-    /** The numbers of messages that are gone, between others that are not; where asked for. */
-    readonly deleted?: readonly number[] | null;
-  };
-  /** The time of the server. */
-  readonly ts?: string;
-}
-
-/** What a server says of a consumer. */
-export interface ConsumerInfo {
-  readonly created: string;
-  readonly name: string;
-  readonly config: { readonly ack_wait: number };
-  /** What comes after it is lent, or is done out of turn. */
-  readonly ack_floor: { readonly stream_seq: number };
-  readonly delivered: { readonly stream_seq: number };
-  readonly num_pending: number;
-  readonly num_ack_pending: number;
-  readonly num_redelivered: number;
 }
 
 /** What is on the server is not for us. */

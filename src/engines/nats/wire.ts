@@ -7,6 +7,7 @@
 
 import type { Clock } from "../../clock.ts";
 import { type Deferred, deferred } from "../../waiters.ts";
+import { ApiError, type ApiFault } from "./api.ts";
 import type {
   NatsClient,
   NatsConnection,
@@ -15,26 +16,6 @@ import type {
   NatsStatus,
   NatsSubscription,
 } from "./client.ts";
-
-/** What JetStream refused a request with. */
-export interface ApiFault {
-  readonly code: number;
-  readonly err_code: number;
-  readonly description: string;
-}
-
-/** JetStream refused a request. */
-export class ApiError extends Error {
-  readonly fault: ApiFault;
-
-  constructor(action: string, fault: ApiFault) {
-    super(
-      `Cannot ${action} on NATS: ${fault.description} (code ${fault.code}, err_code ${fault.err_code})`,
-    );
-    this.name = "NatsApiError";
-    this.fault = fault;
-  }
-}
 
 /** There is no answer to wait for. */
 export class NoWayError extends Error {

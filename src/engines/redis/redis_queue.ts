@@ -4,8 +4,14 @@
  * @module
  */
 
-import { checkCount, checkLimit, checkOptions } from "../../checks.ts";
-import { received } from "../../errors.ts";
+import {
+  checkCount,
+  checkLimit,
+  checkOptions,
+  outOfRange,
+  wrongType,
+} from "../../checks.ts";
+import { checkName } from "../core/naming.ts";
 import {
   ENGINE_OPTIONS,
   EngineHandle,
@@ -97,11 +103,7 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
     for (const [option, instead] of Object.entries(ABSENT)) {
       const value = (options as Record<string, unknown> | null)?.[option];
       if (value === undefined) continue;
-      throw new TypeError(
-        `Cannot ${ACTION}: ${option} must be left out, ${instead}, received ${
-          received(value)
-        }`,
-      );
+      throw wrongType(ACTION, `${option} must be left out, ${instead}`, value);
     }
     checkOptions(ACTION, options, {
       ...ENGINE_OPTIONS,
@@ -118,15 +120,12 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
       prefix = "highwater",
       consumer = "worker",
     } = options;
-    checkWord("name", name);
-    checkWord("prefix", prefix);
-    checkWord("consumer", consumer);
+    for (const [what, value] of Object.entries({ name, prefix, consumer })) {
+      checkName(ACTION, what, value, NAMES, NAMES_RULE);
+    }
     if (consumer === NOBODY) {
-      throw new RangeError(
-        `Cannot ${ACTION}: consumer must not be the one of what nobody has, received ${
-          received(consumer)
-        }`,
-      );
+      const rule = "consumer must not be the one of what nobody has";
+      throw outOfRange(ACTION, rule, consumer);
     }
     checkLimit(ACTION, "capacity", capacity, 1);
     checkLimit(ACTION, "maxDeadLetters", maxDeadLetters, 1);
@@ -142,17 +141,5 @@ export class RedisQueue<T> extends EngineHandle<T, RedisMessage> {
 }
 
 /** Braces would change where a cluster places the keys, and the rest shall be easy to type at a prompt. */
-function checkWord(what: string, value: unknown): void {
-  if (typeof value !== "string") {
-    throw new TypeError(
-      `Cannot ${ACTION}: ${what} must be a string, received ${received(value)}`,
-    );
-  }
-  if (!/^[\w.:/-]{1,128}$/.test(value)) {
-    throw new RangeError(
-      `Cannot ${ACTION}: ${what} must be 1 to 128 letters, digits or ".", ":", "/", "-", "_", received ${
-        received(value)
-      }`,
-    );
-  }
-}
+const NAMES: RegExp = /^[\w.:/-]{1,128}$/;
+const NAMES_RULE = '1 to 128 letters, digits or ".", ":", "/", "-", "_"';
