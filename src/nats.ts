@@ -26,6 +26,7 @@ export type {
 } from "./engines/nats/client.ts";
 export type { Message } from "./engines/core/driver.ts";
 export type { NatsMessage } from "./engines/nats/driver.ts";
+export type { NatsLoan } from "./engines/nats/loans.ts";
 export { NatsQueue, type NatsQueueOptions } from "./engines/nats/nats_queue.ts";
 export type { JsonOptions } from "./json_item.ts";
 export { structured } from "./structured.ts";

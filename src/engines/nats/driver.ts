@@ -17,7 +17,7 @@ import type {
 import { pause } from "../core/pause.ts";
 import { ApiError, type ApiFault } from "./api.ts";
 import type { NatsClient, NatsIncoming } from "./client.ts";
-import { type Loan, NatsLoans } from "./loans.ts";
+import { type NatsLoan, NatsLoans } from "./loans.ts";
 import { Partitions } from "./partitions.ts";
 import {
   MisfitError,
@@ -28,7 +28,7 @@ import {
 import { lasts, NAK, NatsWire, type NatsWireOptions } from "./wire.ts";
 
 /** A message that JetStream has lent. */
-export interface NatsMessage extends Message, Loan {
+export interface NatsMessage extends Message, NatsLoan {
   /** Its number in the stream. */
   readonly sequence: number;
   /** When it was put, in milliseconds since 1970 on the clock of the server. */

@@ -9,7 +9,7 @@ import type { Clock } from "../../clock.ts";
 import { NAK, type NatsWire, WORKING } from "./wire.ts";
 
 /** What is remembered of a loan. */
-export interface Loan {
+export interface NatsLoan {
   /** Where what becomes of it is told. */
   readonly reply: string;
   /** Since when it is lent at least, on the clock of this process. */
@@ -29,7 +29,7 @@ export class NatsLoans {
   /** For how many milliseconds the server lends without further word. */
   readonly #ackWait: () => number;
   /** Those with an alarm. */
-  readonly #kept: Set<Loan> = new Set();
+  readonly #kept: Set<NatsLoan> = new Set();
 
   constructor(wire: NatsWire, clock: Clock, ackWait: () => number) {
     this.#wire = wire;
@@ -38,14 +38,14 @@ export class NatsLoans {
   }
 
   /** The server answers for all it hears; only the time tells whether the message is still ours. */
-  holds(loan: Loan): boolean {
+  holds(loan: NatsLoan): boolean {
     const now = this.#clock.now();
     return !this.#wire.isClosed && now < loan.until &&
       now < loan.renewedAt + this.#ackWait();
   }
 
   /** Lends for so many milliseconds from now. False when it was not ours any more. */
-  async extend(loan: Loan, milliseconds: number): Promise<boolean> {
+  async extend(loan: NatsLoan, milliseconds: number): Promise<boolean> {
     if (!this.holds(loan)) return false;
     const asked = this.#clock.now();
     await this.#wire.request(loan.reply, WORKING);
@@ -57,7 +57,7 @@ export class NatsLoans {
   }
 
   /** Says what becomes of it. False when it was not ours any more. */
-  async settle(loan: Loan, word: string): Promise<boolean> {
+  async settle(loan: NatsLoan, word: string): Promise<boolean> {
     loan.isSettled = true;
     this.#leave(loan);
     if (!this.holds(loan)) return false;
@@ -66,7 +66,7 @@ export class NatsLoans {
   }
 
   /** Sees to its time, where that is not the server's. */
-  keep(loan: Loan): void {
+  keep(loan: NatsLoan): void {
     this.#leave(loan);
     const now = this.#clock.now();
     const ackWait = this.#ackWait();
@@ -86,7 +86,7 @@ export class NatsLoans {
     for (const loan of this.#kept) this.#leave(loan);
   }
 
-  async #renew(loan: Loan): Promise<void> {
+  async #renew(loan: NatsLoan): Promise<void> {
     if (!this.holds(loan)) return this.#leave(loan);
     const asked = this.#clock.now();
     try {
@@ -99,7 +99,7 @@ export class NatsLoans {
     if (this.#kept.has(loan)) this.keep(loan);
   }
 
-  async #giveBack(loan: Loan): Promise<void> {
+  async #giveBack(loan: NatsLoan): Promise<void> {
     this.#leave(loan);
     try {
       await this.#wire.request(loan.reply, NAK);
@@ -108,7 +108,7 @@ export class NatsLoans {
     }
   }
 
-  #leave(loan: Loan): void {
+  #leave(loan: NatsLoan): void {
     this.#clock.clearTimer(loan.timer);
     this.#kept.delete(loan);
   }
