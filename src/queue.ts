@@ -148,6 +148,7 @@ interface Friend {
     waits: (putter: Putter<T>) => void,
   ): PutWatch | undefined;
   isAwaited<T>(queue: Queue<T>): boolean;
+  waitIn<T>(queue: Queue<T>, line: Line<Receiver<T>>): void;
   follow<T>(queue: Queue<T>, follower: QueueFollower): () => void;
   receiveWith<T>(
     queue: Queue<T>,
@@ -188,6 +189,11 @@ export function puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T> {
 /** Whether somebody waits for an item; a native read that was given up does not. */
 export function isAwaited<T>(queue: Queue<T>): boolean {
   return friend!.isAwaited(queue);
+}
+
+/** From now on who waits for an item does so in that line; of a queue where nobody does. */
+export function waitIn<T>(queue: Queue<T>, line: Line<Receiver<T>>): void {
+  friend!.waitIn(queue, line);
 }
 
 /** Tells the follower when the queue takes nothing more, at once if it does not already; returns how to stop following. */
@@ -314,7 +320,7 @@ export class Queue<T>
   #failure: { reason: unknown } | undefined = undefined;
   #aborted = false;
 
-  readonly #getters: Line<Receiver<T>> = new Line();
+  #getters: Line<Receiver<T>> = new Line();
   readonly #putters: WaitingLine<Putter<T>>;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#endIfDrained();
@@ -1686,6 +1692,7 @@ export class Queue<T>
       isQueue: (value) => #buffer in value,
       watchPuts: (queue, waits) => queue.#watchPuts(waits),
       isAwaited: (queue) => queue.#oldestGetter() !== undefined,
+      waitIn: (queue, line) => void (queue.#getters = line),
     };
   }
 }

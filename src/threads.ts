@@ -4,10 +4,7 @@
  * @module
  */
 
-export {
-  type PortLike,
-  type TransferableObject,
-} from "./threads/port/endpoint.ts";
+export { type PortLike, type TransferableObject } from "./threads/endpoint.ts";
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export { type SharedQueueHandle } from "./threads/shared/layout.ts";
 export { structured } from "./structured.ts";

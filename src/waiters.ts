@@ -167,6 +167,21 @@ export class Line<W extends Waiter> implements WaitingLine<W> {
   }
 }
 
+/** A line that says when it gets shorter. */
+export class WatchedLine<W extends Waiter> extends Line<W> {
+  readonly #shorter: (length: number) => void;
+
+  constructor(shorter: (length: number) => void) {
+    super();
+    this.#shorter = shorter;
+  }
+
+  override remove(waiter: W): void {
+    super.remove(waiter);
+    this.#shorter(this.length);
+  }
+}
+
 /** Waiters that are withdrawn together: those of one signal, one reader, one writer. */
 export class WaiterGroup {
   first: Waiter | undefined = undefined;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { TransferableObject } from "../port/endpoint.ts";
+import type { TransferableObject } from "../endpoint.ts";
 import { setAlarm, systemClock } from "../../clock.ts";
 import type { Delivery } from "../../delivery.ts";
 import { Abortion } from "../../flow/demand.ts";

@@ -6,7 +6,7 @@
  */
 
 import { received } from "../../errors.ts";
-import type { PortLike } from "../port/endpoint.ts";
+import type { PortLike } from "../endpoint.ts";
 
 /** A `Worker` of the web, or one of `node:worker_threads`. */
 export interface WorkerLike {

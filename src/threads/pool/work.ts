@@ -8,7 +8,7 @@ import { isThenable } from "../../callbacks.ts";
 import { checkFunction } from "../../checks.ts";
 import { received } from "../../errors.ts";
 import { Claims } from "./claims.ts";
-import { Endpoint, type TransferableObject } from "../port/endpoint.ts";
+import { Endpoint, type TransferableObject } from "../endpoint.ts";
 import { packReason, unpackReason } from "../failure.ts";
 import { isBegin, VERSION } from "./messages.ts";
 import type {

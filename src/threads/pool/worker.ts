@@ -8,11 +8,7 @@ import { ignore } from "../../callbacks.ts";
 import { keepAlive, setAlarm, systemClock } from "../../clock.ts";
 import { received } from "../../errors.ts";
 import { canShare, Claims } from "./claims.ts";
-import {
-  Endpoint,
-  failureLosesMoved,
-  type PortLike,
-} from "../port/endpoint.ts";
+import { Endpoint, failureLosesMoved, type PortLike } from "../endpoint.ts";
 import { packReason, unpackReason } from "../failure.ts";
 import type { PoolTask } from "./task.ts";
 import { isAnswer, isReady, VERSION } from "./messages.ts";

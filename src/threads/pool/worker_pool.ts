@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { TransferableObject } from "../port/endpoint.ts";
+import type { TransferableObject } from "../endpoint.ts";
 import { callOut, ignore, refusePromise } from "../../callbacks.ts";
 import {
   checkCount,

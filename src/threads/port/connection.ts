@@ -6,25 +6,21 @@
  */
 
 import { refusePromise } from "../../callbacks.ts";
+import { received } from "../../errors.ts";
 import { type Clock, keepAlive } from "../../clock.ts";
 import {
   Endpoint,
   failureLosesMoved,
   type PortLike,
   type TransferableObject,
-} from "./endpoint.ts";
+} from "../endpoint.ts";
 import { PortClosedError } from "./errors.ts";
-import {
-  type ClientFrame,
-  isWhole,
-  type ServerFrame,
-  verbOf,
-} from "./frames.ts";
+import type { Frame, Heartbeat } from "./frames.ts";
+import { isWhole, itemsOf, partsOf, verbOf } from "./frames.ts";
 
 /** Both sides speak the same one. */
 export const VERSION = 1;
 
-type Frame = ClientFrame | ServerFrame;
 type Side = "serving" | "connected";
 
 /** What goes over the port. */
@@ -41,14 +37,20 @@ interface Envelope {
   readonly heard: number;
 }
 
-/** Who is behind a wire. */
-export interface WireListener {
+/** The side that a connection speaks for. */
+export interface ConnectionListener<Heard extends Frame> {
+  /** Whether it hears frames, beyond those that begin a connection. */
+  readonly connected: boolean;
   /** Whether somebody waits for the other side, who keeps the process alive; undefined where that is not what does. */
   readonly waits: boolean | undefined;
   /** Adds what has to be said in the message that is about to go. */
   tend(): void;
-  /** The other side spoke. */
-  heard(session: string, frames: readonly unknown[]): void;
+  /** A message has come. Gives the frames in it that are meant for the connection as it stands, or none. */
+  addressed(session: string, frames: readonly unknown[]): readonly unknown[];
+  /** Whether the other side may ever say such a thing. */
+  isFrame(frame: unknown): frame is Heard;
+  /** The other side said so. Gives the rule of the protocol that the frame breaks, if it breaks one; then it has no effect. */
+  heard(frame: Heard): string | undefined;
   /** The other side broke a rule of the protocol. */
   broken(rule: string): void;
   /** The other side speaks another version. */
@@ -61,7 +63,7 @@ export interface WireListener {
   closed(reason: PortClosedError): void;
 }
 
-/** What a wire is made of. */
+/** What a connection is made of. */
 export interface PortConnectionOptions {
   port: PortLike;
   channel: string;
@@ -81,7 +83,7 @@ const MESSAGES = 2;
 const PATIENCE = 3;
 
 /** One side's word with the other. */
-export class PortConnection<Sent extends Frame> {
+export class PortConnection<Sent extends Frame, Heard extends Frame> {
   session = "";
   /** Whether what is said goes over at the end of the turn, or waits. */
   #open = false;
@@ -100,7 +102,7 @@ export class PortConnection<Sent extends Frame> {
   #timer: unknown = undefined;
   readonly #to: Side;
   readonly #options: PortConnectionOptions;
-  readonly #listener: WireListener;
+  readonly #listener: ConnectionListener<Heard>;
   readonly #endpoint: Endpoint;
   readonly #flush: () => void = () => {
     this.#scheduled = false;
@@ -110,7 +112,7 @@ export class PortConnection<Sent extends Frame> {
   constructor(
     to: Side,
     options: PortConnectionOptions,
-    listener: WireListener,
+    listener: ConnectionListener<Heard>,
   ) {
     this.#to = to;
     this.#options = options;
@@ -172,18 +174,14 @@ export class PortConnection<Sent extends Frame> {
     this.touch();
   }
 
-  /** An item to be sent at the end of the turn, with those before it. */
-  sendPut(id: number, item: unknown): void {
+  /** The last that is to be said, if it has that verb: then more of the same can go with it. */
+  last<Verb extends Sent[0]>(
+    verb: Verb,
+  ): Extract<Sent, [Verb, ...unknown[]]> | undefined {
     const last = this.#frames.at(-1);
-    if (last?.[0] === "puts") last[2].push(item);
-    else this.send(["puts", id, [item]] as unknown as Sent);
-  }
-
-  /** The same for an item that is lent. */
-  sendItem(item: unknown): void {
-    const last = this.#frames.at(-1);
-    if (last?.[0] === "items") last[1].push(item);
-    else this.send(["items", [item]] as unknown as Sent);
+    return last?.[0] === verb
+      ? last as Extract<Sent, [Verb, ...unknown[]]>
+      : undefined;
   }
 
   /** Items that were to be sent at the end of the turn are not. */
@@ -191,21 +189,9 @@ export class PortConnection<Sent extends Frame> {
     this.#frames = this.#frames.filter(([verb]) => verb !== "items");
   }
 
-  /** Puts that were accepted, with those before. */
-  sendAccepted(id: number): void {
-    const last = this.#frames.at(-1);
-    if (last?.[0] === "accepted" && last[1] + last[2] === id) last[2]++;
-    else this.send(["accepted", id, 1] as unknown as Sent);
-  }
-
   /** Says it now, also before the connection is open. */
-  say(frame: Sent, session: string = this.session): void {
-    if (this.#stopped) return;
-    try {
-      this.#post([frame], 0, session);
-    } catch {
-      // The port is closed. Where the runtime does not tell, the silence will.
-    }
+  say(frame: Sent | Heartbeat, session: string = this.session): void {
+    if (!this.#stopped) this.#tryPost([frame], 0, session);
   }
 
   /** There will be something to say at the end of the turn. */
@@ -234,7 +220,6 @@ export class PortConnection<Sent extends Frame> {
     if (this.#mustGoAlone(frames)) return this.#postOneByOne(frames);
     try {
       this.#post(frames, this.#sent + 1);
-      this.#sent++;
     } catch {
       this.#postOneByOne(frames);
     }
@@ -242,55 +227,62 @@ export class PortConnection<Sent extends Frame> {
 
   #mustGoAlone(frames: readonly Frame[]): boolean {
     return this.#options.transfer !== undefined && failureLosesMoved() &&
-      frames.reduce((sum, frame) => sum + itemsOf(frame).length, 0) > 1;
+      frames.flatMap(itemsOf).length > 1;
   }
 
   #post(
-    frames: readonly Frame[],
+    frames: readonly (Frame | Heartbeat)[],
     serial: number,
     session: string = this.session,
   ): void {
-    const { channel } = this.#options;
-    const transfer: TransferableObject[] = [];
-    for (const frame of frames) {
-      for (const item of itemsOf(frame)) {
-        const moved = this.#listener.transferOf(item);
-        refusePromise("send", "transfer(item)", moved);
-        transfer.push(...moved);
-      }
-    }
     const envelope: Envelope = {
       highwater: VERSION,
-      channel,
+      channel: this.#options.channel,
       to: this.#to,
       session,
       frames,
       serial,
       heard: this.#heardHere,
     };
-    this.#endpoint.post(envelope, transfer);
+    this.#endpoint.post(envelope, this.#transferOf(frames));
+    if (serial > 0) this.#sent = serial;
     if (session === this.session) this.#owesAnswer = false;
+  }
+
+  #transferOf(frames: readonly (Frame | Heartbeat)[]): TransferableObject[] {
+    const transfer: TransferableObject[] = [];
+    if (this.#options.transfer === undefined) return transfer;
+    for (const item of frames.flatMap(itemsOf)) {
+      const moved = this.#listener.transferOf(item);
+      refusePromise("send", "transfer(item)", moved);
+      transfer.push(...moved);
+    }
+    return transfer;
+  }
+
+  #tryPost(
+    frames: readonly (Frame | Heartbeat)[],
+    serial: number,
+    session?: string,
+  ): void {
+    try {
+      this.#post(frames, serial, session);
+    } catch {
+      // The port is closed. Where the runtime does not tell, the silence will.
+    }
   }
 
   /** Some item cannot be sent, or might not be: the rest goes without it. */
   #postOneByOne(frames: readonly Frame[]): void {
-    for (const frame of frames) {
-      for (const [part, item] of partsOf(frame)) {
-        try {
-          this.#post([part], 0);
-        } catch (error) {
-          this.#listener.unsendable(part, item, error);
-        }
+    for (const [part, item] of frames.flatMap(partsOf)) {
+      try {
+        this.#post([part], 0);
+      } catch (error) {
+        this.#listener.unsendable(part, item, error);
       }
     }
-    if (this.#stopped) return;
     // Heard of when all of them have come.
-    try {
-      this.#post([], this.#sent + 1);
-      this.#sent++;
-    } catch {
-      // The port is closed. Where the runtime does not tell, the silence will.
-    }
+    if (!this.#stopped) this.#tryPost([], this.#sent + 1);
   }
 
   #heard(data: unknown): void {
@@ -304,10 +296,23 @@ export class PortConnection<Sent extends Frame> {
     this.#silence = 0;
     if (highwater !== VERSION) return this.#listener.foreign(highwater);
     const verb = verbOf(frames[0]);
-    if (verb === "ping") return this.say(["pong"] as Sent, session);
+    if (verb === "ping") return this.say(["pong"], session);
     if (verb === "pong") return;
-    if (frames.length > 0) this.#listener.heard(session, frames);
+    if (frames.length > 0) {
+      this.#hearAll(this.#listener.addressed(session, frames));
+    }
     if (session === this.session && this.#open) this.#noteHeard(envelope);
+  }
+
+  #hearAll(frames: readonly unknown[]): void {
+    for (const frame of frames) {
+      const rule = this.#listener.isFrame(frame)
+        ? this.#listener.heard(frame)
+        : `it must be one of the protocol, received ${received(frame)}`;
+      if (rule !== undefined) return this.#listener.broken(rule);
+      if (!this.#listener.connected) return;
+    }
+    this.touch();
   }
 
   #noteHeard({ serial = 0, heard = 0 }: Partial<Envelope>): void {
@@ -337,44 +342,12 @@ export class PortConnection<Sent extends Frame> {
           `it must answer, received no word for ${PATIENCE} heartbeats`,
         );
       }
-      this.say(["ping"] as Sent);
+      this.say(["ping"]);
       this.#listen();
     }, heartbeat);
     // A heartbeat keeps nobody alive.
     keepAlive(this.#timer, false);
   }
-}
-
-function itemsOf(frame: Frame): readonly unknown[] {
-  switch (frame[0]) {
-    case "items":
-      return frame[1];
-    case "puts":
-      return frame[2];
-    case "back":
-      return frame[3];
-    default:
-      return [];
-  }
-}
-
-/** The frame as frames of one item each. */
-function partsOf(frame: Frame): [Frame, unknown][] {
-  const items = itemsOf(frame);
-  if (items.length === 0) return [[frame, undefined]];
-  return items.map((item, index) => {
-    switch (frame[0]) {
-      case "items":
-        return [["items", [item]], item];
-      case "puts":
-        return [["puts", frame[1] + index, [item]], item];
-      default: {
-        // Each that has gone back makes a place free.
-        const [, place] = frame as ["back", number, number, unknown[]];
-        return [["back", place, 1, [item]], item];
-      }
-    }
-  });
 }
 
 function isUnreadable(error: unknown): boolean {

@@ -32,9 +32,7 @@ export type ClientFrame =
   | ["fail", PackedReason]
   | ["abort", PackedReason]
   /** It leaves; with a reason because the serving side broke the protocol, and then it hears no answer. */
-  | ["goodbye", reason?: PackedReason]
-  | ["ping"]
-  | ["pong"];
+  | ["goodbye", reason?: PackedReason];
 
 /** What the serving side says. */
 export type ServerFrame =
@@ -58,49 +56,48 @@ export type ServerFrame =
   /** Answers a goodbye: every put has been decided on. */
   | ["bye"]
   /** Nobody serves any more; with a reason because the connected side broke the protocol. */
-  | ["gone", reason?: PackedReason]
-  | ["ping"]
-  | ["pong"];
+  | ["gone", reason?: PackedReason];
+
+/** What either side says by itself, in a message of its own. */
+export type Heartbeat = ["ping"] | ["pong"];
+
+export type Frame = ClientFrame | ServerFrame;
 
 type Check = (part: unknown) => boolean;
+/** What the parts of a frame have to be, by its verb. */
+type Checks = ReadonlyMap<unknown, readonly Check[]>;
 
-const fromClient: ReadonlyMap<unknown, readonly Check[]> = new Map<
-  unknown,
-  readonly Check[]
->([
-  ["hello", []],
-  ["ask", [isWhole]],
-  ["taken", [isPositive]],
-  ["back", [isWhole, isPositive, Array.isArray]],
-  ["lost", [isWhole]],
-  ["puts", [isPositive, isFilled]],
-  ["cancel", [isPositive]],
-  ["want", []],
-  ["producer", [isPositive, isOnError]],
-  ["producer done", [isPositive]],
-  ["producer failed", [isPositive, isPackedReason]],
-  ["close", []],
-  ["fail", [isPackedReason]],
-  ["abort", [isPackedReason]],
-  ["goodbye", [isReasonOrNone]],
-]);
+const fromClient: Checks = checksOf<ClientFrame>({
+  hello: [],
+  ask: [isWhole],
+  taken: [isPositive],
+  back: [isWhole, isPositive, Array.isArray],
+  lost: [isWhole],
+  puts: [isPositive, isFilled],
+  cancel: [isPositive],
+  want: [],
+  producer: [isPositive, isOnError],
+  "producer done": [isPositive],
+  "producer failed": [isPositive, isPackedReason],
+  close: [],
+  fail: [isPackedReason],
+  abort: [isPackedReason],
+  goodbye: [isReasonOrNone],
+});
 
-const fromServer: ReadonlyMap<unknown, readonly Check[]> = new Map<
-  unknown,
-  readonly Check[]
->([
-  ["here", []],
-  ["welcome", [isBoolean, isBoolean]],
-  ["items", [isFilled]],
-  ["credit", [isPositive]],
-  ["accepted", [isPositive, isPositive]],
-  ["refused", [isPositive, isAnyReasonOrNone]],
-  ["closing", [isAnyReasonOrNone]],
-  ["ended", []],
-  ["errored", [isAnyReason, isBoolean]],
-  ["bye", []],
-  ["gone", [isReasonOrNone]],
-]);
+const fromServer: Checks = checksOf<ServerFrame>({
+  here: [],
+  welcome: [isBoolean, isBoolean],
+  items: [isFilled],
+  credit: [isPositive],
+  accepted: [isPositive, isPositive],
+  refused: [isPositive, isAnyReasonOrNone],
+  closing: [isAnyReasonOrNone],
+  ended: [],
+  errored: [isAnyReason, isBoolean],
+  bye: [],
+  gone: [isReasonOrNone],
+});
 
 /** Whether the connected side may say such a thing at all. */
 export function isClientFrame(frame: unknown): frame is ClientFrame {
@@ -117,15 +114,52 @@ export function verbOf(frame: unknown): unknown {
   return Array.isArray(frame) ? frame[0] : undefined;
 }
 
+/** The items in a frame. */
+export function itemsOf(frame: Frame | Heartbeat): readonly unknown[] {
+  switch (frame[0]) {
+    case "items":
+      return frame[1];
+    case "puts":
+      return frame[2];
+    case "back":
+      return frame[3];
+    default:
+      return [];
+  }
+}
+
+/** The frame as frames of one item each, with that item. */
+export function partsOf(frame: Frame): [Frame, item: unknown][] {
+  const items = itemsOf(frame);
+  if (items.length === 0) return [[frame, undefined]];
+  return items.map((item, index) => [partOf(frame, item, index), item]);
+}
+
+function partOf(frame: Frame, item: unknown, index: number): Frame {
+  switch (frame[0]) {
+    case "puts":
+      return ["puts", frame[1] + index, [item]];
+    case "back":
+      // Each that has gone back makes a place free.
+      return ["back", frame[1], 1, [item]];
+    default:
+      return ["items", [item]];
+  }
+}
+
 /** Whether it is a number of things. */
 export function isWhole(part: unknown): part is number {
   return Number.isSafeInteger(part) && part as number >= 0;
 }
 
-function isFrame(
-  known: ReadonlyMap<unknown, readonly Check[]>,
-  frame: unknown,
-): boolean {
+/** No verb may be found that an object has by itself. */
+function checksOf<F extends Frame>(
+  checks: Readonly<Record<F[0], readonly Check[]>>,
+): Checks {
+  return new Map(Object.entries<readonly Check[]>(checks));
+}
+
+function isFrame(known: Checks, frame: unknown): boolean {
   if (!Array.isArray(frame)) return false;
   const checks = known.get(frame[0]);
   return checks !== undefined && frame.length <= checks.length + 1 &&

@@ -12,8 +12,8 @@ import {
   systemClock,
 } from "../../clock.ts";
 import { received } from "../../errors.ts";
-import type { PortLike, TransferableObject } from "./endpoint.ts";
-import { checkPort } from "./endpoint.ts";
+import type { PortLike, TransferableObject } from "../endpoint.ts";
+import { checkPort } from "../endpoint.ts";
 
 /** Options of `serve` and `connect`. */
 export interface PortOptions<T> {

@@ -4,11 +4,9 @@
  * @module
  */
 
-import { checkDelay } from "../../clock.ts";
-import { QueueClosedError, reasonOr, received } from "../../errors.ts";
+import { QueueClosedError, reasonOr } from "../../errors.ts";
 import { printBy } from "../../printing.ts";
 import { comeInTime, producerPolicy, putEach } from "../../putting.ts";
-import { checkMax } from "../../queue.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -18,31 +16,18 @@ import type {
 } from "../../queue.ts";
 import { QueueIterator } from "../../taking.ts";
 import { QueueReadable } from "../../views/readable.ts";
-import { type PuttingEnd, QueueWritable } from "../../views/writable.ts";
-import { type Deferred, deferred, FULFILLED, signalOf } from "../../waiters.ts";
-import type { WaiterGroup } from "../../waiters.ts";
-import type { PortLike } from "./endpoint.ts";
-import { type PackedReason, packReason, unpackReason } from "../failure.ts";
-import { PortReceiver } from "./receiver.ts";
-import { PortSender } from "./sender.ts";
-import {
-  brokenError,
-  PortClosedError,
-  reportBroken,
-  reportUndelivered,
-} from "./errors.ts";
+import { QueueWritable } from "../../views/writable.ts";
+import { FULFILLED, signalOf } from "../../waiters.ts";
+import type { PortLike } from "../endpoint.ts";
+import { PortClient } from "./client.ts";
 import {
   type CheckedPortOptions,
   checkPortOptions,
   type PortOptions,
 } from "./options.ts";
-import {
-  type ClientFrame,
-  isServerFrame,
-  type ServerFrame,
-  verbOf,
-} from "./frames.ts";
-import { PortConnection, VERSION } from "./connection.ts";
+import { PortProducer } from "./producer.ts";
+import type { PortReceiver } from "./receiver.ts";
+import type { PortSender } from "./sender.ts";
 
 /** What {@linkcode PortQueue.stats} tells of this side: a frozen snapshot. */
 export interface PortQueueStats {
@@ -65,10 +50,6 @@ export interface PortQueueStats {
   /** Where the queue stands, as far as is known here. */
   readonly state: QueueState;
 }
-
-const ANSWERS = "answers must be about puts that wait for one";
-
-let connections = 0;
 
 /**
  * Connects to the queue that is served at the other end of the port, now or later.
@@ -161,46 +142,21 @@ export function connect<T>(
  */
 export class PortQueue<T>
   implements ReadableWritablePair<T, T>, AsyncIterable<T>, AsyncDisposable {
-  readonly #wire: PortConnection<ClientFrame>;
   readonly #options: CheckedPortOptions<T>;
+  readonly #client: PortClient<T>;
   readonly #receiver: PortReceiver<T>;
   readonly #sender: PortSender<T>;
-  readonly #writables: Set<QueueWritable<T>> = new Set();
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   #producers = 0;
-  #connected = false;
-  #refusesWhenFull = false;
-  /** The queue has ended, and nothing more will come. */
-  #ended = false;
-  /** It is about to say goodbye. */
-  #farewell = false;
-  #leaving: Deferred<void> | undefined = undefined;
 
   /** Use {@linkcode connect}. */
   constructor(port: PortLike, options: PortOptions<T>) {
     printBy(PortQueue.prototype, (queue) => queue.#facts());
     this.#options = checkPortOptions("connect", port, options, 0);
-    const { onUndelivered } = this.#options;
-    const waits = (): boolean => this.#waits();
-    this.#wire = new PortConnection("serving", { port, ...this.#options }, {
-      get waits(): boolean {
-        return waits();
-      },
-      tend: () => this.#tend(),
-      heard: (session, frames) => this.#heard(session, frames),
-      broken: (rule) => this.#broken(rule),
-      foreign: (version) => this.#foreign(version),
-      unsendable: (frame, item, error) =>
-        this.#unsendable(frame, item as T, error),
-      transferOf: (item) => this.#options.transfer?.(item as T) ?? [],
-      closed: (reason) => this.#disconnected(reason),
-    });
-    this.#wire.session = `${++connections} ${Math.random()}`;
-    this.#receiver = new PortReceiver<T>(this.#wire, this.#options);
-    this.#sender = new PortSender<T>(this.#wire, { onUndelivered });
-    this.#wire.keepsAlive = false;
-    this.#wire.say(["hello"]);
+    this.#client = new PortClient<T>(port, this.#options);
+    this.#receiver = this.#client.receiver;
+    this.#sender = this.#client.sender;
   }
 
   // -- State ------------------------------------------------------------------
@@ -244,7 +200,7 @@ export class PortQueue<T>
    */
   put(item: T, options?: PutOptions): Promise<void> {
     try {
-      return this.#sender.put(item, signalOf("put", options));
+      return this.#sender.put(item, undefined, signalOf("put", options));
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -315,11 +271,7 @@ export class PortQueue<T>
    * `Queue.get` does, and with `PortClosedError`; then it has taken nothing. O(1).
    */
   get(options?: GetOptions): Promise<T> {
-    try {
-      return this.#receiver.get(signalOf("get", options));
-    } catch (reason) {
-      return Promise.reject(reason);
-    }
+    return this.#receiver.get(options);
   }
 
   /** Takes an item that is here; `undefined` if there is none, and then some are asked for, up to `highWaterMark`. O(1). */
@@ -329,23 +281,12 @@ export class PortQueue<T>
 
   /** Takes up to `max` items, of those that are here or else of what comes first; with `linger` and errors as `Queue.getMany`. */
   getMany(max: number, options?: GetManyOptions): Promise<T[]> {
-    try {
-      const signal = signalOf("get many", options, {
-        signal: true,
-        linger: true,
-      });
-      const linger = options?.linger ?? 0;
-      checkMax(max);
-      checkDelay("get many", "linger", linger);
-      return this.#receiver.getMany(max, signal, linger);
-    } catch (reason) {
-      return Promise.reject(reason);
-    }
+    return this.#receiver.getMany(max, options);
   }
 
   /** As {@linkcode PortQueue.get}, in the words of an iterator. */
   next(): Promise<IteratorResult<T, undefined>> {
-    return this.#receiver.next(undefined);
+    return this.#receiver.next();
   }
 
   /** Iterates as one of any number of competing consumers. Breaking off leaves the queue open and loses nothing. */
@@ -357,17 +298,12 @@ export class PortQueue<T>
 
   /** Ends the queue gracefully for all its users, once what waits here has been sent. Idempotent. */
   close(): void {
-    this.#sender.close(undefined, () => this.#wire.send(["close"]));
-    this.#endWritables();
+    this.#sender.close();
   }
 
   /** As {@linkcode PortQueue.close}, but consumers that have taken everything see `reason` instead of the end. */
   fail(reason: unknown): void {
-    this.#sender.close(
-      { reason },
-      () => this.#wire.send(["fail", packReason(reason)]),
-    );
-    this.#endWritables();
+    this.#sender.fail(reason);
   }
 
   /**
@@ -376,7 +312,7 @@ export class PortQueue<T>
    * `onUndelivered` of the queue. Without a reason it is an `AbortError`.
    */
   abort(reason?: unknown): void {
-    this.#abort(reasonOr(reason, "The queue was aborted"));
+    this.#client.abort(reasonOr(reason, "The queue was aborted"));
   }
 
   /**
@@ -387,11 +323,7 @@ export class PortQueue<T>
    * its place, or on its way there.
    */
   disconnect(): Promise<void> {
-    if (this.#leaving === undefined) {
-      this.#leaving = deferred();
-      this.#leave();
-    }
-    return this.#leaving.promise;
+    return this.#client.leave();
   }
 
   /** Disconnects. */
@@ -404,7 +336,7 @@ export class PortQueue<T>
   /** The queue as a `ReadableStream`; the same object each time. `cancel(reason)` aborts the queue. */
   get readable(): ReadableStream<T> {
     this.#readable ??= new QueueReadable<T>(
-      this.#receiver.end((reason) => this.#abort(reason)),
+      this.#receiver.end((reason) => this.#client.abort(reason)),
     );
     return this.#readable;
   }
@@ -412,13 +344,8 @@ export class PortQueue<T>
   /** The queue as a `WritableStream`; the same object each time. `close` closes the queue, `abort(reason)` aborts it, a chunk that cannot be put fails it. */
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
-      this.#writable = new QueueWritable<T>(this.#puttingEnd({
-        put: (item, group) => this.#sender.put(item, group),
-        close: () => this.close(),
-        abort: (reason) => this.#abort(reason),
-        failed: (reason) => this.fail(reason),
-      }));
-      this.#follow(this.#writable);
+      this.#writable = new QueueWritable<T>(this.#sender);
+      this.#sender.follow(this.#writable);
     }
     return this.#writable;
   }
@@ -439,51 +366,20 @@ export class PortQueue<T>
         failure === undefined ? {} : { cause: failure.reason },
       );
     }
+    const { wire } = this.#client;
     const id = ++this.#producers;
-    this.#wire.send(["producer", id, onError]);
-    let waiting: WaiterGroup | undefined;
-    let done = false;
-    const finish = (frame: ClientFrame): void => {
-      if (done) return;
-      done = true;
-      this.#writables.delete(stream);
-      this.#wire.send(frame);
-    };
-    const failed = (reason: unknown): void =>
-      finish(["producer failed", id, packReason(reason)]);
-    const stream = new QueueWritable<T>(this.#puttingEnd({
-      put: (item, group) => {
-        waiting = group;
-        return this.#sender.put(item, group);
-      },
-      close: async () => {
-        try {
-          await waiting?.settled();
-        } catch (reason) {
-          failed(reason);
-          throw reason;
-        }
-        finish(["producer done", id]);
-      },
-      abort: (reason, pending) => {
-        pending.withdrawAll(reason);
-        failed(reason);
-      },
-      failed,
-    }));
-    this.#follow(stream);
-    return stream;
+    return new PortProducer<T>(wire, this.#sender, id, onError).stream;
   }
 
   /** A `ReadableStream` of its own for one of several competing consumers; cancelling it leaves the items and the others alone. */
   consumer(): ReadableStream<T> {
-    return new QueueReadable<T>(this.#receiver.end(() => {}), false);
+    return new QueueReadable<T>(this.#receiver.end(), false);
   }
 
   /** A frozen snapshot of what is known on this side. */
   stats(): PortQueueStats {
     return Object.freeze({
-      connected: this.#connected,
+      connected: this.#client.connected,
       length: this.length,
       desiredSize: this.desiredSize,
       put: this.#sender.accepted,
@@ -493,221 +389,6 @@ export class PortQueue<T>
       waitingGets: this.#receiver.waiting,
       state: this.#state(),
     });
-  }
-
-  // -- What the wire says -----------------------------------------------------
-
-  #heard(session: string, frames: readonly unknown[]): void {
-    if (verbOf(frames[0]) === "here") {
-      if (!this.#connected) this.#wire.say(["hello"]);
-      return;
-    }
-    if (session !== this.#wire.session) return;
-    for (const frame of frames) {
-      const rule = isServerFrame(frame)
-        ? this.#ruleBrokenBy(frame)
-        : `it must be one of the protocol, received ${received(frame)}`;
-      if (rule !== undefined) return this.#broken(rule);
-      this.#understand(frame as ServerFrame);
-      if (this.#wire.stopped) return;
-    }
-    this.#wire.touch();
-  }
-
-  /** The rule of the protocol that the frame breaks, if it breaks one. */
-  #ruleBrokenBy(frame: ServerFrame): string | undefined {
-    const [verb] = frame;
-    if (verb !== "gone" && (verb === "welcome") === this.#connected) {
-      return "welcome must come first, and once";
-    }
-    switch (verb) {
-      case "items":
-        return !this.#ended && this.#receiver.mayArrive(frame[1].length)
-          ? undefined
-          : "items must have been asked for";
-      case "credit":
-        return this.#sender.mayBeCredited(frame[1])
-          ? undefined
-          : "credits must be a number of puts";
-      case "accepted":
-        return this.#sender.areUnderWay(frame[1], frame[2])
-          ? undefined
-          : ANSWERS;
-      case "refused":
-        return this.#sender.areUnderWay(frame[1], 1) &&
-            (frame[2] !== undefined || this.#sender.isGivenUp(frame[1]))
-          ? this.#ruleOfReason(frame[2])
-          : ANSWERS;
-      case "closing":
-      case "errored":
-        return this.#ruleOfReason(frame[1]);
-      case "ended":
-        // It would be of nobody whose they are, and `closed` would wait for them.
-        return this.#receiver.length === 0
-          ? undefined
-          : "ended must come when all items are taken";
-      case "bye":
-        return this.#leaving === undefined
-          ? "bye must answer a goodbye"
-          : undefined;
-    }
-    return undefined;
-  }
-
-  #ruleOfReason(reason: PackedReason | "own" | undefined): string | undefined {
-    return reason === "own" && this.#sender.failure === undefined
-      ? "a reason of this side must be one"
-      : undefined;
-  }
-
-  #broken(rule: string): void {
-    const error = brokenError("Cannot reach the queue", rule);
-    this.#wire.say(["goodbye", packReason(error)]);
-    this.#disconnected(error);
-    const { onError } = this.#options;
-    if (onError !== undefined) reportBroken(onError, error);
-  }
-
-  #understand(frame: ServerFrame): void {
-    switch (frame[0]) {
-      case "welcome":
-        this.#connected = true;
-        this.#receiver.returnsItems = frame[1];
-        this.#refusesWhenFull = frame[2];
-        return this.#wire.open();
-      case "items":
-        return this.#receiver.arrive(frame[1] as T[]);
-      case "credit":
-        return this.#sender.credited(frame[1]);
-      case "accepted":
-        return this.#sender.answeredWell(frame[1], frame[2]);
-      case "refused":
-        return this.#sender.refused(frame[1], this.#unpack(frame[2]));
-      case "closing":
-        this.#sender.closedByQueue(this.#unpack(frame[1]));
-        return this.#endWritables();
-      case "ended":
-        this.#ended = true;
-        this.#sender.closedByQueue(undefined);
-        this.#endWritables();
-        return this.#receiver.ended();
-      case "errored": {
-        this.#ended = true;
-        const failure = { reason: this.#unpack(frame[1])?.reason };
-        // Puts after a drain are refused as those before it.
-        if (frame[2]) this.#sender.closedByQueue(failure);
-        else this.#sender.abort(failure.reason);
-        this.#receiver.abort(failure.reason);
-        return this.#endWritables();
-      }
-      case "bye":
-        return this.#stop();
-      case "gone":
-        return this.#gone(frame[1]);
-    }
-  }
-
-  #gone(packed: PackedReason | undefined): void {
-    const cause = packed === undefined ? {} : { cause: unpackReason(packed) };
-    this.#disconnected(
-      new PortClosedError(
-        "Cannot reach the queue: somebody must serve it, received a port " +
-          "where nobody does any more",
-        cause,
-      ),
-    );
-    const { onError } = this.#options;
-    if (packed === undefined || onError === undefined) return;
-    reportBroken(onError, cause.cause);
-  }
-
-  #unpack(
-    packed: PackedReason | "own" | undefined,
-  ): { readonly reason: unknown } | undefined {
-    if (packed === "own") return this.#sender.failure;
-    return packed && { reason: unpackReason(packed) };
-  }
-
-  #foreign(version: unknown): void {
-    this.#disconnected(
-      new PortClosedError(
-        `Cannot connect: both sides must speak version ${VERSION}, ` +
-          `received version ${received(version)}`,
-      ),
-    );
-  }
-
-  #waits(): boolean {
-    const { waiting, underWay } = this.#sender;
-    return this.#receiver.waiting + waiting + underWay > 0;
-  }
-
-  #tend(): void {
-    this.#receiver.tend();
-    this.#sender.tend();
-    if (this.#ended && this.#sender.underWay === 0) this.#sayGoodbye();
-  }
-
-  #unsendable(frame: ClientFrame | ServerFrame, item: T, error: unknown): void {
-    if (frame[0] === "puts") this.#sender.unsendable(frame[1], error);
-    if (frame[0] !== "back") return;
-    this.#wire.say(["lost", frame[1]]);
-    reportUndelivered(this.#options.onUndelivered, item, error);
-  }
-
-  // -- Endings ----------------------------------------------------------------
-
-  #abort(reason: unknown): void {
-    if (this.#receiver.over) return;
-    this.#endHere(reason);
-    this.#wire.send(["abort", packReason(reason)]);
-  }
-
-  /** What waits here rejects, what is here goes back. */
-  #endHere(reason: unknown): void {
-    this.#receiver.abort(reason);
-    this.#sender.abort(reason);
-    this.#endWritables();
-  }
-
-  #leave(): void {
-    const reason = new DOMException(
-      "This side of the queue was disconnected",
-      "AbortError",
-    );
-    this.#endHere(reason);
-    this.#sender.giveUp(reason);
-    if (this.#wire.stopped) return this.#stop();
-    this.#wire.flush(true);
-    this.#wire.say(["goodbye"]);
-    // Only the fate of a put has to be waited for.
-    if (this.#sender.underWay === 0) this.#stop();
-  }
-
-  /** The queue has ended, all is decided: the rest of the way is free. */
-  #sayGoodbye(): void {
-    if (this.#farewell) return;
-    this.#farewell = true;
-    queueMicrotask(() => {
-      if (this.#wire.stopped) return;
-      this.#wire.flush(true);
-      this.#wire.say(["goodbye"]);
-      this.#stop();
-    });
-  }
-
-  #disconnected(reason: PortClosedError): void {
-    if (this.#wire.stopped) return;
-    if (!this.#receiver.over) this.#receiver.drop(reason);
-    this.#sender.drop(reason);
-    this.#endWritables();
-    this.#stop();
-  }
-
-  #stop(): void {
-    this.#connected = false;
-    this.#wire.stop();
-    this.#leaving?.resolve();
   }
 
   #facts(): Readonly<Record<string, unknown>> {
@@ -721,47 +402,6 @@ export class PortQueue<T>
       return this.#sender.failure === undefined ? "closed" : "errored";
     }
     return this.#sender.open ? "open" : "closing";
-  }
-
-  // -- What the views see -------------------------------------------------------
-
-  #puttingEnd(
-    own: Pick<PuttingEnd<T>, "put" | "close" | "abort" | "failed">,
-  ): PuttingEnd<T> {
-    const sender = this.#sender;
-    const refusesWhenFull = (): boolean => this.#refusesWhenFull;
-    return {
-      get refusesWhenFull(): boolean {
-        return refusesWhenFull();
-      },
-      get desiredSize(): number | null {
-        return sender.desiredSize;
-      },
-      get ready(): Promise<void> {
-        return sender.ready;
-      },
-      get open(): boolean {
-        return sender.open;
-      },
-      ...own,
-    };
-  }
-
-  #follow(stream: QueueWritable<T>): void {
-    this.#writables.add(stream);
-    if (!this.#sender.open) this.#endWritables();
-  }
-
-  /** The writing streams end with the queue. */
-  #endWritables(): void {
-    if (this.#sender.open) return;
-    const writables = [...this.#writables];
-    this.#writables.clear();
-    const { failure } = this.#sender;
-    for (const writable of writables) {
-      if (failure === undefined) writable.endedByQueue();
-      else writable.erroredByQueue(failure.reason);
-    }
   }
 }
 

@@ -5,27 +5,26 @@
  */
 
 import type { Clock } from "../../clock.ts";
-import { endOf, isAwaited, Queue } from "../../queue.ts";
-import { BatchGetter, Getter, NextGetter } from "../../taking.ts";
-import type { TakingEnd } from "../../views/readable.ts";
 import {
-  type Receiver,
-  SignalGroups,
-  type WaiterGroup,
-} from "../../waiters.ts";
-import type { ClientFrame } from "./frames.ts";
-import type { PortConnection } from "./connection.ts";
+  endOf,
+  type GetManyOptions,
+  type GetOptions,
+  isAwaited,
+  Queue,
+  waitIn,
+} from "../../queue.ts";
+import type { TakingEnd } from "../../views/readable.ts";
+import { type WaiterGroup, WatchedLine } from "../../waiters.ts";
+import type { ClientConnection } from "./sender.ts";
 
 /** The taking side of a connected queue. */
 export class PortReceiver<T> {
-  readonly #wire: PortConnection<ClientFrame>;
+  readonly #wire: ClientConnection;
   /** How many may wait here for who takes next. */
   readonly #highWaterMark: number;
-  readonly #clock: Clock;
   /** Here, and not taken yet. */
-  readonly #here: Queue<T> = new Queue({ highWaterMark: Infinity });
-  readonly #end: TakingEnd<T> = endOf(this.#here);
-  readonly #signals: SignalGroups = new SignalGroups();
+  readonly #here: Queue<T>;
+  readonly #end: TakingEnd<T>;
   /** Whether what goes back has to go itself. */
   returnsItems = false;
   /** How many came, less those that went back; and how many may come. */
@@ -35,23 +34,26 @@ export class PortReceiver<T> {
   #mostAsked = 0;
   /** How many were taken, as the other side knows. */
   #told = 0;
-  /** Somebody has left without an item. */
-  #left = false;
   /** Somebody would have taken an item. */
   #wished = false;
+  #isServing = false;
   #over = false;
-  readonly #whenLeft: () => void = () => {
-    this.#left = true;
-    this.#wire.touch();
-  };
 
   constructor(
-    wire: PortConnection<ClientFrame>,
+    wire: ClientConnection,
     { highWaterMark, clock }: { highWaterMark: number; clock: Clock },
   ) {
     this.#wire = wire;
     this.#highWaterMark = highWaterMark;
-    this.#clock = clock;
+    this.#here = new Queue({ highWaterMark: Infinity, clock });
+    this.#end = endOf(this.#here);
+    waitIn(
+      this.#here,
+      new WatchedLine(() => {
+        // Who is served may wait for the next before there is something to say.
+        if (!this.#isServing) wire.touch();
+      }),
+    );
   }
 
   /** Items that are here. */
@@ -78,93 +80,66 @@ export class PortReceiver<T> {
     return this.#over;
   }
 
-  get(signal: AbortSignal | undefined): Promise<T> {
-    if (this.#hasNext()) return Promise.resolve(this.#take());
-    return new Promise((resolve, reject) => {
-      this.#serve(new PortGetter(resolve, reject, this.#whenLeft), signal);
-    });
+  get(options: GetOptions | undefined): Promise<T> {
+    this.#wire.touch();
+    return this.#here.get(options);
   }
 
   tryGet(): T | undefined {
-    if (this.#hasNext()) return this.#take();
-    this.#wished = true;
     this.#wire.touch();
-    return undefined;
+    this.#wished = true;
+    return this.#here.tryGet();
   }
 
-  getMany(
-    max: number,
-    signal: AbortSignal | undefined,
-    linger: number,
-  ): Promise<T[]> {
-    const items: T[] = [];
-    while (items.length < max && this.#hasNext()) items.push(this.#take());
-    if (items.length === max || (items.length > 0 && linger === 0)) {
-      return Promise.resolve(items);
-    }
-    return new Promise((resolve, reject) => {
-      this.#serve(
-        new PortBatchGetter(
-          resolve,
-          reject,
-          items,
-          max,
-          linger,
-          this.#clock,
-          this.#whenLeft,
-        ),
-        signal,
-      );
-    });
+  getMany(max: number, options: GetManyOptions | undefined): Promise<T[]> {
+    this.#wire.touch();
+    return this.#here.getMany(max, options);
   }
 
-  next(
-    group: WaiterGroup | undefined,
-  ): Promise<IteratorResult<T, undefined>> {
-    if (this.#hasNext()) {
-      return Promise.resolve({ done: false, value: this.#take() });
-    }
-    return new Promise((resolve, reject) => {
-      const getter = new PortNextGetter<T>(resolve, reject, this.#whenLeft);
-      this.#serve(getter, undefined);
-      if (group !== undefined && getter.line !== undefined) group.add(getter);
-    });
+  next(group?: WaiterGroup): Promise<IteratorResult<T, undefined>> {
+    this.#wire.touch();
+    return group === undefined ? this.#here.next() : this.#end.next(group);
   }
 
-  /** As the end of a readable. */
-  end(cancel: (reason: unknown) => void): TakingEnd<T> {
+  /** As the end of a readable; cancelling that does no more than is said here. */
+  end(cancel?: (reason: unknown) => void): TakingEnd<T> {
     return {
       next: (group) => this.next(group),
-      serve: (receiver) => this.#serve(receiver, undefined),
-      hasNext: () => this.#hasNext(),
-      take: () => this.#take(),
-      cancel: (reason) => {
-        this.#whenLeft();
-        cancel(reason);
+      serve: (receiver) => {
+        this.#wire.touch();
+        this.#end.serve(receiver);
       },
-      released: this.#whenLeft,
-      watch: this.#end.watch,
-      unwatch: this.#end.unwatch,
+      hasNext: () => this.#end.hasNext(),
+      take: () => {
+        this.#wire.touch();
+        return this.#end.take();
+      },
+      cancel,
+      watch: (view) => this.#end.watch(view),
+      unwatch: (view) => this.#end.unwatch(view),
     };
   }
 
   // -- What the other side says -------------------------------------------------
 
-  /** Whether so many may come. */
-  mayArrive(count: number): boolean {
-    return this.#arrived + count <= this.#mostAsked;
+  /** Gives the rule of the protocol that the items break, if any. */
+  arrive(items: readonly T[]): string | undefined {
+    if (this.#arrived + items.length > this.#mostAsked) {
+      return "items must have been asked for";
+    }
+    this.#arrived += items.length;
+    if (this.#over) this.#giveBack(items);
+    else this.#store(items);
+    return undefined;
   }
 
-  arrive(items: readonly T[]): void {
-    this.#arrived += items.length;
-    if (this.#over) return this.#giveBack(items);
+  #store(items: readonly T[]): void {
+    this.#isServing = true;
     for (const item of items) this.#here.tryPut(item);
+    this.#isServing = false;
     const surplus = this.#here.length - this.#highWaterMark;
-    if (surplus > 0) {
-      // Whoever waited for them has left, perhaps without a word: a native read that was given up.
-      this.#giveBackNewest(surplus);
-      this.#whenLeft();
-    }
+    // Whoever waited for them has left, perhaps without a word: a native read that was given up.
+    if (surplus > 0) this.#giveBackNewest(surplus);
     this.#wire.touch();
   }
 
@@ -176,13 +151,13 @@ export class PortReceiver<T> {
 
   /** What is here goes back, and who waits learns why. */
   abort(reason: unknown): void {
-    if (this.#over) return;
-    this.#giveBackNewest(this.#here.length);
+    if (!this.#over) this.#giveBackNewest(this.#here.length);
     this.drop(reason);
   }
 
   /** The same, where nobody is there to give anything back to. */
   drop(reason: unknown): void {
+    if (this.#over) return;
     this.#over = true;
     this.#arrived -= this.#here.length;
     this.#here.clear();
@@ -193,31 +168,11 @@ export class PortReceiver<T> {
   tend(): void {
     this.#tellTaken();
     const asked = this.#wanted();
-    this.#left = false;
     this.#wished = false;
     if (asked === this.#asked) return;
     this.#asked = asked;
     this.#mostAsked = Math.max(this.#mostAsked, asked);
     this.#wire.send(["ask", asked]);
-  }
-
-  // -- Taking -------------------------------------------------------------------
-
-  #serve(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
-    this.#end.serve(receiver);
-    if (signal !== undefined && receiver.line !== undefined) {
-      this.#signals.of(signal).add(receiver);
-    }
-    this.#wire.touch();
-  }
-
-  #hasNext(): boolean {
-    return this.#end.hasNext();
-  }
-
-  #take(): T {
-    this.#wire.touch();
-    return this.#end.take();
   }
 
   // -- Asking -------------------------------------------------------------------
@@ -227,10 +182,11 @@ export class PortReceiver<T> {
     if (this.#over) return this.#arrived;
     const { waiting, length } = this;
     const ahead = this.#highWaterMark;
-    if (waiting > 0) return this.#arrived + waiting + ahead;
-    if (this.#left) return this.#arrived;
-    if (!this.#wished || length > ahead / 2) return this.#asked;
-    return Math.max(this.#asked, this.#arrived + ahead - length);
+    const most = this.#arrived + waiting + ahead - length;
+    if (waiting > 0) return most;
+    // Somebody for whom it was asked has left without an item.
+    if (this.#asked > most) return this.#arrived;
+    return this.#wished && length <= ahead / 2 ? most : this.#asked;
   }
 
   #tellTaken(): void {
@@ -261,73 +217,5 @@ export class PortReceiver<T> {
   #back(place: number, items: readonly T[]): void {
     const returned = this.returnsItems ? [...items] : [];
     this.#wire.send(["back", place, items.length, returned]);
-  }
-}
-
-class PortGetter<T> extends Getter<T> {
-  readonly #left: () => void;
-
-  constructor(
-    resolve: (item: T) => void,
-    reject: (reason: unknown) => void,
-    left: () => void,
-  ) {
-    super(resolve, reject);
-    this.#left = left;
-  }
-
-  override reject(reason: unknown): void {
-    super.reject(reason);
-    this.#left();
-  }
-}
-
-class PortNextGetter<T> extends NextGetter<T> {
-  readonly #left: () => void;
-
-  constructor(
-    resolve: (result: IteratorResult<T, undefined>) => void,
-    reject: (reason: unknown) => void,
-    left: () => void,
-  ) {
-    super(resolve, reject);
-    this.#left = left;
-  }
-
-  override end(): void {
-    super.end();
-    this.#left();
-  }
-
-  override reject(reason: unknown): void {
-    super.reject(reason);
-    this.#left();
-  }
-}
-
-class PortBatchGetter<T> extends BatchGetter<T> {
-  readonly #left: () => void;
-
-  constructor(
-    resolve: (items: T[]) => void,
-    reject: (reason: unknown) => void,
-    items: T[],
-    max: number,
-    linger: number,
-    clock: Clock,
-    left: () => void,
-  ) {
-    super(resolve, reject, items, max, linger, clock);
-    this.#left = left;
-  }
-
-  override end(): void {
-    super.end();
-    this.#left();
-  }
-
-  override reject(reason: unknown): void {
-    super.reject(reason);
-    this.#left();
   }
 }

@@ -6,6 +6,7 @@
  */
 
 import { QueueClosedError, QueueFullError } from "../../errors.ts";
+import type { PuttingEnd, QueueWritable } from "../../views/writable.ts";
 import {
   type Deferred,
   deferred,
@@ -16,9 +17,20 @@ import {
   SignalGroups,
   type WaiterGroup,
 } from "../../waiters.ts";
-import { type PortClosedError, reportUndelivered } from "./errors.ts";
-import type { ClientFrame } from "./frames.ts";
+import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import type { PortConnection } from "./connection.ts";
+import { type PortClosedError, reportUndelivered } from "./errors.ts";
+import type { ClientFrame, ServerFrame } from "./frames.ts";
+
+/** The connected side of a port. */
+export type ClientConnection = PortConnection<ClientFrame, ServerFrame>;
+
+/** Why the queue ended. */
+interface Failure {
+  readonly reason: unknown;
+}
+
+const ANSWERS = "answers must be about puts that wait for one";
 
 /** A put without an answer. It stays in its group until then, and in the line until it is sent. */
 class PendingPut<T> extends Putter<T> {
@@ -54,40 +66,43 @@ class PendingPut<T> extends Putter<T> {
   }
 }
 
-/** What departures are made of. */
-export interface PortSenderOptions<T> {
-  onUndelivered: ((item: T, reason: unknown) => void) | undefined;
-}
-
 /** The putting side of a connected queue. */
-export class PortSender<T> {
-  readonly #wire: PortConnection<ClientFrame>;
-  readonly #options: PortSenderOptions<T>;
+export class PortSender<T> implements PuttingEnd<T> {
+  refusesWhenFull = false;
+  /** How many puts the queue has accepted. */
+  accepted = 0;
+  readonly #wire: ClientConnection;
+  readonly #onUndelivered: ((item: T, reason: unknown) => void) | undefined;
+  /** Aborts the whole queue. */
+  readonly #abort: (reason: unknown) => void;
   /** Those that wait for a credit. */
   readonly #line: Line<PendingPut<T>> = new Line();
   readonly #signals: SignalGroups = new SignalGroups();
   /** Those that wait for their answer. */
   readonly #underWay: Map<number, PendingPut<T>> = new Map();
+  /** The streams that end with the queue. */
+  readonly #followers: Set<QueueWritable<T>> = new Set();
   #ids = 0;
   #credits = 0;
   #state: "open" | "closing" | "errored" = "open";
-  #failure: { readonly reason: unknown } | undefined = undefined;
+  #failure: Failure | undefined = undefined;
   #ready: Deferred<void> | undefined = undefined;
-  /** What is to happen once nothing waits for a credit. */
-  #whenSent: (() => void) | undefined = undefined;
+  /** What is to be said once nothing waits for a credit. */
+  #ending: ClientFrame | undefined = undefined;
   /** The other side knows that puts wait. */
   #wanted = false;
-  accepted = 0;
   readonly #withdrawn: () => void = () => this.#changed();
   readonly #cancel: (id: number) => void = (id) =>
     this.#wire.send(["cancel", id]);
 
   constructor(
-    wire: PortConnection<ClientFrame>,
-    options: PortSenderOptions<T>,
+    wire: ClientConnection,
+    onUndelivered: ((item: T, reason: unknown) => void) | undefined,
+    abort: (reason: unknown) => void,
   ) {
     this.#wire = wire;
-    this.#options = options;
+    this.#onUndelivered = onUndelivered;
+    this.#abort = abort;
   }
 
   get open(): boolean {
@@ -105,7 +120,7 @@ export class PortSender<T> {
   }
 
   /** With what the queue was ended, if it was by an error. */
-  get failure(): { readonly reason: unknown } | undefined {
+  get failure(): Failure | undefined {
     return this.#failure;
   }
 
@@ -128,12 +143,10 @@ export class PortSender<T> {
   }
 
   /** Puts an item in line; the promise settles with the answer. */
-  put(item: T, by: AbortSignal | WaiterGroup | undefined): Promise<void> {
+  put(item: T, group?: WaiterGroup, signal?: AbortSignal): Promise<void> {
     if (!this.open) return Promise.reject(this.#refusal(item));
     const put = this.#make(item, false);
-    if (by !== undefined) {
-      (isSignal(by) ? this.#signals.of(by) : by).add(put);
-    }
+    (signal === undefined ? group : this.#signals.of(signal))?.add(put);
     this.#line.push(put);
     this.#sendWaiting();
     return put.promise;
@@ -149,30 +162,27 @@ export class PortSender<T> {
 
   // -- Ending -------------------------------------------------------------------
 
-  /** Takes nothing more; calls back once all that waits is sent. */
-  close(
-    failure: { readonly reason: unknown } | undefined,
-    whenSent: () => void,
-  ): void {
-    if (!this.open) return;
-    this.#seal("closing", failure);
-    this.#whenSent = whenSent;
-    this.#changed();
+  /** Takes nothing more; the other side learns of it once all that waits is sent. */
+  close(): void {
+    if (this.open) this.#close(["close"], undefined);
   }
 
-  /** The queue takes nothing more: what is not sent is refused. */
-  closedByQueue(failure: { readonly reason: unknown } | undefined): void {
-    if (!this.open && this.#whenSent === undefined) return;
-    if (this.open) this.#seal("closing", failure);
-    this.#whenSent = undefined;
-    this.#refuseWaiting((item) => this.#refusal(item));
+  fail(reason: unknown): void {
+    if (this.open) this.#close(["fail", packReason(reason)], { reason });
+  }
+
+  failed(reason: unknown): void {
+    this.fail(reason);
+  }
+
+  abort(reason: unknown): void {
+    this.#abort(reason);
   }
 
   /** Refuses what is not sent. What is under way is answered by the other side. */
-  abort(reason: unknown): void {
+  stop(reason: unknown): void {
     if (this.#state === "errored") return;
     this.#seal("errored", { reason });
-    this.#whenSent = undefined;
     this.#refuseWaiting(() => reason);
   }
 
@@ -183,58 +193,74 @@ export class PortSender<T> {
 
   /** Nobody will answer. */
   drop(failure: PortClosedError): void {
-    this.abort(failure);
+    this.stop(failure);
     for (const put of [...this.#underWay.values()]) {
       this.#refuse(put, failure.withItem(put.item));
     }
   }
 
-  // -- What the other side says -------------------------------------------------
-
-  /** Whether so many more are a number of credits. */
-  mayBeCredited(count: number): boolean {
-    return Number.isSafeInteger(this.#credits + count);
+  /** The stream ends with the queue. */
+  follow(stream: QueueWritable<T>): void {
+    this.#followers.add(stream);
+    if (!this.open) this.#tellFollowers();
   }
 
-  /** Whether these wait for their answer; with a refusal that has no reason, because they were given up. */
-  areUnderWay(first: number, count: number): boolean {
-    if (count > this.#underWay.size) return false;
-    for (let id = first; id < first + count; id++) {
-      if (!this.#underWay.has(id)) return false;
+  unfollow(stream: QueueWritable<T>): void {
+    this.#followers.delete(stream);
+  }
+
+  // -- What the other side says: each gives the rule that it breaks, if any ---------
+
+  credited(count: number): string | undefined {
+    if (!Number.isSafeInteger(this.#credits + count)) {
+      return "credits must be a number of puts";
     }
-    return true;
-  }
-
-  isGivenUp(id: number): boolean {
-    return this.#underWay.get(id)?.givenUp !== undefined;
-  }
-
-  credited(count: number): void {
     this.#credits += count;
     this.#wanted = false;
     this.#sendWaiting();
+    return undefined;
   }
 
-  answeredWell(first: number, count: number): void {
+  acceptedThere(first: number, count: number): string | undefined {
+    if (!this.#areUnderWay(first, count)) return ANSWERS;
     for (let id = first; id < first + count; id++) {
-      const put = this.#underWay.get(id);
-      if (put === undefined) continue;
+      const put = this.#underWay.get(id)!;
       this.#underWay.delete(id);
       this.accepted++;
       put.leave();
       put.accepted();
     }
     this.#changed();
+    return undefined;
   }
 
   /** Without a reason because it was given up. */
-  refused(id: number, refusal: { readonly reason: unknown } | undefined): void {
+  refused(
+    id: number,
+    packed: PackedReason | "own" | undefined,
+  ): string | undefined {
     const put = this.#underWay.get(id);
-    if (put === undefined) return;
+    if (put === undefined) return ANSWERS;
+    if (packed === undefined && put.givenUp === undefined) return ANSWERS;
     const reason = put.givenUp === undefined
-      ? withItem(refusal?.reason, put.item)
+      ? withItem(this.unpack(packed)?.reason, put.item)
       : put.givenUp.reason;
     this.#refuse(put, reason);
+    return undefined;
+  }
+
+  /** The queue takes nothing more: what is not sent is refused. */
+  closing(failure: Failure | undefined): void {
+    if (!this.open && this.#ending === undefined) return;
+    if (this.open) this.#seal("closing", failure);
+    this.#ending = undefined;
+    this.#refuseWaiting((item) => this.#refusal(item));
+  }
+
+  /** A reason as it came; it may be one that was given on this side. */
+  unpack(packed: PackedReason | "own" | undefined): Failure | undefined {
+    if (packed === "own") return this.#failure;
+    return packed && { reason: unpackReason(packed) };
   }
 
   /** It was not sent after all. */
@@ -251,6 +277,14 @@ export class PortSender<T> {
     if (this.#line.first === undefined || this.#wanted) return;
     this.#wanted = true;
     this.#wire.send(["want"]);
+  }
+
+  #areUnderWay(first: number, count: number): boolean {
+    if (count > this.#underWay.size) return false;
+    for (let id = first; id < first + count; id++) {
+      if (!this.#underWay.has(id)) return false;
+    }
+    return true;
   }
 
   // -- Sending ------------------------------------------------------------------
@@ -275,14 +309,16 @@ export class PortSender<T> {
     this.#credits--;
     put.id = ++this.#ids;
     this.#underWay.set(put.id, put);
-    this.#wire.sendPut(put.id, put.item);
+    const last = this.#wire.last("puts");
+    if (last === undefined) this.#wire.send(["puts", put.id, [put.item]]);
+    else last[2].push(put.item);
   }
 
   #refuse(put: PendingPut<T>, reason: unknown): void {
     this.#underWay.delete(put.id);
     put.leave();
     if (put.isPromised) {
-      reportUndelivered(this.#options.onUndelivered, put.item, reason);
+      reportUndelivered(this.#onUndelivered, put.item, reason);
     } else put.reject(reason);
     this.#changed();
   }
@@ -299,15 +335,29 @@ export class PortSender<T> {
     this.#changed();
   }
 
-  #seal(
-    state: "closing" | "errored",
-    failure: { readonly reason: unknown } | undefined,
-  ): void {
+  #close(ending: ClientFrame, failure: Failure | undefined): void {
+    this.#seal("closing", failure);
+    this.#ending = ending;
+    this.#changed();
+  }
+
+  #seal(state: "closing" | "errored", failure: Failure | undefined): void {
     this.#state = state;
+    this.#failure = failure;
+    this.#ending = undefined;
     if (failure === undefined) this.#ready?.resolve();
     else this.#ready?.reject(failure.reason);
     this.#ready = undefined;
-    this.#failure = failure;
+    this.#tellFollowers();
+  }
+
+  #tellFollowers(): void {
+    const followers = [...this.#followers];
+    this.#followers.clear();
+    for (const stream of followers) {
+      if (this.#failure === undefined) stream.endedByQueue();
+      else stream.erroredByQueue(this.#failure.reason);
+    }
   }
 
   #changed(): void {
@@ -316,10 +366,9 @@ export class PortSender<T> {
       this.#ready?.resolve();
       this.#ready = undefined;
     }
-    if (this.#line.first !== undefined) return;
-    const whenSent = this.#whenSent;
-    this.#whenSent = undefined;
-    whenSent?.();
+    if (this.#line.first !== undefined || this.#ending === undefined) return;
+    this.#wire.send(this.#ending);
+    this.#ending = undefined;
   }
 
   #refusal(item: T): unknown {
@@ -343,8 +392,4 @@ function withItem<T>(reason: unknown, item: T): unknown {
     value: item,
     configurable: true,
   });
-}
-
-function isSignal(by: AbortSignal | WaiterGroup): by is AbortSignal {
-  return typeof (by as Partial<AbortSignal>).addEventListener === "function";
 }

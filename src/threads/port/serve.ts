@@ -6,19 +6,19 @@
 
 import { received } from "../../errors.ts";
 import { isQueue, type Queue } from "../../queue.ts";
-import type { PortLike, TransferableObject } from "./endpoint.ts";
+import type { PortLike, TransferableObject } from "../endpoint.ts";
 import { packReason, unpackReason } from "../failure.ts";
 import { checkPortOptions, type PortOptions } from "./options.ts";
 import type { CheckedPortOptions } from "./options.ts";
 import { brokenError, type PortClosedError, reportBroken } from "./errors.ts";
+import { type ConnectionListener, PortConnection } from "./connection.ts";
 import {
   type ClientFrame,
+  type Frame,
   isClientFrame,
-  type ServerFrame,
   verbOf,
 } from "./frames.ts";
-import { PortConnection, type WireListener } from "./connection.ts";
-import { PortSession } from "./session.ts";
+import { PortSession, type ServerConnection } from "./session.ts";
 
 /** A queue on a port, until it is stopped. */
 export interface ServedQueue extends AsyncDisposable {
@@ -98,11 +98,12 @@ export function serve<T>(
   );
 }
 
-class Service<T> implements ServedQueue, WireListener {
+class Service<T> implements ServedQueue, ConnectionListener<ClientFrame> {
   readonly waits = undefined;
+  readonly isFrame = isClientFrame;
   readonly #queue: Queue<T>;
   readonly #options: CheckedPortOptions<T>;
-  readonly #wire: PortConnection<ServerFrame>;
+  readonly #wire: ServerConnection;
   #session: PortSession<T> | undefined = undefined;
 
   constructor(
@@ -141,38 +142,29 @@ class Service<T> implements ServedQueue, WireListener {
     this.#wire.keepsAlive = false;
   }
 
-  // -- What the wire says -------------------------------------------------------
+  // -- What the other side says -------------------------------------------------
 
-  heard(session: string, frames: readonly unknown[]): void {
+  addressed(session: string, frames: readonly unknown[]): readonly unknown[] {
     const isHello = verbOf(frames[0]) === "hello";
-    if (session !== this.#wire.session) {
-      if (!isHello) {
-        // Of a connection that ended already. Its goodbye needs no answer.
-        const isGoodbye = frames.some((frame) => verbOf(frame) === "goodbye");
-        if (!isGoodbye) this.#wire.say(["gone"], session);
-        return;
-      }
+    if (session === this.#wire.session) return isHello ? [] : frames;
+    if (isHello) {
       this.#begin(session);
-    } else if (isHello) return;
-    for (let index = isHello ? 1 : 0; index < frames.length; index++) {
-      const frame = frames[index];
-      const rule = isClientFrame(frame)
-        ? this.#session?.ruleBrokenBy(frame)
-        : `it must be one of the protocol, received ${received(frame)}`;
-      if (rule !== undefined) return this.broken(rule);
-      this.#hear(frame as ClientFrame);
-      // It has left, or was left.
-      if (this.#session === undefined) return;
+      return frames.slice(1);
     }
+    // Of a connection that ended already. Its goodbye needs no answer.
+    const isGoodbye = frames.some((frame) => verbOf(frame) === "goodbye");
+    if (!isGoodbye) this.#wire.say(["gone"], session);
+    return [];
   }
 
-  #hear(frame: ClientFrame): void {
+  heard(frame: ClientFrame): string | undefined {
     if (frame[0] !== "goodbye") return this.#session?.heard(frame);
     const [, reason] = frame;
-    if (reason === undefined) return this.#leave();
+    if (reason === undefined) return void this.#leave();
     // The rule that was broken here is told there; whose fault it is, nobody knows.
     this.#end();
     this.#report(unpackReason(reason));
+    return undefined;
   }
 
   /** The connection is over, here and there. */
@@ -197,7 +189,7 @@ class Service<T> implements ServedQueue, WireListener {
     this.#session?.tend();
   }
 
-  unsendable(frame: ServerFrame, item: unknown, error: unknown): void {
+  unsendable(frame: Frame, item: unknown, error: unknown): void {
     if (frame[0] === "items") this.#session?.unsendable(item as T, error);
   }
 

@@ -24,9 +24,12 @@ import {
 } from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import { reportUndelivered } from "./errors.ts";
+import type { PortConnection } from "./connection.ts";
 import type { ClientFrame, ServerFrame } from "./frames.ts";
 import type { CheckedPortOptions } from "./options.ts";
-import type { PortConnection } from "./connection.ts";
+
+/** The serving side of a port. */
+export type ServerConnection = PortConnection<ServerFrame, ClientFrame>;
 
 /** Why a put leaves the line whose other side has given it up. */
 const GIVEN_UP = Symbol("given up");
@@ -45,7 +48,7 @@ interface Sent<T> {
 export class PortSession<T> {
   readonly #queue: Queue<T>;
   readonly #puttingEnd: PuttingEnd<T>;
-  readonly #wire: PortConnection<ServerFrame>;
+  readonly #wire: ServerConnection;
   readonly #options: CheckedPortOptions<T>;
   #over = false;
   /** Whether somebody is there to hear the answers. */
@@ -83,7 +86,7 @@ export class PortSession<T> {
 
   constructor(
     queue: Queue<T>,
-    wire: PortConnection<ServerFrame>,
+    wire: ServerConnection,
     options: CheckedPortOptions<T>,
   ) {
     this.#queue = queue;
@@ -113,67 +116,25 @@ export class PortSession<T> {
     endOf(queue).watch(this.#view);
   }
 
-  /** The rule of the protocol that the frame breaks, if it breaks one. */
-  ruleBrokenBy(frame: ClientFrame): string | undefined {
-    switch (frame[0]) {
-      case "hello":
-        return "hello must come first";
-      case "taken":
-        return this.#ruleOfPlaces(0, frame[1]);
-      case "lost":
-        return this.#ruleOfPlaces(frame[1], 1);
-      case "back": {
-        const [, place, count, items] = frame;
-        const returned = this.#options.transfer === undefined ? 0 : count;
-        return items.length === returned
-          ? this.#ruleOfPlaces(place, count)
-          : "what was moved must come back itself, and nothing else";
-      }
-      case "puts": {
-        const [, first, items] = frame;
-        if (items.length > this.#credits) {
-          return `there must be a credit for each put, and there are ${this.#credits}`;
-        }
-        const isNew = first > this.#lastPut &&
-          Number.isSafeInteger(first + items.length);
-        return isNew ? undefined : "puts must be numbered";
-      }
-      case "producer":
-        return this.#producers.has(frame[1])
-          ? "producers must be numbered"
-          : undefined;
-    }
-    return undefined;
-  }
-
-  #ruleOfPlaces(place: number, count: number): string | undefined {
-    const { length } = this.#sent;
-    return place + count <= length
-      ? undefined
-      : `it must be about items that are lent, and ${length} are`;
-  }
-
-  /** What it says has been looked at before. */
-  heard(frame: ClientFrame): void {
-    if (this.#over) return;
+  /** Gives the rule of the protocol that the frame breaks, if it breaks one. */
+  heard(frame: ClientFrame): string | undefined {
     switch (frame[0]) {
       case "ask":
-        this.#asked = frame[1];
-        if (this.#sentCount >= this.#asked) this.#leaveLine();
-        return this.#wire.touch();
+        return void this.#ask(frame[1]);
       case "taken":
-        return this.#taken(frame[1]);
+        return this.#ruleOfPlaces(0, frame[1]) ?? this.#taken(frame[1]);
       case "back":
-        return this.#back(frame[1], frame[2], frame[3] as T[]);
+        return this.#ruleOfPlaces(frame[1], frame[2]) ??
+          this.#back(frame[1], frame[2], frame[3] as T[]);
       case "lost":
-        return this.#lost(frame[1]);
+        return this.#ruleOfPlaces(frame[1], 1) ?? this.#lost(frame[1]);
       case "puts":
         return this.#putAll(frame[1], frame[2] as T[]);
       case "cancel":
-        return this.#inLine.get(frame[1])?.withdrawAll(GIVEN_UP);
+        return void this.#inLine.get(frame[1])?.withdrawAll(GIVEN_UP);
       case "want":
         this.#wanted = true;
-        return this.#wire.touch();
+        return void this.#wire.touch();
       case "producer":
         return this.#register(frame[1], frame[2]);
       case "producer done":
@@ -183,16 +144,21 @@ export class PortSession<T> {
         return this.#unregister(frame[1], (writer) => writer.abort(reason));
       }
       case "close":
-        return this.#queue.close();
+        return void this.#queue.close();
       case "fail":
-        return this.#endWith(unpackReason(frame[1]), (reason) => {
-          this.#queue.fail(reason);
-        });
+        return void this.#queue.fail(this.#give(frame[1]));
       case "abort":
-        return this.#endWith(unpackReason(frame[1]), (reason) => {
-          this.#queue.abort(reason);
-        });
+        return void this.#queue.abort(this.#give(frame[1]));
+      default:
+        return "hello must come first";
     }
+  }
+
+  #ruleOfPlaces(place: number, count: number): string | undefined {
+    const { length } = this.#sent;
+    return place + count <= length
+      ? undefined
+      : `it must be about items that are lent, and ${length} are`;
   }
 
   /** Sends what may be sent, and says how many puts may come. */
@@ -293,15 +259,27 @@ export class PortSession<T> {
   #send(delivery: Delivery<T>): void {
     this.#sentCount++;
     this.#sent.push({ delivery, moved: false });
-    this.#wire.sendItem(delivery.item);
+    const last = this.#wire.last("items");
+    if (last === undefined) this.#wire.send(["items", [delivery.item]]);
+    else last[1].push(delivery.item);
   }
 
-  #taken(count: number): void {
+  #ask(count: number): void {
+    this.#asked = count;
+    if (this.#sentCount >= count) this.#leaveLine();
+    this.#wire.touch();
+  }
+
+  #taken(count: number): undefined {
     for (const { delivery } of this.#sent.splice(0, count)) delivery.ack();
     if (this.#mayLend()) this.#wire.touch();
   }
 
-  #back(place: number, count: number, items: T[]): void {
+  #back(place: number, count: number, items: T[]): string | undefined {
+    const returned = this.#options.transfer === undefined ? 0 : count;
+    if (items.length !== returned) {
+      return "what was moved must come back itself, and nothing else";
+    }
     this.#leaveLine();
     const sent = this.#sent.splice(place, count);
     this.#sentCount -= sent.length;
@@ -313,9 +291,10 @@ export class PortSession<T> {
     });
     this.#giveBackAll(sent);
     this.#wire.touch();
+    return undefined;
   }
 
-  #lost(place: number): void {
+  #lost(place: number): undefined {
     this.#sentCount--;
     this.#sent.splice(place, 1)[0]?.delivery.ack();
     this.#wire.touch();
@@ -372,18 +351,25 @@ export class PortSession<T> {
     this.#queue.ready.then(again, again);
   }
 
-  #putAll(first: number, items: readonly T[]): void {
+  #putAll(first: number, items: readonly T[]): string | undefined {
+    if (items.length > this.#credits) {
+      return `there must be a credit for each put, and there are ${this.#credits}`;
+    }
+    if (first <= this.#lastPut || !Number.isSafeInteger(first + items.length)) {
+      return "puts must be numbered";
+    }
     this.#credits -= items.length;
     this.#lastPut = first + items.length - 1;
     let id = first;
     for (const item of items) this.#put(id++, item);
     this.#wire.touch();
+    return undefined;
   }
 
   #put(id: number, item: T): void {
     const group = new WaiterGroup();
     const put = this.#puttingEnd.put(item, group);
-    if (put === FULFILLED) return this.#wire.sendAccepted(id);
+    if (put === FULFILLED) return this.#accepted(id);
     this.#inLine.set(id, group);
     const settled = (): void => {
       this.#inLine.delete(id);
@@ -392,7 +378,7 @@ export class PortSession<T> {
     const settling: Promise<void> = put.then(
       () => {
         settled();
-        if (this.#isHeard) this.#wire.sendAccepted(id);
+        if (this.#isHeard) this.#accepted(id);
       },
       (reason) => {
         settled();
@@ -404,6 +390,12 @@ export class PortSession<T> {
     this.#settling.add(settling);
   }
 
+  #accepted(id: number): void {
+    const last = this.#wire.last("accepted");
+    if (last !== undefined && last[1] + last[2] === id) last[2]++;
+    else this.#wire.send(["accepted", id, 1]);
+  }
+
   /** What came from the other side need not go back there: it has the original. */
   #pack(reason: unknown): PackedReason | "own" {
     const isTheirs = this.#given !== undefined &&
@@ -411,7 +403,17 @@ export class PortSession<T> {
     return isTheirs ? "own" : packReason(reason);
   }
 
-  #register(id: number, onError: "collect" | "abort" | "ignore"): void {
+  #give(packed: PackedReason): unknown {
+    const reason = unpackReason(packed);
+    this.#given = { reason };
+    return reason;
+  }
+
+  #register(
+    id: number,
+    onError: "collect" | "abort" | "ignore",
+  ): string | undefined {
+    if (this.#producers.has(id)) return "producers must be numbered";
     try {
       const stream = this.#queue.producer({ onError });
       const writer = stream.getWriter();
@@ -420,20 +422,15 @@ export class PortSession<T> {
     } catch {
       // It has ended, which the other side is about to learn.
     }
+    return undefined;
   }
 
   #unregister(
     id: number,
     end: (writer: WritableStreamDefaultWriter<T>) => Promise<void>,
-  ): void {
+  ): undefined {
     const writer = this.#producers.get(id);
-    if (writer === undefined) return;
     this.#producers.delete(id);
-    markHandled(end(writer));
-  }
-
-  #endWith(reason: unknown, end: (reason: unknown) => void): void {
-    this.#given = { reason };
-    end(reason);
+    if (writer !== undefined) markHandled(end(writer));
   }
 }

@@ -33,6 +33,7 @@ import {
   Putter,
   SignalGroups,
   signalOf,
+  WatchedLine,
 } from "../../waiters.ts";
 import type { Deferred, Receiver, Waiter, WaiterGroup } from "../../waiters.ts";
 import { Incoming } from "./incoming.ts";
@@ -61,7 +62,6 @@ import {
   everyone,
   FillingGetter,
   SyncPutter,
-  WatchedLine,
 } from "./waiting.ts";
 import { type Waiting, WakeUps } from "./wake_up.ts";
 

@@ -5,24 +5,9 @@
  */
 
 import { Getter } from "../../taking.ts";
-import { Line, Putter } from "../../waiters.ts";
-import type { Waiter } from "../../waiters.ts";
+import { Putter } from "../../waiters.ts";
+import type { Line, Waiter } from "../../waiters.ts";
 import { mayBlock } from "./lock.ts";
-
-/** A line that says when it gets shorter. */
-export class WatchedLine<W extends Waiter> extends Line<W> {
-  readonly #shorter: (length: number) => void;
-
-  constructor(shorter: (length: number) => void) {
-    super();
-    this.#shorter = shorter;
-  }
-
-  override remove(waiter: W): void {
-    super.remove(waiter);
-    this.#shorter(this.length);
-  }
-}
 
 /** A put that blocks its thread. */
 export class SyncPutter<T> extends Putter<T> {

@@ -6,10 +6,10 @@ import {
   Endpoint,
   type EndpointListener,
   type PortLike,
-} from "../../../src/threads/port/endpoint.ts";
-import { fakeChannel } from "../../support/fake_ports.ts";
-import { runtime, test } from "../../support/harness.ts";
-import { turn } from "../../support/properties.ts";
+} from "../../src/threads/endpoint.ts";
+import { fakeChannel } from "../support/fake_ports.ts";
+import { runtime, test } from "../support/harness.ts";
+import { turn } from "../support/properties.ts";
 
 /** Writes down what is heard. */
 function listener(): EndpointListener & {

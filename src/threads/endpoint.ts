@@ -5,8 +5,8 @@
  * @module
  */
 
-import { ignore } from "../../callbacks.ts";
-import { received } from "../../errors.ts";
+import { ignore } from "../callbacks.ts";
+import { received } from "../errors.ts";
 
 /**
  * What can be moved to another thread instead of being copied: an `ArrayBuffer`, a
