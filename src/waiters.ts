@@ -182,6 +182,16 @@ export class WatchedLine<W extends Waiter> extends Line<W> {
   }
 }
 
+/** Each waiter of a line in turn, as it leaves. */
+export function* leaving<W extends Waiter>(
+  line: { readonly first: W | undefined },
+): Generator<W, void> {
+  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
+    waiter.leave();
+    yield waiter;
+  }
+}
+
 /** Waiters that are withdrawn together: those of one signal, one reader, one writer. */
 export class WaiterGroup {
   first: Waiter | undefined = undefined;
@@ -274,6 +284,30 @@ class SignalGroup extends WaiterGroup {
     if (this.first !== undefined) return;
     this.#signal.removeEventListener("abort", this.#listener);
     this.#groups.delete(this.#signal);
+  }
+}
+
+/** For those who wait in no queue of their own. */
+export const signals: SignalGroups = /* @__PURE__ */ new SignalGroups();
+
+/** Does something when a signal fires, until it leaves. One listener per signal, however many wait for it. */
+export class Abortion extends Waiter {
+  readonly #aborted: (reason: unknown) => void;
+
+  /** Calls at once if the signal has fired already. */
+  constructor(
+    signal: AbortSignal | undefined,
+    aborted: (reason: unknown) => void,
+  ) {
+    super();
+    this.#aborted = aborted;
+    if (signal === undefined) return;
+    if (signal.aborted) aborted(signal.reason);
+    else signals.of(signal).add(this);
+  }
+
+  override reject(reason: unknown): void {
+    this.#aborted(reason);
   }
 }
 

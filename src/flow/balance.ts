@@ -5,12 +5,9 @@
  */
 
 import { isAwaited, Queue } from "../queue.ts";
-import { callOut } from "../callbacks.ts";
 import { checkHighWaterMark, type UndeliveredReason } from "../strategy.ts";
-import { FULFILLED } from "../waiters.ts";
 import { checkCallbacks, checkCount, checkOptions } from "../checks.ts";
-import { readableOnDemand } from "./demand.ts";
-import { type Destination, Pump } from "./pump.ts";
+import { Distribution } from "./distribution.ts";
 import type { Branches, Source } from "./source.ts";
 
 /** Options of {@linkcode balance}. */
@@ -72,66 +69,20 @@ export function balance<T, const Count extends number = number>(
   const { highWaterMark = 0, onUndelivered } = options;
   checkHighWaterMark("balance", highWaterMark);
   checkCallbacks("balance", { onUndelivered });
-  return new Balance(source, count, highWaterMark, onUndelivered)
-    .branches as Branches<T, Count>;
+  const queue = new Queue<T>({ highWaterMark, onUndelivered });
+  const balance = new Balance("balance", source, count, [queue], onUndelivered);
+  return balance.branches as Branches<T, Count>;
 }
 
-class Balance<T> implements Destination<T> {
-  readonly branches: ReadableStream<T>[];
-  readonly #queue: Queue<T>;
-  readonly #pump: Pump<T>;
-  readonly #onUndelivered: BalanceOptions<T>["onUndelivered"];
-  readonly #reasons: unknown[] = [];
-  #left: number;
-
-  constructor(
-    source: Source<T>,
-    count: number,
-    highWaterMark: number,
-    onUndelivered: BalanceOptions<T>["onUndelivered"],
-  ) {
-    this.#onUndelivered = onUndelivered;
-    this.#left = count;
-    this.#queue = new Queue<T>({ highWaterMark, onUndelivered });
-    this.#pump = new Pump("balance", source, this);
-    this.branches = Array.from(
-      { length: count },
-      (_, index) =>
-        readableOnDemand(this.#queue, {
-          asked: () => this.#pump.run(),
-          cancel: (reason) => this.#leave(index, reason),
-        }),
-    );
-  }
-
+class Balance<T> extends Distribution<T> {
   isWanted(): boolean {
-    const { desiredSize } = this.#queue;
-    return (desiredSize !== null && desiredSize > 0) || isAwaited(this.#queue);
+    const queue = this.queues[0]!;
+    const { desiredSize } = queue;
+    return (desiredSize !== null && desiredSize > 0) || isAwaited(queue);
   }
 
   accept(item: T): Promise<void> {
     // It waits only if the branch that asked has gone, and then for any other.
-    const accepted = this.#queue.put(item);
-    if (accepted === FULFILLED) return accepted;
-    return accepted.catch(() => {
-      if (this.#onUndelivered === undefined) return;
-      callOut("balance", "onUndelivered", this.#onUndelivered, item, "abort");
-    });
-  }
-
-  end(): void {
-    this.#queue.close();
-  }
-
-  fail(reason: unknown): void {
-    this.#queue.fail(reason);
-  }
-
-  #leave(index: number, reason: unknown): Promise<void> {
-    this.#reasons[index] = reason;
-    if (--this.#left > 0) return FULFILLED;
-    const cancelled = this.#pump.cancel(this.#reasons);
-    this.#queue.abort(reason);
-    return cancelled;
+    return this.putInto(this.queues[0]!, item);
   }
 }

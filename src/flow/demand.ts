@@ -6,7 +6,6 @@
 
 import { endOf, type Queue } from "../queue.ts";
 import { QueueReadable } from "../views/readable.ts";
-import { SignalGroups, Waiter } from "../waiters.ts";
 
 /** What fills the stream. */
 export interface Supplier {
@@ -42,27 +41,4 @@ export function readableOnDemand<T>(
     watch: end.watch,
     unwatch: end.unwatch,
   });
-}
-
-const signals: SignalGroups = /* @__PURE__ */ new SignalGroups();
-
-/** Does something when a signal fires, until it leaves. One listener per signal, however many wait for it. */
-export class Abortion extends Waiter {
-  readonly #aborted: (reason: unknown) => void;
-
-  /** Calls at once if the signal has fired already. */
-  constructor(
-    signal: AbortSignal | undefined,
-    aborted: (reason: unknown) => void,
-  ) {
-    super();
-    this.#aborted = aborted;
-    if (signal === undefined) return;
-    if (signal.aborted) aborted(signal.reason);
-    else signals.of(signal).add(this);
-  }
-
-  override reject(reason: unknown): void {
-    this.#aborted(reason);
-  }
 }

@@ -13,6 +13,7 @@ import type { EndingView, TakingEnd } from "../views/readable.ts";
 import { checkCallbacks, checkLimit, checkWord, expect } from "../checks.ts";
 import {
   FULFILLED,
+  leaving,
   Line,
   type Receiver,
   Waiter,
@@ -405,7 +406,7 @@ export class Cursor<T> implements TakingEnd<T> {
     this.#missed = this.missed;
     this.#ending = { failure: { reason } };
     this.#fan.remove(this);
-    for (const receiver of this.#leavingReceivers()) receiver.end();
+    for (const receiver of leaving(this.#receivers)) receiver.end();
     this.#fan.changed();
     return this.#cancelled?.(reason);
   }
@@ -494,22 +495,11 @@ export class Cursor<T> implements TakingEnd<T> {
     this.#ending = ending;
     this.#fan.remove(this);
     const { failure } = ending;
-    for (const receiver of this.#leavingReceivers()) {
+    for (const receiver of leaving(this.#receivers)) {
       if (failure === undefined) receiver.end();
       else receiver.reject(failure.reason);
     }
     if (this.#view !== undefined) this.#tellEnding(this.#view, ending);
-  }
-
-  *#leavingReceivers(): Generator<Receiver<T>, void> {
-    for (
-      let receiver = this.#receivers.first;
-      receiver !== undefined;
-      receiver = this.#receivers.first
-    ) {
-      receiver.leave();
-      yield receiver;
-    }
   }
 
   #tellEnding(view: EndingView, { failure }: FanEnding): void {

@@ -6,8 +6,8 @@
 
 import { allOf } from "../errors.ts";
 import { Queue } from "../queue.ts";
-import { markHandled, Waiter } from "../waiters.ts";
-import { Abortion, readableOnDemand, type Supplier } from "./demand.ts";
+import { Abortion, markHandled, Waiter } from "../waiters.ts";
+import { readableOnDemand, type Supplier } from "./demand.ts";
 import type { Feed, SourceErrorPolicy, SourceReader } from "./source.ts";
 
 /**

@@ -5,13 +5,9 @@
  */
 
 import { IndexSet } from "../buffers/index_set.ts";
-import { callOut, refusePromise } from "../callbacks.ts";
+import { refusePromise } from "../callbacks.ts";
 import { isAwaited, Queue } from "../queue.ts";
-import {
-  checkHighWaterMark,
-  type QueueOptions,
-  type UndeliveredReason,
-} from "../strategy.ts";
+import { checkHighWaterMark, type UndeliveredReason } from "../strategy.ts";
 import { FULFILLED, markHandled } from "../waiters.ts";
 import {
   checkCallbacks,
@@ -21,8 +17,7 @@ import {
   checkWord,
   wrongType,
 } from "../checks.ts";
-import { readableOnDemand } from "./demand.ts";
-import { type Destination, Pump } from "./pump.ts";
+import { Distribution } from "./distribution.ts";
 import type { Branches, Source } from "./source.ts";
 
 /** Options of {@linkcode partition}. */
@@ -107,55 +102,39 @@ export function partition<T, const Count extends number = number>(
   checkWord("partition", "overflow", overflow, OVERFLOWS);
   checkCallbacks("partition", { onUndelivered });
   const branch = { highWaterMark, overflow, onUndelivered };
-  return new Partition(source, count, keyOf, branch).branches as Branches<
-    T,
-    Count
-  >;
+  const partition = new Partition(source, count, keyOf, branch);
+  return partition.branches as Branches<T, Count>;
 }
 
 const OVERFLOWS = ["wait", "drop-oldest", "drop-newest"] as const;
 
-class Partition<T> implements Destination<T> {
-  readonly branches: ReadableStream<T>[];
-  readonly #queues: Queue<T>[];
+class Partition<T> extends Distribution<T> {
   readonly #keyOf: (item: T) => string | number;
-  readonly #pump: Pump<T>;
-  readonly #onUndelivered: QueueOptions<T>["onUndelivered"];
   /** All that may be waited for. Those that are not are found out in passing, so that the look at all is spared. */
   readonly #asking: IndexSet;
   /** All that may be full, likewise. */
   readonly #full: IndexSet;
-  readonly #reasons: unknown[] = [];
-  #left: number;
 
   constructor(
     source: Source<T>,
     count: number,
     keyOf: (item: T) => string | number,
-    branch: QueueOptions<T>,
+    branch: PartitionOptions<T>,
   ) {
+    const queues = Array.from({ length: count }, () => new Queue<T>(branch));
+    super("partition", source, count, queues, branch.onUndelivered);
     this.#keyOf = keyOf;
-    this.#onUndelivered = branch.onUndelivered;
-    this.#left = count;
     // Not a Set: who leaves it in front and joins it behind leaves a gap that each
     // look at the first one has to pass over.
     this.#asking = new IndexSet(count);
     this.#full = new IndexSet(count);
-    this.#queues = Array.from({ length: count }, () => new Queue<T>(branch));
-    this.#pump = new Pump("partition", source, this);
-    this.branches = this.#queues.map((queue, index) =>
-      readableOnDemand(queue, {
-        asked: () => this.#asked(index),
-        cancel: (reason) => this.#leave(index, reason),
-      })
-    );
   }
 
   isWanted(): boolean {
-    if (this.#somebodyWaits()) return true;
+    if (this.#oneOf(this.#asking, isAwaited)) return true;
     // Once a branch was cancelled: a source that has items for nobody else
     // would be pulled to its end, for no reader.
-    return this.#left === this.#queues.length && !this.#oneIsFull();
+    return this.left === this.queues.length && !this.#oneOf(this.#full, isFull);
   }
 
   accept(item: T): Promise<void> {
@@ -163,25 +142,20 @@ class Partition<T> implements Destination<T> {
     try {
       index = this.#placeOf(item);
     } catch (reason) {
-      markHandled(this.#pump.cancel(reason));
+      markHandled(this.pump.cancel(reason));
       this.fail(reason);
-      this.#report(item);
+      this.report(item);
       return FULFILLED;
     }
-    const queue = this.#queues[index]!;
-    const accepted = queue.put(item);
+    const queue = this.queues[index]!;
+    const accepted = this.putInto(queue, item);
     if (isFull(queue)) this.#full.set(index, true);
-    if (accepted === FULFILLED) return accepted;
-    // Refused: by a branch that was cancelled, before this or meanwhile.
-    return accepted.catch(() => this.#report(item));
+    return accepted;
   }
 
-  end(): void {
-    for (const queue of this.#queues) queue.close();
-  }
-
-  fail(reason: unknown): void {
-    for (const queue of this.#queues) queue.fail(reason);
+  override asked(index: number): void {
+    if (isAwaited(this.queues[index]!)) this.#asking.set(index, true);
+    super.asked(index);
   }
 
   #placeOf(item: T): number {
@@ -189,20 +163,7 @@ class Partition<T> implements Destination<T> {
     if (typeof key === "object") {
       refusePromise("partition", "keyOf(item)", key);
     }
-    return hashOf(key) % this.#queues.length;
-  }
-
-  #asked(index: number): void {
-    if (isAwaited(this.#queues[index]!)) this.#asking.set(index, true);
-    this.#pump.run();
-  }
-
-  #somebodyWaits(): boolean {
-    return this.#oneOf(this.#asking, isAwaited);
-  }
-
-  #oneIsFull(): boolean {
-    return this.#oneOf(this.#full, isFull);
+    return hashOf(key) % this.queues.length;
   }
 
   /** Whether one of them is so. Those that are not any more leave. */
@@ -212,25 +173,10 @@ class Partition<T> implements Destination<T> {
       index !== undefined;
       index = indices.at(0)
     ) {
-      if (is(this.#queues[index]!)) return true;
+      if (is(this.queues[index]!)) return true;
       indices.set(index, false);
     }
     return false;
-  }
-
-  #leave(index: number, reason: unknown): Promise<void> {
-    this.#reasons[index] = reason;
-    this.#left--;
-    const cancelled = this.#left === 0
-      ? this.#pump.cancel(this.#reasons)
-      : FULFILLED;
-    this.#queues[index]!.abort(reason);
-    return cancelled;
-  }
-
-  #report(item: T): void {
-    if (this.#onUndelivered === undefined) return;
-    callOut("partition", "onUndelivered", this.#onUndelivered, item, "abort");
   }
 }
 

@@ -7,7 +7,7 @@
 import { wrongType } from "../checks.ts";
 import { QueueClosedError } from "../errors.ts";
 import { endOf, isQueue, type Queue } from "../queue.ts";
-import { Receiver, SignalGroups, signalOf, Waiter } from "../waiters.ts";
+import { Receiver, signalOf, signals, Waiter } from "../waiters.ts";
 import { checkOneList } from "./source.ts";
 
 /** Options of {@linkcode select}. */
@@ -96,8 +96,6 @@ function selectFrom<T>(
     new Selection<T>(resolve, reject).wait(queues, signal);
   });
 }
-
-const signals: SignalGroups = /* @__PURE__ */ new SignalGroups();
 
 /** The turn in which a queue was last taken from. Held by the queues alone. */
 const turns: WeakMap<Queue<never>, number> = new WeakMap();

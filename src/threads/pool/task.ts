@@ -7,7 +7,7 @@
 import type { TransferableObject } from "../endpoint.ts";
 import { setAlarm, systemClock } from "../../clock.ts";
 import type { Delivery } from "../../delivery.ts";
-import { Abortion } from "../../flow/demand.ts";
+import { Abortion } from "../../waiters.ts";
 
 /**
  * A worker ended while it did the task, as often as the pool's `attempts` allow; or
