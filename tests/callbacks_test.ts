@@ -31,6 +31,7 @@ import { fakeChannel } from "./support/fake_ports.ts";
 import { test } from "./support/harness.ts";
 import { printedBy } from "./support/printed.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
+import { turns } from "./support/waiting.ts";
 
 const boom = new Error("boom");
 
@@ -269,7 +270,3 @@ test("callbacks: the types say that a key is no promise", () => {
   const late: KeyOf = ({ id }) => Promise.resolve(id);
   assertNotStrictEquals(keyOf, late);
 });
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) await undefined;
-}

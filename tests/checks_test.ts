@@ -48,8 +48,7 @@ import {
   WorkerPool,
 } from "../src/threads.ts";
 import { test } from "./support/harness.ts";
-
-function ignore(): void {}
+import { ignore } from "./support/waiting.ts";
 
 const binding = { send: ignore, sendBatch: ignore } as never;
 const ioredis = {

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertLess } from "@std/assert";
 import process from "node:process";
 import { LifoQueue, Queue } from "../mod.ts";
 import { canCollectGarbage, collectGarbage, test } from "./support/harness.ts";
+import { ignore } from "./support/waiting.ts";
 
 const MANY = 100_000;
 
@@ -71,8 +72,6 @@ async function referencesTo(
   }
   return references;
 }
-
-function ignore(): void {}
 
 test(
   "100,000 puts and gets that were served leave nothing on a signal that lives on",

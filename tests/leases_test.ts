@@ -20,16 +20,7 @@ import { assertInvariants } from "../src/queue.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
 import { test } from "./support/harness.ts";
 import { parameters } from "./support/properties.ts";
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 30; turn++) await undefined;
-}
-
-function watched(promise: Promise<unknown>): { state: string } {
-  const watch = { state: "pending" };
-  promise.then(() => watch.state = "fulfilled", () => watch.state = "rejected");
-  return watch;
-}
+import { turns, watched } from "./support/waiting.ts";
 
 const KINDS: [string, (options: QueueOptions<string>) => Queue<string>][] = [
   ["Queue", (options) => new Queue(options)],

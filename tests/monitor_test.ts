@@ -8,10 +8,7 @@ import {
 } from "../mod.ts";
 import { SteppedClock } from "./support/stepped_clock.ts";
 import { test } from "./support/harness.ts";
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 30; turn++) await undefined;
-}
+import { turns } from "./support/waiting.ts";
 
 /** Reads the next sample, and lets time go on until it comes. */
 async function next(

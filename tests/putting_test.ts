@@ -10,6 +10,7 @@ import { CloudflareQueue } from "../src/cloudflare.ts";
 import { connect, serve, SharedQueue } from "../src/threads.ts";
 import { fakeChannel } from "./support/fake_ports.ts";
 import { test } from "./support/harness.ts";
+import { pause, rounds } from "./support/waiting.ts";
 
 /** What all kinds have that take items from here. */
 interface Taking {
@@ -75,25 +76,18 @@ class Numbers implements AsyncIterable<number> {
   }
 }
 
-/** Until nothing moves any more: what happens here takes no time, only turns. */
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) {
-    await new Promise((resolve) => setTimeout(resolve));
-  }
-}
-
 for (const [kind, make] of Object.entries(kinds)) {
   test(`putMany of a ${kind}: an async iterable feels the backpressure`, async () => {
     const [queue, release] = make();
     const numbers = new Numbers(Infinity);
     const stop = new AbortController();
     const putting = queue.putMany(numbers, { signal: stop.signal });
-    await settle();
+    await rounds();
     const before = numbers.asked;
     assert(before >= 3 && before <= 6, String(before));
     assertEquals(numbers.returned, 0);
     await queue.getMany(1);
-    await settle();
+    await rounds();
     assert(numbers.asked > before, "goes on when there is room");
     const reason = new Error("enough");
     stop.abort(reason);
@@ -110,7 +104,7 @@ for (const [kind, make] of Object.entries(kinds)) {
     const stopped = queue.putMany(numbers, { signal: stop.signal });
     const others = new Numbers(1);
     const ended = queue.putMany(others);
-    await settle();
+    await rounds();
     const reason = new Error("enough");
     stop.abort(reason);
     assertEquals(await assertRejects(() => stopped), reason);
@@ -127,7 +121,7 @@ test("putMany: a refused item travels with the error, and the source is closed",
   const queue = new Queue<number>({ highWaterMark: 2 });
   const numbers = new Numbers(2);
   const putting = queue.putMany(numbers);
-  await settle();
+  await rounds();
   queue.close();
   numbers.give();
   const error = await assertRejects(() => putting, QueueClosedError);

@@ -3,6 +3,9 @@ import { Worker } from "node:worker_threads";
 import { Queue, type UndeliveredReason } from "../mod.ts";
 import { assertInvariants } from "../src/queue.ts";
 import { runtime, test, type TestOptions } from "./support/harness.ts";
+import { pause, until } from "./support/waiting.ts";
+import { readAll } from "./support/streams.ts";
+import { upTo } from "./support/items.ts";
 
 /** Bun 1.4 cannot transfer streams. */
 const TRANSFERS = runtime !== "bun";
@@ -60,30 +63,6 @@ class Account {
   fill(count: number): void {
     for (let item = 0; item < count; item++) assert(this.queue.tryPut(item));
   }
-}
-
-function upTo(count: number, from = 0): number[] {
-  return Array.from({ length: count - from }, (_, index) => from + index);
-}
-
-async function readAll(stream: ReadableStream<number>): Promise<number[]> {
-  const reader = stream.getReader();
-  const items: number[] = [];
-  for (
-    let step = await reader.read();
-    !step.done;
-    step = await reader.read()
-  ) items.push(step.value);
-  return items;
-}
-
-/** Fails on a hang with what was waited for, and not with the whole test. */
-async function until(holds: () => boolean, what: string): Promise<void> {
-  for (let turn = 0; turn < 10_000; turn++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  fail(`${what}: never`);
 }
 
 /**
@@ -144,7 +123,7 @@ for (const which of ["consumer", "readable"] as const) {
         read.push((await reader.read()).value!);
       }
       // More would come now, if it came.
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await pause(50);
       assertInvariants(queue);
       assert(queue.length >= 89, `${queue.length} items are left`);
       assertConserved(read, queue.clear(), upTo(100));
@@ -179,7 +158,7 @@ promise(
     const reader = (await cross(queue.consumer())).getReader();
     const read = [(await reader.read()).value!, (await reader.read()).value!];
     await reader.cancel("enough");
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(50);
     assertEquals(queue.stats().state, "open");
     assertInvariants(queue);
     const first = queue.length;
@@ -188,7 +167,7 @@ promise(
     assertEquals([first >= 7, undelivered], [true, []]);
     // Nothing over there takes what comes later.
     assert(queue.tryPut(10));
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(50);
     assertEquals(queue.tryGet(), 10);
   },
 );
@@ -256,7 +235,7 @@ promise("a writer over there feels the bound", async ({ cross }) => {
     }
   })();
   await until(() => queue.length === 4, "a full queue");
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await pause(50);
   // The queue's four, and the few that the platform keeps on the way.
   assert(written < 20, `${written} written while nobody reads`);
   for (const item of upTo(200)) assertEquals(await queue.get(), item);

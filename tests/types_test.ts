@@ -72,6 +72,7 @@ import type {
   WorkerPoolOptions,
 } from "../src/threads.ts";
 import { test } from "./support/harness.ts";
+import { collect } from "./support/streams.ts";
 
 /** Compiles where the two types are one and the same. */
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends
@@ -85,12 +86,6 @@ function isExactly<Wanted>(): <Given>(
 
 /** Only compiled. */
 function types(..._checks: (() => unknown)[]): void {}
-
-async function collect<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  for await (const item of stream) items.push(item);
-  return items;
-}
 
 async function* letters(): AsyncGenerator<string> {
   yield* "ab";

@@ -17,6 +17,7 @@ import { assertInvariants } from "../src/queue.ts";
 import { test } from "./support/harness.ts";
 import { seeded, separate, shared, stealing, tasks } from "./bench/makespan.ts";
 import { parameters } from "./support/properties.ts";
+import { turns } from "./support/waiting.ts";
 
 function lanesOf<T>(queue: WorkStealingQueue<T>): Lane<T>[] {
   return queue.stats().lanes.map((_, index) => queue.lane(index));
@@ -46,10 +47,6 @@ function drain<T>(lane: Lane<T>): T[] {
     items.push(item);
   }
   return items;
-}
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 30; turn++) await undefined;
 }
 
 // -- Who gets what ----------------------------------------------------------------

@@ -17,6 +17,7 @@ import { outcomeOf, startScript } from "../support/example.ts";
 import { CLIENTS, type TestClient } from "../support/redis_clients.ts";
 import { noNats, startNats } from "../support/nats_server.ts";
 import { noRedis, startRedis } from "../support/redis_server.ts";
+import { pause } from "../support/waiting.ts";
 
 interface Setting {
   title: string;
@@ -153,7 +154,7 @@ async function reaches(
     if (performance.now() - began > 120_000) {
       throw new Error(`${key} does not reach ${count}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await pause(10);
   }
 }
 

@@ -11,6 +11,7 @@
 import process from "node:process";
 import { type Contender, CONTENDERS } from "./engine_contenders.ts";
 import { CLIENTS } from "../support/redis_clients.ts";
+import { pause } from "../support/waiting.ts";
 
 /** What a process does. */
 export interface Task {
@@ -96,8 +97,4 @@ async function put(
     const due = rate === undefined ? 0 : began + index * 1000 / rate;
     if (due > performance.now()) await pause(due - performance.now());
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

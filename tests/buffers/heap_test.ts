@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { Heap, type Rank } from "../../src/buffers/heap.ts";
 import { test } from "../support/harness.ts";
 import { parameters } from "../support/properties.ts";
+import { upTo } from "../support/items.ts";
 
 interface Entry {
   item: number;
@@ -258,7 +259,7 @@ test("Heap: a predicate may put and take as many as it likes", () => {
   };
   const inTurn = (one: number, other: number): number =>
     one % 10 - other % 10 || one - other;
-  const before = Array.from({ length: 20_000 }, (_, item) => item);
+  const before = upTo(20_000);
   before.forEach(push);
   let first = true;
   const removed = heap.remove((item) => {

@@ -15,6 +15,7 @@ import {
   inOrder,
   report,
 } from "./cases.ts";
+import { upTo } from "../support/items.ts";
 
 export const conservation: Group = group("P1 conservation");
 const { promise } = conservation;
@@ -29,9 +30,9 @@ promise("what is put in one after the other comes out", async (kind) => {
 promise("each item goes to exactly one of many gets", async (kind) => {
   const queue = kind.create<number>();
   const gets = Array.from({ length: 50 }, () => queue.get());
-  await queue.putMany(Array.from({ length: 50 }, (_, item) => item));
+  await queue.putMany(upTo(50));
   const items = await Promise.all(gets);
-  assertEquals(items, Array.from({ length: 50 }, (_, item) => item));
+  assertEquals(items, upTo(50));
 });
 
 promise(
@@ -52,7 +53,7 @@ promise(
     await Promise.all(consumers);
     assertEquals(
       seen.sort((a, b) => a - b),
-      Array.from({ length: 200 }, (_, item) => item),
+      upTo(200),
     );
   },
 );

@@ -8,6 +8,8 @@ import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { Broadcast, LaggedError, tee } from "../../mod.ts";
 import type { RuntimeCase } from "./runtimes.ts";
 import { readAll } from "../support/streams.ts";
+import { pause } from "../support/waiting.ts";
+import { upTo } from "../support/items.ts";
 
 /** A native stream of 0, 1, 2, …, which counts its pulls and notes its cancel. */
 function counting(total: number): {
@@ -35,7 +37,7 @@ export const flowFanOutCases: RuntimeCase[] = [
     name: "tee: every branch gets every item of a native stream",
     async run() {
       const branches = tee(counting(50).stream, 3, { highWaterMark: 4 });
-      const items = Array.from({ length: 50 }, (_, index) => index);
+      const items = upTo(50);
       assertEquals(await Promise.all(branches.map(readAll)), [
         items,
         items,
@@ -100,7 +102,7 @@ export const flowFanOutCases: RuntimeCase[] = [
       const reader = broadcast.subscribe().getReader();
       const piping = stream.pipeTo(broadcast.writable);
       assertEquals((await reader.read()).value, 0);
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await pause(0);
       // Read one, hold two, and a few are under way in the pipe.
       if (pulls() > 6) throw new Error(`${pulls()} pulled`);
       for (let item = 1; item < 20; item++) {

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { pause } from "../support/waiting.ts";
+
 /** Something that not every runtime has. */
 export type RuntimeNeed =
   | "native pipe"
@@ -75,7 +77,7 @@ async function nativePipeTells(): Promise<boolean> {
   });
   const piping = new ReadableStream({ cancel(): void {} }).pipeTo(destination);
   const told = piping.then(() => false, () => true);
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  await pause(10);
   controller?.error(new Error("failed"));
   return await told;
 }

@@ -8,6 +8,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { work, WorkerCrashedError, WorkerPool } from "../../src/threads.ts";
 import type { RuntimeCase } from "./runtimes.ts";
+import { upTo } from "../support/items.ts";
 
 /** Where the page finds the script that this is bundled into. */
 const SCRIPT = "/script.js";
@@ -50,7 +51,7 @@ export const poolCases: RuntimeCase[] = [
     needs: ["page with workers"],
     async run() {
       const squares = pool();
-      const numbers = Array.from({ length: 100 }, (_, index) => index);
+      const numbers = upTo(100);
       const results = await Promise.all(
         numbers.map((square) => squares.run({ square })),
       );

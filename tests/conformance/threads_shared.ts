@@ -8,6 +8,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SharedQueue, type SharedQueueHandle } from "../../src/threads.ts";
 import type { RuntimeCase } from "./runtimes.ts";
+import { upTo } from "../support/items.ts";
 
 /** Where the page finds the script that this is bundled into. */
 const SCRIPT = "/script.js";
@@ -45,7 +46,7 @@ export const sharedCases: RuntimeCase[] = [
       const doubled = new SharedQueue<number>({ bytes: 256 });
       const worker = new Worker(SCRIPT, { name: NAME });
       worker.postMessage([numbers.handle, doubled.handle]);
-      const items = Array.from({ length: 2_000 }, (_, index) => index);
+      const items = upTo(2_000);
       const putting = numbers.putMany(items).then(() => numbers.close());
       const taken: number[] = [];
       for await (const item of doubled) taken.push(item);

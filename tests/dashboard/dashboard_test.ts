@@ -17,6 +17,7 @@ import {
 import { dashboardCases } from "../conformance/flow_dashboard.ts";
 import { SteppedClock } from "../support/stepped_clock.ts";
 import { canCollectGarbage, collectGarbage, test } from "../support/harness.ts";
+import { turns } from "../support/waiting.ts";
 
 const SCRIPT = "<script>alert(1)</script>";
 const SECRET = "what an item holds";
@@ -82,10 +83,6 @@ function counted(queue: Queue<unknown>): Monitored & { looks: number } {
       return queue.stats();
     },
   };
-}
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 30; turn++) await undefined;
 }
 
 test("dashboard: the page is one small document that may load nothing", async () => {

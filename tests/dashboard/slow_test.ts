@@ -12,6 +12,7 @@ import { systemClock } from "../../src/clock.ts";
 import { dashboard } from "../../src/dashboard.ts";
 import { serveOnLoopback } from "../../examples/loopback.ts";
 import { test } from "../support/harness.ts";
+import { pause } from "../support/waiting.ts";
 
 const BROWSERS = 20;
 /** Large frames, so that what a connection holds is soon full. */
@@ -67,7 +68,7 @@ test(
       }
       // Comes to rest once all that lies between is full; without backpressure never.
       for (let quiet = 0, before = -1; quiet < 10;) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await pause(50);
         quiet = looks === before && clock.pending.size === 0 ? quiet + 1 : 0;
         before = looks;
       }
@@ -83,7 +84,7 @@ test(
     }
     // What went away took its timer along, even the one that was reading.
     while (clock.pending.size > 0) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await pause(5);
     }
     assertEquals(clock.pending.size, 0);
   },

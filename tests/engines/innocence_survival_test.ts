@@ -15,6 +15,7 @@ import { outcomeOf, startScript } from "../support/example.ts";
 import { test } from "../support/harness.ts";
 import { noNats, startNats } from "../support/nats_server.ts";
 import { noRedis, startRedis } from "../support/redis_server.ts";
+import { pause } from "../support/waiting.ts";
 
 const LONG = 600_000;
 
@@ -277,8 +278,4 @@ function aborted(signal: AbortSignal): Promise<never> {
     if (signal.aborted) reject(signal.reason);
     signal.addEventListener("abort", () => reject(signal.reason));
   });
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

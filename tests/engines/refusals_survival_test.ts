@@ -23,6 +23,7 @@ import { printedBy } from "../support/printed.ts";
 import { CLIENTS, type TestClient } from "../support/redis_clients.ts";
 import { noRedis, startRedis } from "../support/redis_server.ts";
 import type { ServerProcess } from "../support/server_process.ts";
+import { pause } from "../support/waiting.ts";
 
 const SECRET = "s3cr3t-w0rd";
 
@@ -337,7 +338,3 @@ testOnNats("a connection that gives up reconnecting", async () => {
   await Promise.all([consuming, putting]);
   await queue.close();
 });
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}

@@ -23,6 +23,7 @@ import type { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
 import handler from "../../examples/edge_handler.ts";
 import { runtime, test } from "../support/harness.ts";
+import { ignore, pause, until } from "../support/waiting.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const EXAMPLE = join(ROOT, "examples/edge_handler.ts");
@@ -256,8 +257,6 @@ class Client {
   }
 }
 
-function ignore(): void {}
-
 /** A server in a process of its own, with a folder of its own. */
 class Server {
   readonly port: number;
@@ -427,18 +426,6 @@ function parse(text: string): Answer[] {
   return text.trimEnd().split("\n")
     .map((line) => JSON.parse(line) as Answer)
     .sort((one, other) => one.line - other.line);
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const limit = Date.now() + 90_000;
-  while (!await holds()) {
-    if (Date.now() > limit) throw new Error(`Waited in vain for: ${holds}`);
-    await pause(20);
-  }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 async function finished(child: ChildProcess): Promise<void> {

@@ -8,9 +8,11 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { balance, Queue } from "../../mod.ts";
-import { Counted, numbers, readAll } from "../support/counted.ts";
+import { Counted, numbers } from "../support/counted.ts";
 import { test } from "../support/harness.ts";
 import { parameters, turn } from "../support/properties.ts";
+import { readAll } from "../support/streams.ts";
+import { upTo } from "../support/items.ts";
 
 test("balance: each item goes to the branch that has waited longest", async () => {
   const [one, two, three] = balance(numbers(100), 3).map((branch) =>
@@ -148,7 +150,7 @@ test("balance: the error of the source comes after the items before it, at any p
       );
       assertEquals(
         outcomes.flat().sort((one, other) => one - other),
-        Array.from({ length: position }, (_, index) => index),
+        upTo(position),
       );
       assertEquals(source.returned, 0);
     }

@@ -10,19 +10,9 @@ import { Broadcast, LaggedError, QueueClosedError } from "../../mod.ts";
 import { assertInvariants } from "../../src/flow/broadcast.ts";
 import { test } from "../support/harness.ts";
 import { turn } from "../support/properties.ts";
-
-async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  for await (const item of stream) items.push(item);
-  return items;
-}
-
-async function settled(promise: Promise<unknown>): Promise<boolean> {
-  let done = false;
-  promise.then(() => done = true, () => done = true);
-  await turn();
-  return done;
-}
+import { settled } from "../support/waiting.ts";
+import { readAll } from "../support/streams.ts";
+import { upTo } from "../support/items.ts";
 
 async function putAll<T>(broadcast: Broadcast<T>, items: T[]): Promise<void> {
   for (const item of items) await broadcast.put(item);
@@ -33,7 +23,7 @@ function lags(broadcast: Broadcast<unknown>): [number, number][] {
 }
 
 test("broadcast: every subscriber gets every item, one or a thousand, reading or piping", async () => {
-  const items = Array.from({ length: 30 }, (_, index) => index);
+  const items = upTo(30);
   for (const count of [1, 2, 1000]) {
     const broadcast = new Broadcast<number>({ highWaterMark: 3 });
     const reads = Array.from(
@@ -98,7 +88,7 @@ test("broadcast: the subscribers that make put wait gate it together, in order, 
   const waiting = [2, 3, 4].map((item) =>
     broadcast.put(item).then(() => order.push(item))
   );
-  assertEquals(await settled(waiting[0]!), false);
+  assertEquals(await settled(waiting[0]!), "pending");
   assertEquals([broadcast.desiredSize, broadcast.stats().waitingPuts], [-3, 3]);
   assertEquals(broadcast.tryPut(9), false);
   await slow.read();
@@ -144,7 +134,7 @@ test("broadcast: a policy for each, on one ring", async () => {
   assertEquals(heard, [2]);
   assertEquals(lags(broadcast), [[4, 0], [1, 2]]);
   const put = broadcast.put(4);
-  assertEquals(await settled(put), false);
+  assertEquals(await settled(put), "pending");
   assertEquals((await waiting.read()).value, 0);
   await put;
   assertEquals(broadcast.stats().length, 4, "each item is stored once");
@@ -212,7 +202,7 @@ test("broadcast: a replay longer than highWaterMark makes put wait until it has 
   assertEquals(broadcast.desiredSize, -2);
   const put = broadcast.put(4);
   for (const item of [0, 1, 2]) {
-    assertEquals(await settled(put), false);
+    assertEquals(await settled(put), "pending");
     assertEquals((await reader.read()).value, item);
   }
   await put;
@@ -252,7 +242,7 @@ test("broadcast: close() lets waiting puts in, then ends each subscriber after i
   assertEquals(broadcast.desiredSize, 0);
   await broadcast.ready;
   for (const item of [0, 1, 2]) {
-    assertEquals(await settled(broadcast.closed), false);
+    assertEquals(await settled(broadcast.closed), "pending");
     assertEquals((await slow.read()).value, item);
   }
   await Promise.all(puts);
@@ -380,7 +370,7 @@ test("broadcast: a closing one whose last waiting put gives up has ended", async
   const put = broadcast.put(1, { signal: controller.signal });
   broadcast.close();
   const read = quick.read();
-  assertEquals(await settled(read), false, "1 may still come");
+  assertEquals(await settled(read), "pending", "1 may still come");
   controller.abort(new Error("gave up"));
   assertEquals((await read).done, true);
   await assertRejects(() => put, Error, "gave up");
@@ -424,10 +414,10 @@ test("broadcast: ready is pending while a subscriber has no room, and writers wa
   await writer.ready;
   const write = writer.write(0);
   assertEquals([writer.desiredSize, broadcast.desiredSize], [0, 0]);
-  assertEquals(await settled(broadcast.ready), false);
+  assertEquals(await settled(broadcast.ready), "pending");
   await write;
   const second = writer.write(1);
-  assertEquals(await settled(second), false);
+  assertEquals(await settled(second), "pending");
   await reader.read();
   await second;
   await reader.read();

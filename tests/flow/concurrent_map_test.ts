@@ -8,9 +8,11 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { concurrentMap, type ConcurrentMapOptions, Queue } from "../../mod.ts";
-import { numbers, readAll } from "../support/counted.ts";
+import { numbers } from "../support/counted.ts";
 import { canCollectGarbage, collectGarbage, test } from "../support/harness.ts";
 import { parameters, turn } from "../support/properties.ts";
+import { readAll } from "../support/streams.ts";
+import { upTo } from "../support/items.ts";
 
 /** A map whose calls end when the test says so. */
 class Held<R = number> {
@@ -51,10 +53,6 @@ class Held<R = number> {
   }
 }
 
-function range(length: number): number[] {
-  return Array.from({ length }, (_, index) => index);
-}
-
 /** Pipes the numbers from 0 through the map and reads all results. */
 async function mapped<R>(
   length: number,
@@ -62,7 +60,7 @@ async function mapped<R>(
   options?: ConcurrentMapOptions,
 ): Promise<R[]> {
   const queue = new Queue<number>({ highWaterMark: Infinity });
-  for (const item of range(length)) queue.tryPut(item);
+  for (const item of upTo(length)) queue.tryPut(item);
   queue.close();
   return await readAll(queue.readable.pipeThrough(concurrentMap(fn, options)));
 }
@@ -107,8 +105,8 @@ test("concurrentMap: never more than concurrency calls run, and all of them do",
         running--;
         return item;
       }, { concurrency, ordered });
-      assertEquals(results.toSorted((a, b) => a - b), range(500));
-      if (ordered) assertEquals(results, range(500));
+      assertEquals(results.toSorted((a, b) => a - b), upTo(500));
+      if (ordered) assertEquals(results, upTo(500));
       assert(most <= concurrency, `${most} at a time`);
       if (concurrency <= 16) assertEquals(most, concurrency);
     }
@@ -229,7 +227,7 @@ test("concurrentMap: an error in fn ends both sides, after the results before it
         for await (const result of map.readable) results.push(result);
       });
       assertStrictEquals(error, reason);
-      assertEquals(results, range(position));
+      assertEquals(results, upTo(position));
       assertStrictEquals(await assertRejects(() => piping), reason);
       assertStrictEquals(cancelled, reason);
     }
@@ -248,7 +246,7 @@ test("concurrentMap: in order, the results of earlier calls come before the erro
   assertStrictEquals(await assertRejects(() => map.writer.closed), reason);
   assert(map.signals.every((signal) => signal.reason === reason));
   assertEquals((await written).map(({ status }) => status), [
-    ...range(6).map(() => "fulfilled" as const),
+    ...upTo(6).map(() => "fulfilled" as const),
   ]);
   const reader = map.pair.readable.getReader();
   reader.closed.catch(() => {});
@@ -419,7 +417,7 @@ test("concurrentMap: fn may return a plain value, and thousands of writes that w
     highWaterMark: 0,
   });
   const writer = map.writable.getWriter();
-  const written = range(50_000).map((item) => writer.write(item));
+  const written = upTo(50_000).map((item) => writer.write(item));
   const closing = writer.close();
   const results = await readAll(map.readable);
   await Promise.all([...written, closing]);
@@ -435,7 +433,7 @@ test("concurrentMap: a call that ends late lets thousands through that end at on
     { concurrency: 1, highWaterMark: Infinity },
   );
   const writer = map.writable.getWriter();
-  const written = range(50_000).map((item) => writer.write(item));
+  const written = upTo(50_000).map((item) => writer.write(item));
   end();
   await Promise.all([...written, writer.close()]);
   assertEquals((await readAll(map.readable)).length, 50_000);
@@ -448,9 +446,9 @@ test("concurrentMap: what was read is not kept", async () => {
   const reader = map.readable.getReader();
   const references: WeakRef<object>[] = [];
   async function pass(): Promise<void> {
-    const written = range(16).map((item) => writer.write(item));
+    const written = upTo(16).map((item) => writer.write(item));
     await Promise.all(written);
-    for (const _item of range(16)) {
+    for (const _item of upTo(16)) {
       references.push(new WeakRef((await reader.read()).value!));
     }
   }
@@ -491,7 +489,7 @@ test("concurrentMap: fn may write, cancel and abort the pair it belongs to", asy
   for (let count = 0; count < 6; count++) {
     results.push((await reader.read()).value!);
   }
-  assertEquals(results.sort(), range(6));
+  assertEquals(results.sort(), upTo(6));
   for (const way of ["cancel", "abort"]) {
     const reason = new Error(way);
     const other: ReadableWritablePair<number, number> = concurrentMap(
@@ -512,7 +510,7 @@ test("concurrentMap: fn may write, cancel and abort the pair it belongs to", asy
 test("concurrentMap: a native pipe and a native reader go through it", async () => {
   const source = new ReadableStream<number>({
     start(controller) {
-      for (const item of range(100)) controller.enqueue(item);
+      for (const item of upTo(100)) controller.enqueue(item);
       controller.close();
     },
   });
@@ -528,19 +526,19 @@ test("concurrentMap: a native pipe and a native reader go through it", async () 
     results.push(step.value);
   }
   await piping;
-  assertEquals(results, range(100).map((item) => item * 2));
+  assertEquals(results, upTo(100).map((item) => item * 2));
 });
 
 test("concurrentMap: an argument that cannot be used is named", () => {
   const bad: [unknown, unknown, string][] = [
     [undefined, {}, "fn must be a function, received undefined"],
-    [range, null, "options must be an object, received null"],
-    [range, { concurrency: 0 }, "concurrency must be a whole number of 1"],
-    [range, { concurrency: 1.5 }, "concurrency must be a whole number of 1"],
-    [range, { concurrency: "2" }, 'concurrency must be a number, received "2"'],
-    [range, { ordered: 1 }, "ordered must be a boolean, received 1"],
-    [range, { highWaterMark: -1 }, "highWaterMark must be 0 or more"],
-    [range, { highWaterMark: null }, "highWaterMark must be a number"],
+    [upTo, null, "options must be an object, received null"],
+    [upTo, { concurrency: 0 }, "concurrency must be a whole number of 1"],
+    [upTo, { concurrency: 1.5 }, "concurrency must be a whole number of 1"],
+    [upTo, { concurrency: "2" }, 'concurrency must be a number, received "2"'],
+    [upTo, { ordered: 1 }, "ordered must be a boolean, received 1"],
+    [upTo, { highWaterMark: -1 }, "highWaterMark must be 0 or more"],
+    [upTo, { highWaterMark: null }, "highWaterMark must be a number"],
   ];
   for (const [fn, options, rule] of bad) {
     const error = assertThrows(() =>
@@ -600,7 +598,7 @@ test("concurrentMap: in any order of steps each item has one call and one result
         const writer = writable.getWriter();
         writer.closed.catch(() => {});
         try {
-          for (const item of range(plan.length)) {
+          for (const item of upTo(plan.length)) {
             const written = writer.write(item).then(() =>
               void accepted.push(item)
             );
@@ -639,11 +637,11 @@ test("concurrentMap: in any order of steps each item has one call and one result
       await turn();
       assertEquals(
         started,
-        range(started.length),
+        upTo(started.length),
         "each begins once, in order",
       );
       assertEquals(accepted, started, "what was accepted has begun");
-      if (ordered) assertEquals(results, range(results.length));
+      if (ordered) assertEquals(results, upTo(results.length));
       assertEquals(new Set(results).size, results.length);
       assert(results.every((result) => ended.includes(result)));
       assertLess(results.indexOf(plan.failsAt ?? -1), 0);
@@ -655,7 +653,7 @@ test("concurrentMap: in any order of steps each item has one call and one result
         }
       }
       if (outcome === reasons.fails && ordered) {
-        assertEquals(results, range(plan.failsAt!));
+        assertEquals(results, upTo(plan.failsAt!));
       }
     }),
     parameters(400),

@@ -11,14 +11,9 @@ import fc from "fast-check";
 import { merge, Queue } from "../../mod.ts";
 import { test } from "../support/harness.ts";
 import { parameters, turn } from "../support/properties.ts";
-import {
-  cannotLeave,
-  collect,
-  never,
-  outcome,
-  type Watched,
-  watched,
-} from "../support/sources.ts";
+import { cannotLeave, type Watched, watched } from "../support/sources.ts";
+import { collect, outcome } from "../support/streams.ts";
+import { never } from "../support/waiting.ts";
 
 const SHAPES = ["async", "sync", "stream"] as const;
 

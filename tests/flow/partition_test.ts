@@ -10,9 +10,11 @@ import fc from "fast-check";
 import { partition, type PartitionOptions, Queue } from "../../mod.ts";
 import { hashOf } from "../../src/flow/partition.ts";
 import { partitionCases } from "../conformance/flow_partition.ts";
-import { Counted, numbers, readAll } from "../support/counted.ts";
+import { Counted, numbers } from "../support/counted.ts";
 import { test } from "../support/harness.ts";
 import { parameters, turn } from "../support/properties.ts";
+import { readAll } from "../support/streams.ts";
+import { upTo } from "../support/items.ts";
 
 /** The branch of a key among so many. */
 function placeOf(key: string | number, count: number): number {
@@ -71,7 +73,7 @@ function unevenness(keys: Iterable<string | number>, places: number): number {
 }
 
 test("partition: keys that differ by little are spread as if by chance", () => {
-  const range = Array.from({ length: 20_000 }, (_, index) => index);
+  const range = upTo(20_000);
   const sets: Record<string, (string | number)[]> = {
     numbers: range,
     "multiples of 1,024": range.map((index) => index * 1024),
@@ -308,7 +310,7 @@ test("partition: the error of the source comes after the items before it, at any
     );
     assertEquals(
       outcomes.flat().sort((a, b) => a - b),
-      Array.from({ length: position }, (_, index) => index),
+      upTo(position),
     );
     assertEquals(source.returned, 0);
   }
@@ -492,7 +494,7 @@ test("partition: in any order of steps no item is lost, doubled or overtaken", a
         (source.pulled > (plan.failsAt ?? Infinity) ? 1 : 0);
       assertEquals(
         seen.sort((one, other) => one - other),
-        Array.from({ length: pulled }, (_, index) => index),
+        upTo(pulled),
       );
     }),
     parameters(300),

@@ -17,6 +17,9 @@ import {
 import { flowFanOutCases } from "../conformance/flow_fan_out.ts";
 import { test } from "../support/harness.ts";
 import { parameters, turn } from "../support/properties.ts";
+import { settled } from "../support/waiting.ts";
+import { outcome, readAll } from "../support/streams.ts";
+import { upTo } from "../support/items.ts";
 
 for (const { name, run } of flowFanOutCases) test(name, run);
 
@@ -46,55 +49,25 @@ class Counter implements AsyncIterable<number> {
   }
 }
 
-async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  for await (const item of stream) items.push(item);
-  return items;
-}
-
-/** What was read, and what it ended with. */
-async function outcomeOf<T>(
-  stream: ReadableStream<T>,
-): Promise<{ items: T[]; error?: unknown }> {
-  const items: T[] = [];
-  try {
-    for await (const item of stream) items.push(item);
-  } catch (error) {
-    return { items, error };
-  }
-  return { items };
-}
-
-function numbers(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index);
-}
-
 async function* failing(
   count: number,
   error: Error | undefined,
 ): AsyncGenerator<number> {
-  yield* numbers(count);
+  yield* upTo(count);
   if (error !== undefined) throw error;
-}
-
-async function settled(promise: Promise<unknown>): Promise<boolean> {
-  let done = false;
-  promise.then(() => done = true, () => done = true);
-  await turn();
-  return done;
 }
 
 test("tee: one branch, two and a thousand get every item of every kind of source", async () => {
   const queue = new Queue<number>({ highWaterMark: 40 });
-  await queue.putMany(numbers(40));
+  await queue.putMany(upTo(40));
   queue.close();
   const full = new Queue<number>({ highWaterMark: 40 });
-  await full.putMany(numbers(40));
+  await full.putMany(upTo(40));
   full.close();
   const sources: [Source<number>, number][] = [
     [new Counter(40), 1],
-    [numbers(40), 2],
-    [new Set(numbers(40)), 1000],
+    [upTo(40), 2],
+    [new Set(upTo(40)), 1000],
     [queue, 3],
     [full.readable, 3],
   ];
@@ -102,7 +75,7 @@ test("tee: one branch, two and a thousand get every item of every kind of source
     const branches = tee(source, count, { highWaterMark: 3 });
     assertEquals(branches.length, count);
     for (const items of await Promise.all(branches.map(readAll))) {
-      assertEquals(items, numbers(40));
+      assertEquals(items, upTo(40));
     }
   }
 });
@@ -181,9 +154,9 @@ test("tee: under the policies that do not wait, a branch that never reads holds 
     const source = new Counter(10_000);
     const [reading, idle] = tee(source, 2, { overflow });
     assertEquals((await readAll(reading!)).length, 10_000);
-    const { items, error } = await outcomeOf(idle!);
+    const { items, error } = await outcome(idle!);
     if (overflow === "drop-oldest") {
-      assertEquals(items, numbers(10_000).slice(-16));
+      assertEquals(items, upTo(10_000).slice(-16));
       assertEquals(error, undefined);
     } else {
       assertEquals(items, []);
@@ -216,7 +189,7 @@ test("tee: what all branches have read is let go", async () => {
 
 test("tee: onLag learns how many a branch skipped, once for each gap, before the next item is out", async () => {
   const heard: unknown[] = [];
-  const [fast, slow] = tee(numbers(20), 2, {
+  const [fast, slow] = tee(upTo(20), 2, {
     overflow: "drop-oldest",
     highWaterMark: 3,
     onLag: (missed, branch) => heard.push([missed, branch]),
@@ -237,7 +210,7 @@ test("tee: onLag may read, cancel and throw", async () => {
   console.error = (...words: unknown[]) => printed.push(words);
   try {
     let again: Promise<ReadableStreamReadResult<number>> | undefined;
-    const [fast, slow] = tee(numbers(9), 2, {
+    const [fast, slow] = tee(upTo(9), 2, {
       overflow: "drop-oldest",
       highWaterMark: 3,
       onLag() {
@@ -266,7 +239,7 @@ test("tee: cancelling the slowest releases the others", async () => {
   await reader.read();
   await reader.read();
   const third = reader.read();
-  assertEquals(await settled(third), false);
+  assertEquals(await settled(third), "pending");
   void slow!.cancel("too slow");
   assertEquals((await third).value, 2);
   assertEquals(source.returned, 0);
@@ -282,7 +255,7 @@ test("tee: cancelling all cancels the source once, with the reasons in the order
   const reader = first!.getReader();
   await reader.read();
   const cancels = [third!.cancel("3"), second!.cancel("2")];
-  assertEquals(await settled(Promise.race(cancels)), false);
+  assertEquals(await settled(Promise.race(cancels)), "pending");
   assertEquals(reasons, []);
   await Promise.all([...cancels, reader.cancel("1")]);
   assertEquals(reasons, [["1", "2", "3"]]);
@@ -312,8 +285,8 @@ test("tee: a cancel() that waits for the other branches fulfils when the source 
   for (const fails of [undefined, new Error("broke")]) {
     const [left, right] = tee(failing(1, fails), 2);
     const cancelled = left!.cancel("enough");
-    assertEquals(await settled(cancelled), false);
-    await outcomeOf(right!);
+    assertEquals(await settled(cancelled), "pending");
+    await outcome(right!);
     await cancelled;
   }
 });
@@ -341,7 +314,7 @@ test("tee: a pipe whose destination fails lets go of its branch, and says so at 
   );
   const items = readAll(right!);
   assertStrictEquals(await assertRejects(() => piping), error);
-  assertEquals(await items, numbers(100));
+  assertEquals(await items, upTo(100));
 });
 
 test("tee: a source that cannot be left well: return() that throws, and one that never ends", async () => {
@@ -358,7 +331,7 @@ test("tee: a source that cannot be left well: return() that throws, and one that
   await right!.getReader().read();
   const [only] = tee(throwing, 1);
   await assertRejects(() => only!.cancel(), Error, "cannot leave");
-  assertEquals(await settled(cancelled), false);
+  assertEquals(await settled(cancelled), "pending");
 
   async function* parked(): AsyncGenerator<number> {
     await new Promise(() => {});
@@ -377,9 +350,9 @@ test("tee: the error of the source comes to every branch after the items before 
     const [ahead, ...others] = tee(failing(before, error), 3, {
       highWaterMark: 16,
     });
-    assertEquals(await outcomeOf(ahead!), { items: numbers(before), error });
+    assertEquals(await outcome(ahead!), { items: upTo(before), error });
     for (const branch of others) {
-      assertEquals(await outcomeOf(branch), { items: numbers(before), error });
+      assertEquals(await outcome(branch), { items: upTo(before), error });
     }
   }
 });
@@ -477,11 +450,11 @@ test("tee: a native tee and a native pipe of a branch get all of it", async () =
     new WritableStream<number>({ write: (item) => void seen.push(item) }),
   );
   assertEquals(await Promise.all([readAll(a!), readAll(b!)]), [
-    numbers(50),
-    numbers(50),
+    upTo(50),
+    upTo(50),
   ]);
   await piping;
-  assertEquals(seen, numbers(50));
+  assertEquals(seen, upTo(50));
 });
 
 test("tee: arguments that cannot be used are named, and the source stays untouched", () => {

@@ -9,13 +9,9 @@ import fc from "fast-check";
 import { Queue, zip } from "../../mod.ts";
 import { test } from "../support/harness.ts";
 import { parameters, turn } from "../support/properties.ts";
-import {
-  cannotLeave,
-  collect,
-  never,
-  outcome,
-  watched,
-} from "../support/sources.ts";
+import { cannotLeave, watched } from "../support/sources.ts";
+import { collect, outcome } from "../support/streams.ts";
+import { never } from "../support/waiting.ts";
 
 const SHAPES = ["async", "sync", "stream"] as const;
 

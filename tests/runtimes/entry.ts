@@ -21,6 +21,7 @@ import {
 import type { Case, Kind } from "../conformance/cases.ts";
 import { missingHere, type RuntimeCase } from "../conformance/runtimes.ts";
 import { casesFor } from "../conformance/suite.ts";
+import { pause } from "../support/waiting.ts";
 
 /** How one case ended. */
 interface CaseResult {
@@ -95,7 +96,7 @@ async function runAlone(
   try {
     await withinLimit(run());
     // Time for the runtime to find out what nobody handles.
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await pause(0);
     if (unhandled.length > 0) {
       throw new Error("unhandled rejection", { cause: unhandled[0] });
     }

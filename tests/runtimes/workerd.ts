@@ -6,6 +6,7 @@
 
 import type { TestResult } from "../support/junit.ts";
 import { binPath, scratchPath } from "../support/tools.ts";
+import { pause } from "../support/waiting.ts";
 
 /** Serves the script as a worker on loopback and asks it once. */
 export async function runInWorkerd(script: string): Promise<TestResult[]> {
@@ -54,7 +55,7 @@ async function answering(address: string): Promise<Response> {
       return await fetch(address, { signal: AbortSignal.timeout(900_000) });
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await pause(100);
     }
   }
   throw new Error("workerd does not listen");

@@ -23,6 +23,7 @@ import { outcomeOf, startScript } from "./example.ts";
 import { startNats } from "./nats_server.ts";
 import { startRedis } from "./redis_server.ts";
 import type { ServerProcess } from "./server_process.ts";
+import { pause } from "./waiting.ts";
 
 /** What a chaos run is made of. */
 export interface ChaosOptions {
@@ -349,8 +350,4 @@ async function left(
   } catch {
     return 1;
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

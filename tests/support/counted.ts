@@ -48,14 +48,3 @@ export function numbers(
 ): Counted<number> {
   return new Counted(length, (index) => index, onReturn);
 }
-
-/** All that a stream has. */
-export async function readAll<T>(stream: ReadableStream<T>): Promise<T[]> {
-  const items: T[] = [];
-  const reader = stream.getReader();
-  for (;;) {
-    const step = await reader.read();
-    if (step.done) return items;
-    items.push(step.value);
-  }
-}

@@ -7,6 +7,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { ChildProcess } from "node:child_process";
 import { type Outcome, outcomeOf, startScript } from "./example.ts";
+import { until } from "./waiting.ts";
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -35,7 +36,7 @@ export class Worker {
 
   /** Waits until it has begun so many. */
   async hasBegun(count: number): Promise<void> {
-    await until(() => Promise.resolve(this.begun.length >= count));
+    await until(() => this.begun.length >= count);
   }
 
   /** Ends it in the middle of its work. */
@@ -80,12 +81,5 @@ export class Workers {
     const worker = new Worker(startScript(script, args, undefined, "pipe"));
     this.#all.push(worker);
     return worker;
-  }
-}
-
-/** Waits until it is so. */
-export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!await isSo()) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import type { RedisClient } from "../../src/redis.ts";
+import { ignore } from "./waiting.ts";
 
 /** A client that belongs to a test. */
 export interface TestClient extends AsyncDisposable {
@@ -63,5 +64,3 @@ async function connectIORedis(url: string): Promise<TestClient> {
     },
   };
 }
-
-function ignore(): void {}

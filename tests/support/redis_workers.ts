@@ -7,6 +7,7 @@
 import type { ChildProcess } from "node:child_process";
 import { type Outcome, outcomeOf, startScript } from "./example.ts";
 import { CLIENTS, type TestClient } from "./redis_clients.ts";
+import { until } from "./waiting.ts";
 
 /** How a worker works. */
 export interface WorkerOptions {
@@ -82,11 +83,4 @@ export function startWorker(
   const script = "tests/fixtures/redis_worker.ts";
   const child = startScript(script, args, undefined, "pipe");
   return new Worker(name, child, client);
-}
-
-/** Waits until it is so. */
-export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!await isSo()) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

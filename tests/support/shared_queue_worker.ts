@@ -8,6 +8,7 @@ import process from "node:process";
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { bytes, type Codec, SharedQueue } from "../../src/threads.ts";
 import type { SharedQueueHandle } from "../../src/threads.ts";
+import { pause } from "./waiting.ts";
 
 /** A record of the soak: who made it, its number among that one's, and what fills it. */
 export interface Parcel {
@@ -179,7 +180,7 @@ async function hold(queue: SharedQueue<unknown>, job: Job): Promise<unknown> {
     return "let go";
   }
   // Not before what was said has been sent.
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await pause(20);
   if (ending === "exit") process.exit(3);
   if (ending === "reject") {
     void Promise.reject(new Error("nobody handles this"));

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { never } from "./waiting.ts";
+
 /** How a {@linkcode Watched} source behaves; an async iterator unless told. */
 export interface WatchedOptions {
   /** What it is read as. */
@@ -105,40 +107,5 @@ export function watched(options: WatchedOptions = {}): Watched {
         },
       }, { highWaterMark: 0 });
       return book;
-  }
-}
-
-/** What never happens. */
-export function never(): Promise<never> {
-  return new Promise(() => {});
-}
-
-/** Everything a stream or iterable gives, up to `max` items, and then leaves it. */
-export async function collect<T>(
-  source: AsyncIterable<T> | ReadableStream<T>,
-  max: number = Infinity,
-): Promise<T[]> {
-  const items: T[] = [];
-  for await (const item of source as AsyncIterable<T>) {
-    items.push(item);
-    if (items.length === max) break;
-  }
-  return items;
-}
-
-/** What a stream gives before it ends or fails, and what it fails with. */
-export async function outcome<T>(
-  stream: ReadableStream<T>,
-): Promise<{ items: T[]; error?: unknown }> {
-  const items: T[] = [];
-  const reader = stream.getReader();
-  try {
-    for (;;) {
-      const step = await reader.read();
-      if (step.done) return { items };
-      items.push(step.value);
-    }
-  } catch (error) {
-    return { items, error };
   }
 }

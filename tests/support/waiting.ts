@@ -25,6 +25,7 @@ export async function rounds(): Promise<void> {
 export async function settled(waiting: Promise<unknown>): Promise<State> {
   const watch = watched(waiting);
   await turns();
+  await pause(0);
   return watch.state;
 }
 
@@ -46,11 +47,16 @@ export async function reasonOf(rejecting: Promise<unknown>): Promise<unknown> {
   throw new Error(`Fulfilled with ${String(value)} instead of rejecting`);
 }
 
-/** Asks until it holds. What never holds is ended by the time limit of its test. */
+/** Asks until it holds. */
 export async function until(
   holds: () => boolean | Promise<boolean>,
+  what: string = String(holds),
 ): Promise<void> {
-  while (!await holds()) await pause(10);
+  const limit = performance.now() + 100_000;
+  while (!await holds()) {
+    if (performance.now() > limit) throw new Error(`Never: ${what}`);
+    await pause(5);
+  }
 }
 
 /** So long, for what tells nobody that it has happened. */

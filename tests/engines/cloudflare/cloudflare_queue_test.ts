@@ -30,6 +30,8 @@ import { printedBy } from "../../support/printed.ts";
 import { test } from "../../support/harness.ts";
 import { parameters, turn } from "../../support/properties.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
+import { watched } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 const TOO_FAST = "Queue sendBatch failed: Too Many Requests (10250)";
 
@@ -40,12 +42,6 @@ function open<T>(
   const clock = new SteppedClock();
   const queue = new CloudflareQueue<T>(binding, { clock, ...options });
   return { binding, queue, clock };
-}
-
-function watched(promise: Promise<unknown>): { state: string } {
-  const watch = { state: "pending" };
-  promise.then(() => watch.state = "fulfilled", () => watch.state = "rejected");
-  return watch;
 }
 
 /** Lets requests through one by one. */
@@ -138,7 +134,7 @@ test("CloudflareQueue: what is put in one turn goes together, in its order, and 
 
 test("CloudflareQueue: a batch has at most 100 messages", async () => {
   const { binding, queue } = open<number>();
-  const items = Array.from({ length: 250 }, (_, index) => index);
+  const items = upTo(250);
   await queue.putMany(items);
   assertEquals(binding.requests.map(({ length }) => length), [100, 100, 50]);
   assertEquals(binding.bodies, items);

@@ -12,6 +12,7 @@ import type { ConsumeReport } from "../../../mod.ts";
 import type { CloudflareDeadLetter } from "../../../src/cloudflare.ts";
 import type { Asked } from "../../fixtures/cloudflare_worker.ts";
 import { test } from "../../support/harness.ts";
+import { pause } from "../../support/waiting.ts";
 
 const ESBUILD = fileURLToPath(
   new URL("../../../node_modules/esbuild/bin/esbuild", import.meta.url),
@@ -358,7 +359,7 @@ workerdTest(
     let sends = 0;
     host.send = async () => {
       sends++;
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await pause(1);
     };
     const { result } = await ask("/pipe?queue=TASKS", JSON.stringify(items));
     const { pulled, most } = result as { pulled: number; most: number };

@@ -13,6 +13,7 @@ import { test } from "../../support/harness.ts";
 import { type Kept, MemoryEngine } from "../../support/memory_engine.ts";
 import { turn } from "../../support/properties.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
+import { never } from "../../support/waiting.ts";
 
 function start(options: EngineHandleOptions<string> = {}): {
   clock: SteppedClock;
@@ -35,10 +36,6 @@ function watched(promise: Promise<unknown>): { state: string } {
     (reason) => watch.state = `rejected: ${reason}`,
   );
   return watch;
-}
-
-function never(): Promise<never> {
-  return new Promise(() => {});
 }
 
 test("engines: close() by force waits for no put that the engine never answers", async () => {

@@ -21,6 +21,7 @@ import { test } from "../../support/harness.ts";
 import { type Kept, MemoryEngine } from "../../support/memory_engine.ts";
 import { parameters, turn } from "../../support/properties.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
+import { upTo } from "../../support/items.ts";
 
 interface Step {
   verb:
@@ -549,7 +550,7 @@ test("engines: consume() over an engine that fails now and then does all that wa
         }
         const stop = new AbortController();
         const [producer, ...consumers] = handles as [Handle, Handle, Handle];
-        const items = Array.from({ length: count }, (_, index) => index);
+        const items = upTo(count);
         const putting = producer.putMany(items);
         const consuming = consumers.map((handle, index) =>
           consume(handle, handler, {

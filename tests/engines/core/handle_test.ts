@@ -19,16 +19,7 @@ import { Connection } from "../../../src/engines/core/connection.ts";
 import { test } from "../../support/harness.ts";
 import { type Kept, MemoryEngine } from "../../support/memory_engine.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
-
-async function turns(): Promise<void> {
-  for (let turn = 0; turn < 60; turn++) await undefined;
-}
-
-function watched(promise: Promise<unknown>): { state: string } {
-  const watch = { state: "pending" };
-  promise.then(() => watch.state = "fulfilled", () => watch.state = "rejected");
-  return watch;
-}
+import { turns, watched } from "../../support/waiting.ts";
 
 function start(options: EngineHandleOptions<string> = {}): {
   clock: SteppedClock;

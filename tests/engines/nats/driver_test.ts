@@ -17,6 +17,7 @@ import {
 import { test as plainTest, type TestOptions } from "../../support/harness.ts";
 import { noNats, startNats } from "../../support/nats_server.ts";
 import type { ServerProcess } from "../../support/server_process.ts";
+import { pause } from "../../support/waiting.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -131,12 +132,12 @@ test("a fetch waits for the first message, and comes back when its signal aborts
   await using bench = await start();
   const driver = await bench.driver();
   const waiting = fetchOne(driver);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await pause(50);
   await putAll(driver, ["late"]);
   assertEquals(textOf(await waiting), "late");
   const controller = new AbortController();
   const none = driver.fetch(10, 600_000, controller.signal);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await pause(50);
   controller.abort();
   assertEquals(await none, []);
   // Nobody waits there any more who could be lent what comes now.
@@ -166,7 +167,7 @@ test("a bound of messages answers full, and room comes with an acknowledgement",
   ]);
   let hasRoom = false;
   const room = driver.room(NEVER).then(() => hasRoom = true);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await pause(50);
   assert(!hasRoom);
   const lent = await fetchOne(driver);
   await driver.ack(lent);
@@ -180,7 +181,7 @@ test("waiting for room ends with the signal", async () => {
   await putAll(driver, ["a"]);
   const controller = new AbortController();
   const room = driver.room(controller.signal);
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await pause(20);
   controller.abort();
   await room;
 });
@@ -358,7 +359,7 @@ test("who lends for less than the server gives back in time, who lends for more 
   const long = await fetchOne(driver, 1_500);
   assertEquals([brief.attempt, long.attempt], [1, 2]);
   assertEquals(await driver.ack(brief), false);
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await pause(700);
   assert(await driver.ack(long));
 });
 
@@ -391,7 +392,7 @@ test("the oldest is as old as its put", async () => {
   const driver = await bench.driver();
   await putAll(driver, ["a"]);
   // Much longer than the clocks of the server and of this process differ by.
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await pause(300);
   const { oldestAge = 0, backlog } = await driver.measure();
   assertEquals(backlog, 1);
   assertGreater(oldestAge, 90);
@@ -416,7 +417,7 @@ test("a server that is gone makes words fail, and one that is back makes them wo
       await driver.open();
       break;
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
   }
   assert(await driver.ack(lent));
@@ -431,7 +432,7 @@ test("a server that hangs makes words fail after the time for answers", async ()
   await assertRejects(() => driver.send([outgoing("a")]), Error, "200 ms");
   await assertRejects(() => driver.measure(), Error, "200 ms");
   bench.server.thaw();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await pause(50);
   // The one that had no answer was stored all the same.
   assertEquals(textOf(await fetchOne(driver)), "a");
 });
@@ -453,7 +454,7 @@ test("items of one key come one at a time and in order, also when they fail", as
         const { key = "" } = message;
         assert(!lent.has(key), "one at a time");
         lent.add(key);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await pause(5);
         lent.delete(key);
         if (isFirst) {
           isFirst = false;

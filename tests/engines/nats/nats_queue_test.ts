@@ -28,6 +28,8 @@ import {
 import { test } from "../../support/harness.ts";
 import { noNats, startNats } from "../../support/nats_server.ts";
 import type { ServerProcess } from "../../support/server_process.ts";
+import { pause } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 // The real client is what we ask for, in types, too.
 interface RealClient {
@@ -180,7 +182,7 @@ testOnNats(
 
 testOnNats("bytes of any value arrive as they were", async ({ open }) => {
   const jobs = open<Uint8Array>({ codec: bytes() });
-  const all = Uint8Array.from({ length: 256 }, (_, index) => index);
+  const all = Uint8Array.from({ length: 256 }, (_, byte) => byte);
   await jobs.putMany([all, new Uint8Array(0)]);
   const [first, second] = await jobs.receiveMany(2, { linger: 1_000 });
   assertEquals(first!.item, all);
@@ -264,7 +266,7 @@ testOnNats(
     assertEquals((error as QueueFullError).item, "c");
     let isIn = false;
     const waiting = jobs.put("d").then(() => isIn = true);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await pause(100);
     assertEquals([isIn, jobs.waitingPuts], [false, 1]);
     const first = await jobs.receive();
     assertEquals(first.item, "a");
@@ -295,14 +297,14 @@ testOnNats(
     const seen: number[] = [];
     for (let count = 0; count < 40; count++) {
       const delivery = await jobs.receive();
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await pause(2);
       // On the server, on the way, in the streams, and this one.
       assert(pulled - seen.length <= 5 + 3 + 3 + 1, `${pulled - seen.length}`);
       seen.push(delivery.item);
       await delivery.ack();
     }
     await piping;
-    assertEquals(seen, Array.from({ length: 40 }, (_, index) => index));
+    assertEquals(seen, upTo(40));
   },
 );
 
@@ -319,7 +321,7 @@ testOnNats(
         throw Object.assign(new Error("again"), { errno: -104 });
       }
       while ((await jobs.stats()).deadLetters === 0) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        await pause(10);
       }
       ending.abort();
     }, {
@@ -349,7 +351,7 @@ testOnNats(
     const next = jobs.receive();
     next.catch(() => {});
     while ((await jobs.stats()).deadLetters === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await pause(50);
     }
     const [letter] = await deadLetters();
     assertEquals(letter!.text, "{ no json");
@@ -374,7 +376,7 @@ testOnNats(
     const none = jobs.receive();
     none.catch(() => {});
     while ((await jobs.stats()).deadLetters === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await pause(20);
     }
     const [letter] = await deadLetters();
     assertStringIncludes(letter!.headers, "Highwater-Reason: deliveries");
@@ -398,7 +400,7 @@ testOnNats(
     const ending = new AbortController();
     let count = 0;
     const handler = async ({ key, number }: Step): Promise<void> => {
-      await new Promise((resolve) => setTimeout(resolve, 5 * Math.random()));
+      await pause(5 * Math.random());
       (done[key] ??= []).push(number);
       if (++count === 20) ending.abort();
     };
@@ -414,7 +416,7 @@ testOnNats(
   "close() gives back at once what nobody has looked at, and it does not count",
   async ({ open }) => {
     const jobs = open<number>({ prefetch: 100 });
-    await jobs.putMany(Array.from({ length: 50 }, (_, index) => index));
+    await jobs.putMany(upTo(50));
     const first = open<number>({ prefetch: 100 });
     let taken = 0;
     // Who takes fast has some fetched early.
@@ -439,7 +441,7 @@ testOnNats(
     const delivery = await jobs.receive();
     let isClosed = false;
     const closing = jobs.close().then(() => isClosed = true);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(50);
     assert(!isClosed);
     assert(await delivery.ack());
     await closing;
@@ -497,7 +499,7 @@ test("nats: errors name no password", async () => {
   const stuck = jobs.put("b");
   stuck.catch(() => {});
   while (errors.length === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await pause(10);
   }
   for (const error of errors) {
     assertInstanceOf(error, Error);

@@ -12,7 +12,9 @@ import { NatsQueue, type NatsQueueOptions } from "../../../src/nats.ts";
 import { runtime, test } from "../../support/harness.ts";
 import { noNats, startNats } from "../../support/nats_server.ts";
 import type { ServerProcess } from "../../support/server_process.ts";
-import { until, type Worker, Workers } from "../../support/nats_workers.ts";
+import { type Worker, Workers } from "../../support/nats_workers.ts";
+import { pause, until } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 const LONG = 600_000;
 /** Processes take their time to start: they are shared out among the runtimes. */
@@ -178,7 +180,7 @@ testOnNats(
       () => workers.start(options),
     );
     await until(() => Promise.resolve(all.every(({ isReady }) => isReady)));
-    await queue.putMany(Array.from({ length: count }, (_, index) => index));
+    await queue.putMany(upTo(count));
     await until(() => isEmpty(queue));
     const reports = await Promise.all(all.map((worker) => worker.stop()));
     assertEquals(sum(reports.map(({ processed }) => processed!)), count);
@@ -471,7 +473,7 @@ testOnNats(
       visibility: 500,
     });
     const count = 40;
-    await queue.putMany(Array.from({ length: count }, (_, index) => index));
+    await queue.putMany(upTo(count));
     const options = { work: 5, concurrency: 4, visibility: 500 };
     const victim = workers.start(options);
     await victim.hasBegun(10);
@@ -502,10 +504,6 @@ function steps(from: number, to: number): number[] {
 async function isEmpty<T>(queue: NatsQueue<T>): Promise<boolean> {
   const { backlog, inFlight } = await queue.stats();
   return backlog + inFlight === 0;
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 function sorted(numbers: Iterable<number>): number[] {

@@ -8,6 +8,7 @@ import {
 } from "../../../src/redis.ts";
 import { test } from "../../support/harness.ts";
 import { noRedis, startRedis } from "../../support/redis_server.ts";
+import { ignore } from "../../support/waiting.ts";
 
 /** A client, and how it is let go. */
 interface Opened {
@@ -251,5 +252,3 @@ async function plainClient(port: number): Promise<Look> {
     [Symbol.asyncDispose]: async () => await client.close(),
   };
 }
-
-function ignore(): void {}

@@ -19,6 +19,7 @@ import { test } from "../../support/harness.ts";
 import { CLIENTS, type TestClient } from "../../support/redis_clients.ts";
 import { noRedis, startRedis } from "../../support/redis_server.ts";
 import type { ServerProcess } from "../../support/server_process.ts";
+import { pause, watched } from "../../support/waiting.ts";
 
 const never: AbortSignal = new AbortController().signal;
 const stream = "highwater:{jobs}:stream";
@@ -113,7 +114,7 @@ testOnRedis(
   "what is sent is fetched in order, and gone when it is done",
   async ({ open, command }) => {
     const driver = await open();
-    const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
+    const bytes = Uint8Array.from({ length: 256 }, (_, byte) => byte);
     assertEquals(
       await driver.send([
         { id: "x", payload: bytes, key: undefined },
@@ -149,7 +150,7 @@ testOnRedis(
       await open(),
     ];
     const fetching = [fetchOne(first), fetchOne(second)];
-    await settled();
+    await pause(30);
     await producer.send(outgoings("a"));
     const winner = await Promise.race(
       fetching.map((each, index) => each.then(() => index)),
@@ -167,7 +168,7 @@ testOnRedis(
     const producer = await open();
     const consumers = await Promise.all([open(), open(), open()]);
     const fetching = consumers.map((driver) => fetchOne(driver));
-    await settled();
+    await pause(30);
     await producer.send(outgoings("a", "b", "c"));
     assertEquals(textsOf(await Promise.all(fetching)).sort(), ["a", "b", "c"]);
   },
@@ -183,9 +184,9 @@ testOnRedis(
     ];
     const controller = new AbortController();
     const left = leaving.fetch(1, 1000, controller.signal);
-    await settled();
+    await pause(30);
     const fetching = fetchOne(staying);
-    await settled();
+    await pause(30);
     controller.abort();
     assertEquals(await left, []);
     // The one that left is still first in line in Redis.
@@ -203,9 +204,9 @@ testOnRedis(
       await open(),
     ];
     const left = leaving.fetch(1, 1000, never);
-    await settled();
+    await pause(30);
     const fetching = fetchOne(staying);
-    await settled();
+    await pause(30);
     await leaving.close();
     assertEquals(await left, []);
     await producer.send(outgoings("a"));
@@ -267,15 +268,16 @@ testOnRedis(
       "full",
       "full",
     ]);
-    const watch = watched(driver.room(never));
-    await settled();
+    const room = driver.room(never);
+    const watch = watched(room);
+    await pause(30);
     assertEquals(watch.state, "pending");
     // Lent is not done.
     const message = await fetchOne(driver);
-    await settled();
+    await pause(30);
     assertEquals(watch.state, "pending");
     await driver.ack(message);
-    await watch.promise;
+    await room;
     assertEquals(await driver.send([c!, d!]), ["accepted", "full"]);
     assertEquals(await command("XLEN", stream), 2);
     // A bury makes room, too.
@@ -298,7 +300,7 @@ testOnRedis(
       const put = outgoing(`more ${index}`);
       while ((await driver.send([put]))[0] === "full") await driver.room(never);
     });
-    await settled();
+    await pause(30);
     const messages = await first!.fetch(3, 1000, never);
     await Promise.all(messages.map((message) => first!.ack(message)));
     await Promise.all(waiting);
@@ -369,7 +371,7 @@ testOnRedis(
     await driver.send(outgoings("a"));
     const message = await fetchOne(driver);
     const fetching = fetchOne(waiting);
-    await settled();
+    await pause(30);
     await driver.nack(message, 50);
     assertEquals((await fetching).attempt, 2);
   },
@@ -418,7 +420,7 @@ testOnRedis(
     const driver = await open();
     await driver.send(outgoings("a"));
     const message = await fetchOne(driver, 1);
-    await settled();
+    await pause(30);
     assertEquals(await driver.extend(message, 30_000), true);
     // Told together: the lease of before counts for both.
     const answers = [driver.extend(message, 20_000), driver.ack(message)];
@@ -591,7 +593,7 @@ testOnRedis(
     const [deleted, kept] = await driver.fetch(5, 20, never);
     await command("XDEL", stream, deleted!.id);
     assertEquals(await driver.ack(kept!), true);
-    await settled();
+    await pause(30);
     assertEquals(await driver.fetch(5, 1000, abortedSoon()), []);
     assertEquals(await command("ZCARD", due), 1);
   },
@@ -669,19 +671,6 @@ function brokenBefore(
     duplicate: () => connection.duplicate(),
     drop: () => connection.drop(),
   };
-}
-
-function watched(
-  promise: Promise<unknown>,
-): { state: string; promise: Promise<unknown> } {
-  const watch = { state: "pending", promise };
-  promise.then(() => watch.state = "fulfilled", () => watch.state = "rejected");
-  return watch;
-}
-
-/** Time for what is under way to get to Redis; what is tested does not depend on its being enough. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 30));
 }
 
 function abortedSoon(): AbortSignal {

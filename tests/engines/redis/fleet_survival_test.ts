@@ -16,6 +16,8 @@ import {
   startRedisCluster,
   startSentinelFleet,
 } from "../../support/redis_fleet.ts";
+import { ignore } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 interface Opened {
   readonly client: RedisClient;
@@ -241,7 +243,7 @@ async function wakesAndSettles(queue: RedisQueue<number>): Promise<void> {
 const COUNT = 60;
 
 function numbers(): number[] {
-  return Array.from({ length: COUNT }, (_, index) => index);
+  return upTo(COUNT);
 }
 
 /** What a consumer sees of some numbers, in the midst of which something happens. */
@@ -301,5 +303,3 @@ function closable(client: Redis | Cluster): Opened {
     },
   };
 }
-
-function ignore(): void {}

@@ -33,6 +33,7 @@ import { test } from "../../support/harness.ts";
 import { CLIENTS, type TestClient } from "../../support/redis_clients.ts";
 import { turn } from "../../support/properties.ts";
 import { noRedis, startRedis } from "../../support/redis_server.ts";
+import { pause, until } from "../../support/waiting.ts";
 
 // The real clients are what we ask for, in types, too.
 type NodeRedis = ReturnType<typeof createClient>;
@@ -399,12 +400,6 @@ function stopsWhen(
   return controller.signal;
 }
 
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!await isSo()) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 testOnRedis(
   "a lease of 90 days takes a handful of scripts, and a delay of any length is kept",
   async ({ open, command }) => {
@@ -432,7 +427,7 @@ testOnRedis(
       const before = await scripts();
       // An alarm that rings at once would ring as often.
       for (let alarm = 0; alarm < 50; alarm++) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
+        await pause(1);
       }
       sent = await scripts() - before;
       while (await latest() < 2 ** 52) await turn();

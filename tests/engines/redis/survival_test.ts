@@ -15,11 +15,9 @@ import {
   startRedis,
 } from "../../support/redis_server.ts";
 import type { ServerProcess } from "../../support/server_process.ts";
-import {
-  startWorker,
-  until,
-  type Worker,
-} from "../../support/redis_workers.ts";
+import { startWorker, type Worker } from "../../support/redis_workers.ts";
+import { pause, until } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 const LONG = 600_000;
 /** Processes take their time to start: they are shared out among the runtimes. */
@@ -133,7 +131,7 @@ testOnRedis(
       await client.command("LLEN", "ready") === PROCESSES
     );
     const queue = open();
-    await queue.putMany(Array.from({ length: count }, (_, index) => index));
+    await queue.putMany(upTo(count));
     await until(() => isEmpty(queue));
     const reports = await Promise.all(workers.map((worker) => worker.stop()));
     assertEquals(sum(reports.map(({ processed }) => processed!)), count);
@@ -421,10 +419,6 @@ testOnRedis(
 async function isEmpty<T>(queue: RedisQueue<T>): Promise<boolean> {
   const { backlog, inFlight } = await queue.stats();
   return backlog + inFlight === 0;
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 function sorted(numbers: Iterable<number>): number[] {

@@ -3,8 +3,7 @@ import { Queue, QueueFullError } from "../../../mod.ts";
 import { type Call, ItemCall, Slot } from "../../../src/flow/consume/calls.ts";
 import { watchOwnPuts } from "../../../src/flow/consume/own_puts.ts";
 import { test } from "../../support/harness.ts";
-
-function ignore(): void {}
+import { ignore } from "../../support/waiting.ts";
 
 const OWNER = {
   fulfilled: ignore,

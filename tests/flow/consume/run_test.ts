@@ -28,6 +28,7 @@ import { test } from "../../support/harness.ts";
 import { turn } from "../../support/properties.ts";
 import { deferred } from "../../../src/waiters.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
+import { upTo } from "../../support/items.ts";
 
 /** A handler whose calls end when the test says so. */
 class Held {
@@ -60,10 +61,6 @@ class Held {
   }
 }
 
-function range(length: number): number[] {
-  return Array.from({ length }, (_, index) => index);
-}
-
 /** What is not zero, without the times. */
 function figures(report: ConsumeReport): Record<string, number> {
   return Object.fromEntries(
@@ -90,20 +87,20 @@ for (const { name, run } of consumeCases) test(name, run);
 
 test("consume: every item of any source has one call, and the report counts them", async () => {
   const queue = new Queue<number>();
-  void queue.putMany(range(5)).then(() => queue.close());
+  void queue.putMany(upTo(5)).then(() => queue.close());
   const stream = new Queue<number>();
-  void stream.putMany(range(5)).then(() => stream.close());
+  void stream.putMany(upTo(5)).then(() => stream.close());
   const sources = [
-    range(5),
-    new Set(range(5)),
+    upTo(5),
+    new Set(upTo(5)),
     queue,
     stream.readable,
     numbers(5),
     (async function* () {
-      yield* range(5);
+      yield* upTo(5);
     })(),
-    new Lending(range(5), new SteppedClock()).close(),
-    new PromptLending(range(5), new SteppedClock()).close(),
+    new Lending(upTo(5), new SteppedClock()).close(),
+    new PromptLending(upTo(5), new SteppedClock()).close(),
   ];
   for (const source of sources) {
     const seen: number[] = [];
@@ -112,7 +109,7 @@ test("consume: every item of any source has one call, and the report counts them
       assertEquals(attempt, 1);
       seen.push(item);
     });
-    assertEquals(seen, range(5));
+    assertEquals(seen, upTo(5));
     assertEquals(figures(report), { processed: 5 });
     assertEquals([report.stopped, report.errors], [false, undefined]);
     assert(Object.isFrozen(report));
@@ -152,7 +149,7 @@ test("consume: as many calls as places, and an item is taken when one is free", 
   }
   const held = new Held();
   const queue = new Queue<number>();
-  await queue.putMany(range(10));
+  await queue.putMany(upTo(10));
   void consume(queue, held.handler, { concurrency: 2 });
   await turn();
   assertEquals([held.started, queue.length], [[0, 1], 8]);
@@ -164,7 +161,7 @@ test("consume: as many calls as places, and an item is taken when one is free", 
 test("consume: concurrency is read live, and one that is no number stops the run", async () => {
   let concurrency: number = 1;
   const held = new Held();
-  const lending = new Lending(range(10), new SteppedClock());
+  const lending = new Lending(upTo(10), new SteppedClock());
   const running = consume(lending, held.handler, {
     concurrency: () => concurrency,
     grace: 0,
@@ -184,13 +181,13 @@ test("consume: concurrency is read live, and one that is no number stops the run
   concurrency = NaN;
   await held.finish(4);
   await assertRejects(() => running, RangeError, "received NaN");
-  assertEquals(lending.stored.map(({ item }) => item), range(10).slice(5));
+  assertEquals(lending.stored.map(({ item }) => item), upTo(10).slice(5));
 });
 
 test("consume: one failure stops nothing, and without dead letters it goes to onUndelivered", async () => {
   const reported: unknown[][] = [];
   const reasons = [new Error("thrown"), new Error("rejected")];
-  const report = await consume(range(6), (item) => {
+  const report = await consume(upTo(6), (item) => {
     if (item === 1) throw reasons[0];
     if (item === 3) return Promise.reject(reasons[1]);
   }, {
@@ -316,7 +313,7 @@ test("consume: what is unrecoverable and what when() does not want is not tried 
 test("consume: a full dead-letter queue is waited for, in the item's place", async () => {
   const letters = new Queue<DeadLetter<number>>({ highWaterMark: 1 });
   const seen: number[] = [];
-  const running = consume(range(5), (item) => {
+  const running = consume(upTo(5), (item) => {
     seen.push(item);
     throw new Error("no");
   }, { concurrency: 2, deadLetter: letters });
@@ -338,13 +335,13 @@ test("consume: dead letters go into a stream, which is unlocked after", async ()
       items.push(item);
     },
   });
-  const running = consume(range(4), () => Promise.reject(new Error("no")), {
+  const running = consume(upTo(4), () => Promise.reject(new Error("no")), {
     deadLetter: stream,
   });
   await turn();
   assert(stream.locked);
   const report = await running;
-  assertEquals([items, report.deadLettered], [range(4), 4]);
+  assertEquals([items, report.deadLettered], [upTo(4), 4]);
   assertEquals(stream.locked, false);
 });
 
@@ -660,7 +657,7 @@ test("consume: what one handler takes before it returns is not counted for the n
 test("consume: onError abort ends the run with the error, and the rest goes back", async () => {
   const reason = new Error("fatal");
   const clock = new SteppedClock();
-  const lending = new Lending(range(6), clock);
+  const lending = new Lending(upTo(6), clock);
   const signals: AbortSignal[] = [];
   const running = consume(lending, async (item, { signal }) => {
     signals.push(signal);
@@ -681,7 +678,7 @@ test("consume: onError abort ends the run with the error, and the rest goes back
   const letters: number[] = [];
   const reported: unknown[][] = [];
   await assertRejects(() =>
-    consume(range(6), (item) => {
+    consume(upTo(6), (item) => {
       if (item === 2) throw reason;
     }, {
       onError: "abort",
@@ -696,9 +693,9 @@ test("consume: the error of a source comes after the items before it", async () 
   const reason = new Error("source");
   const clock = new SteppedClock();
   const queue = new Queue<number>();
-  await queue.putMany(range(3));
+  await queue.putMany(upTo(3));
   queue.fail(reason);
-  const lending = new Lending(range(3), clock);
+  const lending = new Lending(upTo(3), clock);
   lending.fail(reason);
   for (const source of [queue, lending]) {
     const done: number[] = [];
@@ -719,7 +716,7 @@ test("consume: a stop aborts what runs and gives back the rest, in order", async
   const clock = new SteppedClock();
   for (const answersLater of [false, true]) {
     const stop = new AbortController();
-    const lending = new Lending(range(10), clock, answersLater);
+    const lending = new Lending(upTo(10), clock, answersLater);
     const seen: number[] = [];
     const running = consume(lending, (item, { signal }) => {
       seen.push(item);
@@ -752,7 +749,7 @@ test("consume: a stop reports what its source does not take back, and waits for 
   const clock = new SteppedClock();
   const stop = new AbortController();
   const queue = new Queue<number>();
-  await queue.putMany(range(8));
+  await queue.putMany(upTo(8));
   const reported: unknown[][] = [];
   const overrun: number[] = [];
   const held = new Held();
@@ -795,7 +792,7 @@ test("consume: a stop reports what its source does not take back, and waits for 
 
 test("consume: a signal that has aborted takes nothing, and none is left with a listener", async () => {
   const queue = new Queue<number>();
-  await queue.putMany(range(3));
+  await queue.putMany(upTo(3));
   const report = await consume(queue, () => assert(false), {
     signal: AbortSignal.abort(new Error("before")),
   });
@@ -813,7 +810,7 @@ test("consume: a signal that has aborted takes nothing, and none is left with a 
     listeners--;
     removeEventListener.apply(signal, args as never);
   };
-  const running = consume(range(100), () => turn(), { signal });
+  const running = consume(upTo(100), () => turn(), { signal });
   assertEquals(listeners, 1);
   await running;
   assertEquals(listeners, 0);
@@ -1058,7 +1055,7 @@ test("consume: no more than readAhead items wait for their key", async () => {
 
 test("consume: a key that cannot be told is a failure of its item", async () => {
   const letters: DeadLetter<number>[] = [];
-  const report = await consume(range(4), () => {}, {
+  const report = await consume(upTo(4), () => {}, {
     keyOf(item) {
       if (item % 2 === 1) throw new Error("no key");
       return 0;
@@ -1329,7 +1326,7 @@ test("consume: a batch is what came within linger, and no more than max", async 
 
 test("consume: what allSettled gives tells which items of a batch failed, and a throw fails all", async () => {
   const clock = new SteppedClock();
-  const lending = new Lending(range(7), clock).close();
+  const lending = new Lending(upTo(7), clock).close();
   const attempts: [number[], number][] = [];
   const letters: number[] = [];
   const running = consume(lending, (items, { attempt, age }) => {
@@ -1354,7 +1351,7 @@ test("consume: what allSettled gives tells which items of a batch failed, and a 
     [[6], 1],
   ]);
   assertEquals(letters, [1]);
-  assertEquals(lending.log.acked.sort(), range(7));
+  assertEquals(lending.log.acked.sort(), upTo(7));
   assertEquals(figures(report), {
     processed: 6,
     failed: 1,
@@ -1362,12 +1359,12 @@ test("consume: what allSettled gives tells which items of a batch failed, and a 
     retried: 3,
   });
 
-  const wrong = await consume(range(3), (items) => {
+  const wrong = await consume(upTo(3), (items) => {
     return Promise.allSettled([Promise.reject(items), 1]);
   }, { batch: { max: 3 }, onError: "ignore" });
   assertEquals(wrong.undelivered, 3);
   assert(wrong.errors!.first instanceof TypeError);
-  const others = await consume(range(3), (items) => items, {
+  const others = await consume(upTo(3), (items) => items, {
     batch: { max: 3 },
   });
   assertEquals(figures(others), { processed: 3 });
@@ -1440,7 +1437,7 @@ test("consume: at most 1,000 items wait to be tried again, then nothing new is t
 test("consume: without options about time no alarm is set, and without a timeout all handlers share one signal", async () => {
   const clock = new SteppedClock();
   const signals = new Set<AbortSignal>();
-  const report = await consume(range(1_000), async (_item, { signal }) => {
+  const report = await consume(upTo(1_000), async (_item, { signal }) => {
     await Promise.resolve();
     signals.add(signal);
   }, { concurrency: 16, clock });

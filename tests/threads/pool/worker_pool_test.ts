@@ -6,7 +6,6 @@ import {
   assertStrictEquals,
   assertStringIncludes,
   assertThrows,
-  fail,
 } from "@std/assert";
 import fc from "fast-check";
 import { Worker as NodeWorker } from "node:worker_threads";
@@ -22,11 +21,13 @@ import {
   type WorkerPoolOptions,
 } from "../../../src/threads.ts";
 import type { Order } from "../../fixtures/workers/jobs.ts";
-import { readAll } from "../../support/counted.ts";
 import { runtime, test } from "../../support/harness.ts";
 import { printedBy } from "../../support/printed.ts";
 import { parameters } from "../../support/properties.ts";
 import { startWorker, workers, workerURL } from "../../support/workers.ts";
+import { pause, until } from "../../support/waiting.ts";
+import { readAll } from "../../support/streams.ts";
+import { upTo } from "../../support/items.ts";
 
 type Obey = typeof import("../../fixtures/workers/jobs.ts").obey;
 type Pool = WorkerPool<Obey>;
@@ -52,15 +53,6 @@ function poolTest(
       await pool[Symbol.asyncDispose]();
     }
   });
-}
-
-/** Fails on a hang with what was waited for, and not with the whole test. */
-async function until(holds: () => boolean, what: string): Promise<void> {
-  for (let turn = 0; turn < 20_000; turn++) {
-    if (holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  fail(`${what}: never`);
 }
 
 function allReady(pool: Pool): Promise<void> {
@@ -102,10 +94,6 @@ class Hanging {
   begun(attempt = 1): Promise<void> {
     return until(() => this.attempt >= attempt, `attempt ${attempt}`);
   }
-}
-
-function range(length: number): number[] {
-  return Array.from({ length }, (_, index) => index);
 }
 
 function echo(value: unknown): Order {
@@ -160,16 +148,16 @@ poolTest("any value is a task and a result", {}, async (pool) => {
 
 poolTest("many tasks, each gets its own result", {}, async (pool) => {
   const results = await Promise.all(
-    range(1_000).map((value) => pool.run(echo(value))),
+    upTo(1_000).map((value) => pool.run(echo(value))),
   );
-  assertEquals(results, range(1_000));
+  assertEquals(results, upTo(1_000));
   const stats = pool.stats();
   assertEquals([stats.done, stats.waiting, stats.running], [1_000, 0, 0]);
   assertEquals(stats.workers.reduce((sum, { done }) => sum + done, 0), 1_000);
 });
 
 poolTest("an error crosses with all that belongs to it", {}, async (pool) => {
-  const others = range(20).map((value) => pool.run(echo(value)));
+  const others = upTo(20).map((value) => pool.run(echo(value)));
   const error = await assertRejects(
     () => pool.run({ do: "throw", kind: "error" }),
     Error,
@@ -199,7 +187,7 @@ poolTest("an error crosses with all that belongs to it", {}, async (pool) => {
     await assertRejects(() => pool.run({ do: "throw", kind: "value" })),
     { some: "value" },
   );
-  assertEquals(await Promise.all(others), range(20));
+  assertEquals(await Promise.all(others), upTo(20));
   const stats = pool.stats();
   assertEquals([stats.failed, stats.done, stats.crashes], [5, 20, 0]);
 });
@@ -208,15 +196,15 @@ poolTest(
   "what cannot be cloned is an error of its own task, there and back",
   { size: 1 },
   async (pool) => {
-    const others = range(5).map((value) => pool.run(echo(value)));
+    const others = upTo(5).map((value) => pool.run(echo(value)));
     const sent = assertRejects(() => pool.run(echo(() => {})));
-    const more = range(5).map((value) => pool.run(echo(value)));
+    const more = upTo(5).map((value) => pool.run(echo(value)));
     const error = await sent as Error;
     assertEquals(error.name, "DataCloneError");
     const back = await assertRejects(() => pool.run({ do: "function" }));
     assertEquals((back as Error).name, "DataCloneError");
-    assertEquals(await Promise.all(others), range(5));
-    assertEquals(await Promise.all(more), range(5));
+    assertEquals(await Promise.all(others), upTo(5));
+    assertEquals(await Promise.all(more), upTo(5));
     assertEquals(pool.stats().failed, 2);
   },
 );
@@ -255,8 +243,8 @@ poolTest(
     const gate = new Gate();
     const long = pool.run(gate.order, { lane: 0 });
     // Some are sent ahead to the busy worker before the other one is idle.
-    const short = range(60).map((value) => pool.run(echo(value), { lane: 0 }));
-    assertEquals(await Promise.all(short), range(60));
+    const short = upTo(60).map((value) => pool.run(echo(value), { lane: 0 }));
+    assertEquals(await Promise.all(short), upTo(60));
     await gate.entered();
     const stats = pool.stats();
     assertEquals([stats.running, stats.waiting, stats.done], [1, 0, 60]);
@@ -277,10 +265,10 @@ poolTest(
       pool.run(two.order, { lane: 1 }),
     ];
     await Promise.all([one.entered(), two.entered()]);
-    const sent = range(8).map((value) => pool.run(echo(value), { lane: 0 }));
+    const sent = upTo(8).map((value) => pool.run(echo(value), { lane: 0 }));
     await until(() => pool.stats().workers[0]!.sent === 8, "8 on the way");
     two.open();
-    assertEquals(await Promise.all(sent), range(8));
+    assertEquals(await Promise.all(sent), upTo(8));
     assertEquals(pool.stats().recalled, 8);
     assertEquals(one.begun, 1);
     one.open();
@@ -296,11 +284,11 @@ poolTest(
     const gates = [new Gate(), new Gate()];
     const running = gates.map(({ order }, lane) => pool.run(order, { lane }));
     await Promise.all(gates.map((gate) => gate.entered()));
-    const tasks = range(6).map((value) => pool.run(echo(value), { lane: 1 }));
+    const tasks = upTo(6).map((value) => pool.run(echo(value), { lane: 1 }));
     await until(() => pool.stats().workers[1]!.waiting === 6, "6 in the lane");
     assertEquals(pool.stats().workers[0]!.waiting, 0);
     for (const gate of gates) gate.open();
-    assertEquals(await Promise.all(tasks), range(6));
+    assertEquals(await Promise.all(tasks), upTo(6));
     await Promise.all(running);
     for (const lane of [2, -1, 0.5]) {
       await assertRejects(
@@ -319,7 +307,7 @@ poolTest(
     const giveUp = new AbortController();
     const { signal } = giveUp;
     const task: Order = { do: "untilAborted", then: "return" };
-    const tasks = range(5).map(() => pool.run(task, { signal }));
+    const tasks = upTo(5).map(() => pool.run(task, { signal }));
     await until(() => pool.stats().running === 3, "three running");
     const { workers: [worker], waiting } = pool.stats();
     assertEquals([worker!.sent, waiting], [2, 2]);
@@ -340,7 +328,7 @@ poolTest(
     const gate = new Gate();
     const running = pool.run(gate.order);
     await gate.entered();
-    const tasks = range(5).map((value) => pool.run(echo(value)));
+    const tasks = upTo(5).map((value) => pool.run(echo(value)));
     assertEquals(pool.stats().workers[0]!.waiting, 2);
     assertEquals(pool.stats().waiting, 5);
     const giveUp = new AbortController();
@@ -349,7 +337,7 @@ poolTest(
     giveUp.abort("changed my mind");
     assertEquals(await assertRejects(() => late), "changed my mind");
     gate.open();
-    assertEquals(await Promise.all(tasks), range(5));
+    assertEquals(await Promise.all(tasks), upTo(5));
     await running;
     assertEquals(pool.stats().undelivered, 1);
   },
@@ -372,7 +360,7 @@ poolTest("a task that no worker has begun is cancelled at once", {
   const giveUp = new AbortController();
   const { signal } = giveUp;
   // On the way to the worker, in the lane, and waiting for room.
-  const sent = range(16).map((value) => pool.run(echo(value), { signal }));
+  const sent = upTo(16).map((value) => pool.run(echo(value), { signal }));
   await until(() => pool.stats().workers[0]!.sent === 16, "16 on the way");
   const stored = pool.run(echo("stored"), { signal });
   const outside = pool.run(echo("outside"), { signal });
@@ -437,7 +425,7 @@ poolTest(
     const [deaf, neighbour] = [new Hanging(), new Hanging()];
     const hanging = pool.run(deaf.order, { signal });
     const other = pool.run(neighbour.order);
-    const behind = range(4).map(() => pool.run({ do: "attempt" }));
+    const behind = upTo(4).map(() => pool.run({ do: "attempt" }));
     await Promise.all([deaf.begun(), neighbour.begun()]);
     giveUp.abort("enough");
     assertEquals(await assertRejects(() => hanging), "enough");
@@ -463,7 +451,7 @@ for (const death of DEATHS) {
     { attempts: 2 },
     async (pool) => {
       const order = { do: death } as Order;
-      const others = range(20).map((value) => pool.run(echo(value)));
+      const others = upTo(20).map((value) => pool.run(echo(value)));
       const error = await assertRejects(
         () => pool.run(order),
         WorkerCrashedError,
@@ -476,7 +464,7 @@ for (const death of DEATHS) {
         assert(/nobody (caught|handled) this/.test(error.cause.message));
       }
       assertEquals(Object.keys(error).includes("item"), false);
-      assertEquals(await Promise.all(others), range(20));
+      assertEquals(await Promise.all(others), upTo(20));
       const stats = pool.stats();
       assertEquals(
         [stats.crashes, stats.retried, stats.undelivered],
@@ -496,11 +484,11 @@ poolTest(
     const running = pool.run(gate.order);
     await gate.entered();
     const crashing = pool.run({ do: "exitUnlessAttempt", attempt: 3 });
-    const behind = range(10).map(() => pool.run({ do: "attempt" }));
+    const behind = upTo(10).map(() => pool.run({ do: "attempt" }));
     gate.open();
     assertEquals(await running, 1);
     assertEquals(await crashing, 3);
-    assertEquals(await Promise.all(behind), range(10).fill(1));
+    assertEquals(await Promise.all(behind), upTo(10).fill(1));
     const { crashes, retried } = pool.stats();
     assertEquals([crashes, retried], [2, 2]);
   },
@@ -552,7 +540,7 @@ test(
       while (terminated < TERMINATIONS) {
         const victim = new Hanging();
         tasks.push(count(victim.order, "never"));
-        for (const value of range(6)) tasks.push(count(echo(value), value));
+        for (const value of upTo(6)) tasks.push(count(echo(value), value));
         // Twice: then it is given up.
         for (const attempt of [1, 2]) {
           await victim.begun(attempt);
@@ -609,7 +597,7 @@ test(
           const ends: Promise<unknown>[] = [];
           for (const [index, step] of steps.entries()) {
             if (step === "turn") {
-              await new Promise((resolve) => setTimeout(resolve));
+              await pause(0);
               continue;
             }
             if (step === "cancel") {
@@ -738,12 +726,12 @@ poolTest(
   { size: 1 },
   async (pool) => {
     await allReady(pool);
-    const lengths = range(4).map((length) => {
+    const lengths = upTo(4).map((length) => {
       const bytes = new Uint8Array(length + 1);
       return pool.run({ do: "lengthOf", bytes }, { transfer: [bytes.buffer] });
     });
     const bad = pool.run(echo(() => {}));
-    const after = range(4).map((length) => {
+    const after = upTo(4).map((length) => {
       const bytes = new Uint8Array(length + 1);
       return pool.run({ do: "lengthOf", bytes }, { transfer: [bytes.buffer] });
     });
@@ -833,7 +821,7 @@ poolTest(
 poolTest("close() has all tasks done, and takes no more", {
   highWaterMark: 1,
 }, async (pool) => {
-  const tasks = range(100).map((value) => pool.run(echo(value)));
+  const tasks = upTo(100).map((value) => pool.run(echo(value)));
   const closed = pool.close();
   assertStrictEquals(pool.close(), closed);
   const late = echo("late");
@@ -844,7 +832,7 @@ poolTest("close() has all tasks done, and takes no more", {
     "Cannot run: the pool must be open, received one that is closing",
   );
   await closed;
-  assertEquals(await Promise.all(tasks), range(100));
+  assertEquals(await Promise.all(tasks), upTo(100));
   pool.abort("too late");
   await pool.closed;
 });
@@ -868,7 +856,7 @@ poolTest("abort() ends everything now", {
     // Running, on the way, two in the lane, one waiting for room.
     const tasks = [pool.run(hanging.order)];
     await hanging.begun();
-    for (const value of range(4)) tasks.push(pool.run(echo(value)));
+    for (const value of upTo(4)) tasks.push(pool.run(echo(value)));
     await until(() => pool.stats().workers[0]!.sent === 1, "one on the way");
     const closed = pool.close();
     const reason = new Error("emergency");
@@ -913,13 +901,13 @@ for (const ordered of [true, false]) {
     ordered,
   }, async (pool) => {
     const source = new Queue<Order>();
-    const putting = source.putMany(range(200).map(echo)).then(() => {
+    const putting = source.putMany(upTo(200).map(echo)).then(() => {
       source.close();
     });
     const results = await readAll(source.readable.pipeThrough(pool));
     await putting;
     if (!ordered) results.sort((one, other) => Number(one) - Number(other));
-    assertEquals(results, range(200));
+    assertEquals(results, upTo(200));
     await pool.closed;
     await assertRejects(() => pool.run(echo(1)), QueueClosedError);
   });
@@ -945,11 +933,11 @@ poolTest(
 poolTest("map() makes pairs that leave the pool open", {}, async (pool) => {
   const streams = [10, 20].map(async (length) => {
     const source = new Queue<Order>({ highWaterMark: length });
-    await source.putMany(range(length).map(echo));
+    await source.putMany(upTo(length).map(echo));
     source.close();
     return await readAll(source.readable.pipeThrough(pool.map()));
   });
-  assertEquals(await Promise.all(streams), [range(10), range(20)]);
+  assertEquals(await Promise.all(streams), [upTo(10), upTo(20)]);
   const hanging = new Hanging();
   const { readable, writable } = pool.map({ concurrency: 1 });
   const writer = writable.getWriter();

@@ -15,6 +15,8 @@ import { runtime, test } from "../../support/harness.ts";
 import { printedBy } from "../../support/printed.ts";
 import { parameters, turn } from "../../support/properties.ts";
 import { RawPort } from "../../support/raw_port.ts";
+import { ignore, reasonOf } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 const SESSION = "raw";
 
@@ -132,7 +134,7 @@ test("port: puts without a credit are not held, with one they are accepted", asy
   const { queue, port, served, errors } = serving(0);
   await turn();
   const [[, credits]] = port.framesOf("credit") as [[string, number]];
-  const items = Array.from({ length: credits }, (_, index) => index);
+  const items = upTo(credits);
   port.say(SESSION, [["puts", 1, items]]);
   assertEquals([queue.length, errors.length], [credits, 0]);
   port.say(SESSION, [["puts", credits + 1, ["one too many"]]]);
@@ -403,8 +405,14 @@ test("port: whatever a server says, everything that waits there ends with the po
         const { there, port, session } = await connecting();
         const waiting: Promise<unknown>[] = [];
         for (const [frames, more] of messages) {
-          waiting.push(settled(there.put(1)), settled(there.get()));
-          waiting.push(settled(there.getMany(2)), settled(there.ready));
+          waiting.push(
+            there.put(1).then(ignore, ignore),
+            there.get().then(ignore, ignore),
+          );
+          waiting.push(
+            there.getMany(2).then(ignore, ignore),
+            there.ready.then(ignore, ignore),
+          );
           await turn();
           port.say(session, frames, more);
           await turn();
@@ -412,21 +420,13 @@ test("port: whatever a server says, everything that waits there ends with the po
         }
         port.close();
         await Promise.all(waiting);
-        await settled(there.closed);
+        await there.closed.then(ignore, ignore);
         await there.disconnect();
       },
     ),
     parameters(300),
   );
 });
-
-function settled(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(() => {}, () => {});
-}
-
-async function reasonOf(rejecting: Promise<unknown>): Promise<unknown> {
-  return await rejecting.then((value) => ({ value }), (reason) => reason);
-}
 
 function short(frame: unknown): unknown {
   if (frame === CIRCLE) return "circle";

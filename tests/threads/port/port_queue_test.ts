@@ -5,7 +5,6 @@ import {
   assertRejects,
   assertStrictEquals,
   assertThrows,
-  fail,
 } from "@std/assert";
 import {
   PriorityQueue,
@@ -27,6 +26,8 @@ import { fakeChannel, type FakePort } from "../../support/fake_ports.ts";
 import { test } from "../../support/harness.ts";
 import { turn } from "../../support/properties.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
+import { reasonOf } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 /** A queue, and the same queue over there. */
 interface Pair<T> {
@@ -66,20 +67,6 @@ async function connected<T>(options: PairOptions<T> = {}): Promise<Pair<T>> {
   await turn();
   assert(both.there.stats().connected && both.served.connected);
   return both;
-}
-
-function upTo(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index);
-}
-
-async function reasonOf(rejecting: Promise<unknown>): Promise<unknown> {
-  let value: unknown;
-  try {
-    value = await rejecting;
-  } catch (reason) {
-    return reason;
-  }
-  fail(`fulfilled with ${String(value)} instead of rejecting`);
 }
 
 const boom = new RangeError("boom");

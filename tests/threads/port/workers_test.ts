@@ -9,6 +9,7 @@ import { Queue } from "../../../mod.ts";
 import { assertInvariants } from "../../../src/queue.ts";
 import { connect, PortClosedError, serve } from "../../../src/threads.ts";
 import { runtime, test } from "../../support/harness.ts";
+import { upTo } from "../../support/items.ts";
 
 const WORKER = new URL("../../fixtures/port_worker.ts", import.meta.url);
 
@@ -47,10 +48,6 @@ function start(tasks: Queue<number>, results: Queue<number>): Team {
       for (const queue of served) await queue.stop();
     },
   };
-}
-
-function upTo(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index);
 }
 
 test("port to a worker: tasks go there, results come back, in order", async () => {

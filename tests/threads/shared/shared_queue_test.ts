@@ -28,6 +28,8 @@ import {
 import { dieBefore } from "../../support/dying.ts";
 import { test } from "../../support/harness.ts";
 import { parameters } from "../../support/properties.ts";
+import { pause, reasonOf } from "../../support/waiting.ts";
+import { upTo } from "../../support/items.ts";
 
 /** Two handles on one queue, as two threads have them. */
 async function between<T>(
@@ -46,19 +48,6 @@ async function between<T>(
     here.detach();
     there.detach();
   }
-}
-
-function upTo(count: number): number[] {
-  return Array.from({ length: count }, (_, index) => index);
-}
-
-async function reasonOf(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise;
-  } catch (reason) {
-    return reason;
-  }
-  throw new Error("fulfilled instead of rejecting");
 }
 
 // -- Between handles -----------------------------------------------------------
@@ -303,7 +292,7 @@ test("ready waits for room, in items and in bytes", () =>
     assert(here.desiredSize! <= 0, `${here.desiredSize}`);
     let isReady = false;
     const ready = here.ready.then(() => isReady = true);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await pause(5);
     assertEquals(isReady, false);
     await there.get();
     await ready;
@@ -975,7 +964,7 @@ test("handles that leave and come keep the waiters of their place apart", async 
     const left = words[at + Slot.WAITERS]!;
     assertEquals(Atomics.notify(words, at + Slot.PULSE), left);
     while (words[at + Slot.ANSWERS]! < left) {
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await pause(0);
     }
     assertEquals(Atomics.notify(words, at + Slot.PULSE), left);
     other.detach();
@@ -995,7 +984,7 @@ test("without Atomics.waitAsync a bell is heard all the same", async () => {
   });
   stop();
   Atomics.store(words, 1, 2);
-  await new Promise((resolve) => setTimeout(resolve, 40));
+  await pause(40);
 });
 
 test("without Atomics.waitAsync queues between handles work", async () => {

@@ -5,9 +5,10 @@ import { bytes, SharedQueue } from "../../../src/threads.ts";
 import { memberAt, MEMBERS, Slot } from "../../../src/threads/shared/layout.ts";
 import { runtime, test } from "../../support/harness.ts";
 import { type Soak, soak } from "../../support/shared_soak.ts";
-import { collect } from "../../support/sources.ts";
 import { startThread, type Thread } from "../../support/threads.ts";
 import type { Job } from "../../support/shared_queue_worker.ts";
+import { collect } from "../../support/streams.ts";
+import { pause } from "../../support/waiting.ts";
 
 /** A thread takes its time to start, most on Node, which compiles it anew; `deno task soak:threads` lets 200 die. */
 const DEATHS = Number(process.env["HIGHWATER_DEATHS"]) ||
@@ -64,10 +65,10 @@ test(
     });
     const id = await thread.attached;
     while (queue.stats().waitingPuts === 0) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await pause(1);
     }
     const { put, bytes: room, used } = queue.stats();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
     assertEquals([queue.stats().put, room], [put, 4096]);
     assert(used <= room);
     await thread.terminate();
@@ -146,7 +147,7 @@ test(
         blocking: death % 2 === 0,
       });
       const id = await thread.attached;
-      await new Promise((resolve) => setTimeout(resolve, death % 4));
+      await pause(death % 4);
       await thread.terminate();
       queue.reap(id);
     }
@@ -175,7 +176,7 @@ test(
         await queue.put(new Uint8Array(8192));
         put++;
         if (put % 16 === 0) {
-          await new Promise((resolve) => setTimeout(resolve, 0));
+          await pause(0);
         }
       }
     })();
@@ -187,7 +188,7 @@ test(
         blocking: death % 2 === 0,
       });
       const id = await thread.attached;
-      await new Promise((resolve) => setTimeout(resolve, death % 4));
+      await pause(death % 4);
       await thread.terminate();
       assert(queue.reap(id));
     }
@@ -276,7 +277,7 @@ test(
       blocking: true,
     });
     await thread.attached;
-    while (queue.stats().waitingPuts === 0) await soon();
+    while (queue.stats().waitingPuts === 0) await pause(5);
     await thread.terminate();
     queue.close();
     const items = await collect(queue);
@@ -355,7 +356,7 @@ test(
     const at = memberAt(id % MEMBERS) + Slot.WAITERS;
     const before = Atomics.load(words, at);
     const waiting = queue.next();
-    while (Atomics.load(words, at) > before - 2) await soon();
+    while (Atomics.load(words, at) > before - 2) await pause(5);
     assertEquals(queue.stats().abandoned, 0);
     Atomics.store(new Int32Array(cell), 0, 1);
     Atomics.notify(new Int32Array(cell), 0);
@@ -366,7 +367,3 @@ test(
   },
   { timeout: 60_000 },
 );
-
-function soon(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 5));
-}
