@@ -10,7 +10,7 @@ import { CloudflareQueue } from "../src/cloudflare.ts";
 import { connect, serve, SharedQueue } from "../src/threads.ts";
 import { fakeChannel } from "./support/fake_ports.ts";
 import { test } from "./support/harness.ts";
-import { pause, rounds } from "./support/waiting.ts";
+import { rounds } from "./support/waiting.ts";
 
 /** What all kinds have that take items from here. */
 interface Taking {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, fail } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Worker } from "node:worker_threads";
 import { Queue, type UndeliveredReason } from "../mod.ts";
 import { assertInvariants } from "../src/queue.ts";
