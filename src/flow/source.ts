@@ -180,84 +180,34 @@ interface Openable<T> extends AsyncIterable<T>, Iterable<T> {
   getReader: ReadableStream<T>["getReader"];
 }
 
-class StreamFeed<T> implements Feed<T> {
-  readonly #reader: ReadableStreamDefaultReader<T>;
-  #over = false;
+/** How a source is read, whichever kind it is of. */
+abstract class OpenFeed<T> implements Feed<T> {
+  isOver = false;
+  /** A step is under way. */
+  isParked = false;
   #caller: SourceReader<T> | undefined = undefined;
-  readonly #given: (step: ReadableStreamReadResult<T>) => void;
-  readonly #failed: (reason: unknown) => void;
-
-  constructor(reader: ReadableStreamDefaultReader<T>) {
-    this.#reader = reader;
-    this.#given = (step) => {
-      if (this.#over) return;
-      if (!step.done) return this.#caller!.received(step.value);
-      this.#leave();
-      this.#caller!.ended();
-    };
-    this.#failed = (reason) => {
-      if (this.#over) return;
-      this.#leave();
-      this.#caller!.failed(reason);
-    };
-  }
-
-  pull(caller: SourceReader<T>): void {
-    this.#caller = caller;
-    this.#reader.read().then(this.#given, this.#failed);
-  }
-
-  async next(): Promise<IteratorResult<T, unknown>> {
-    try {
-      const step = await this.#reader.read();
-      if (step.done) this.#leave();
-      return step as IteratorResult<T, unknown>;
-    } catch (reason) {
-      this.#leave();
-      throw reason;
-    }
-  }
-
-  cancel(reason: unknown): Promise<void> {
-    if (this.#over) return Promise.resolve();
-    const cancelled = this.#reader.cancel(reason);
-    this.#leave();
-    return cancelled;
-  }
-
-  release(): void {
-    this.#leave();
-  }
-
-  #leave(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#reader.releaseLock();
-  }
-}
-
-class IteratorFeed<T> implements Feed<T> {
-  readonly #iterator: Iterator<T> | AsyncIterator<T>;
   readonly #waits: boolean;
-  #parked = false;
-  #over = false;
-  #caller: SourceReader<T> | undefined = undefined;
   readonly #given: (step: IteratorResult<T, unknown>) => void;
   readonly #failed: (reason: unknown) => void;
 
-  constructor(iterator: Iterator<T> | AsyncIterator<T>, waits: boolean) {
-    this.#iterator = iterator;
+  /** `waits`: steps are promises, or may be. */
+  constructor(waits: boolean) {
     this.#waits = waits;
     this.#given = (step) => this.#give(step);
     this.#failed = (reason) => this.#fail(reason);
   }
 
+  abstract step():
+    | IteratorResult<T, unknown>
+    | PromiseLike<IteratorResult<T, unknown>>;
+  abstract cancel(reason: unknown): Promise<void>;
+
   pull(caller: SourceReader<T>): void {
     this.#caller = caller;
-    this.#parked = true;
-    let step: ReturnType<AsyncIterator<T>["next"] | Iterator<T>["next"]>;
+    this.isParked = true;
+    let step: ReturnType<OpenFeed<T>["step"]>;
     try {
-      step = this.#iterator.next();
+      step = this.step();
     } catch (reason) {
       return this.#fail(reason);
     }
@@ -266,54 +216,99 @@ class IteratorFeed<T> implements Feed<T> {
     } else this.#give(step as IteratorResult<T>);
   }
 
-  #give(step: IteratorResult<T, unknown>): void {
-    this.#parked = false;
-    if (this.#over) return;
-    let item: T;
-    try {
-      checkObject("read on", "what next() of a source gives", step);
-      // Reading them may be user code.
-      if (step.done) this.#over = true;
-      item = step.value as T;
-    } catch (reason) {
-      return this.#fail(reason);
-    }
-    if (this.#over) this.#caller!.ended();
-    else this.#caller!.received(item);
-  }
-
-  #fail(reason: unknown): void {
-    this.#parked = false;
-    if (this.#over) return;
-    this.#over = true;
-    this.#caller!.failed(reason);
-  }
-
   async next(): Promise<IteratorResult<T, unknown>> {
-    this.#parked = true;
+    this.isParked = true;
     try {
-      const step = await this.#iterator.next();
-      checkObject("read on", "what next() of a source gives", step);
-      if (step.done) this.#over = true;
+      const step = await this.step();
+      checkStep(step);
+      if (step.done) this.release();
       return step;
     } catch (reason) {
-      this.#over = true;
+      this.release();
       throw reason;
     } finally {
-      this.#parked = false;
+      this.isParked = false;
     }
-  }
-
-  async cancel(): Promise<void> {
-    if (this.#over) return;
-    this.#over = true;
-    if (typeof this.#iterator.return !== "function") return;
-    const returned = Promise.resolve(this.#iterator.return());
-    if (this.#parked) markHandled(returned);
-    else await returned;
   }
 
   release(): void {
-    this.#over = true;
+    this.isOver = true;
+  }
+
+  #give(step: IteratorResult<T, unknown>): void {
+    this.isParked = false;
+    if (this.isOver) return;
+    let isDone: boolean;
+    let item: T;
+    try {
+      checkStep(step);
+      // Reading them may be user code. At the end no loop looks at the value.
+      isDone = Boolean(step.done);
+      if (!isDone) item = step.value as T;
+    } catch (reason) {
+      return this.#fail(reason);
+    }
+    if (!isDone) return this.#caller!.received(item!);
+    this.release();
+    this.#caller!.ended();
+  }
+
+  #fail(reason: unknown): void {
+    this.isParked = false;
+    if (this.isOver) return;
+    this.release();
+    this.#caller!.failed(reason);
+  }
+}
+
+function checkStep(step: unknown): void {
+  checkObject("read on", "what next() of a source gives", step);
+}
+
+class StreamFeed<T> extends OpenFeed<T> {
+  readonly #reader: ReadableStreamDefaultReader<T>;
+
+  constructor(reader: ReadableStreamDefaultReader<T>) {
+    super(true);
+    this.#reader = reader;
+  }
+
+  step(): Promise<IteratorResult<T, unknown>> {
+    return this.#reader.read() as Promise<IteratorResult<T, unknown>>;
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    if (this.isOver) return Promise.resolve();
+    const cancelled = this.#reader.cancel(reason);
+    this.release();
+    return cancelled;
+  }
+
+  override release(): void {
+    if (this.isOver) return;
+    super.release();
+    this.#reader.releaseLock();
+  }
+}
+
+class IteratorFeed<T> extends OpenFeed<T> {
+  readonly #iterator: Iterator<T> | AsyncIterator<T>;
+
+  constructor(iterator: Iterator<T> | AsyncIterator<T>, waits: boolean) {
+    super(waits);
+    this.#iterator = iterator;
+  }
+
+  step(): ReturnType<OpenFeed<T>["step"]> {
+    return this.#iterator.next();
+  }
+
+  async cancel(): Promise<void> {
+    if (this.isOver) return;
+    this.release();
+    if (typeof this.#iterator.return !== "function") return;
+    const returned = Promise.resolve(this.#iterator.return());
+    if (this.isParked) markHandled(returned);
+    else await returned;
   }
 }

@@ -272,6 +272,31 @@ test("source: a step that is no object is a TypeError, as in a loop", async () =
   }
 });
 
+test("source: the value of an end is not looked at, as in a loop", async () => {
+  const sources: Source<number>[] = [
+    { [Symbol.iterator]: () => ({ next: endWithoutValue }) },
+    {
+      [Symbol.asyncIterator]: () => ({
+        next: () => Promise.resolve(endWithoutValue()),
+      }),
+    },
+  ];
+  for (const source of sources) {
+    assertEquals(await readAll(merge([source, [1]])), [1]);
+    const feed = open(source);
+    assertEquals((await feed.next()).done, true);
+  }
+});
+
+function endWithoutValue(): IteratorReturnResult<undefined> {
+  return {
+    done: true,
+    get value(): undefined {
+      throw new Error("nobody asked for it");
+    },
+  };
+}
+
 test("source: an iterator that is no object is a TypeError", () => {
   const source = { [Symbol.iterator]: () => 1 } as unknown as Iterable<number>;
   for (
