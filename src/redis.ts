@@ -17,8 +17,9 @@ export {
   type NodeRedisSentinel,
   type RedisArgument,
   type RedisClient,
-  RedisError,
+  type RedisEmitter,
 } from "./engines/redis/client.ts";
+export { RedisError } from "./engines/redis/connection.ts";
 export {
   EngineHandle,
   type EngineHandleOptions,

@@ -14,12 +14,8 @@ import type {
   Outgoing,
 } from "../core/driver.ts";
 import { RedisNotify } from "./notify.ts";
-import {
-  lasts,
-  type RedisArgument,
-  type RedisConnection,
-  RedisError,
-} from "./client.ts";
+import type { RedisArgument } from "./client.ts";
+import { lasts, type RedisConnection, RedisError } from "./connection.ts";
 import {
   BURY_SCRIPT,
   LARGE,

@@ -7,7 +7,7 @@
 
 import { systemClock } from "../../clock.ts";
 import { pause } from "../core/pause.ts";
-import type { RedisConnection } from "./client.ts";
+import type { RedisConnection } from "./connection.ts";
 
 /** What Redis could not be reached for. */
 interface Failure {

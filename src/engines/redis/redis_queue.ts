@@ -17,7 +17,8 @@ import {
   EngineHandle,
   type EngineHandleOptions,
 } from "../core/handle.ts";
-import { connectionOf, type RedisClient } from "./client.ts";
+import type { RedisClient } from "./client.ts";
+import { connectionOf } from "./roads.ts";
 import { NOBODY, RedisDriver, type RedisMessage } from "./driver.ts";
 
 /** Options of {@linkcode RedisQueue}. */

@@ -6,10 +6,10 @@ import {
 } from "@std/assert";
 import type { Outgoing } from "../../../src/engines/core/driver.ts";
 import {
-  connectionOf,
   type RedisConnection,
   RedisError,
-} from "../../../src/engines/redis/client.ts";
+} from "../../../src/engines/redis/connection.ts";
+import { connectionOf } from "../../../src/engines/redis/roads.ts";
 import {
   RedisDriver,
   type RedisDriverOptions,
