@@ -32,7 +32,7 @@ import { factsOfStats, printBy } from "./printing.ts";
 import { comeInTime, producerPolicy, putEach } from "./putting.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "./taking.ts";
 import { QueueReadable } from "./views/readable.ts";
-import type { EndingView, TakingEnd } from "./views/readable.ts";
+import type { DirectEnd, EndingView } from "./views/readable.ts";
 import { QueueWritable } from "./views/writable.ts";
 import type { PuttingEnd } from "./views/writable.ts";
 import {
@@ -141,7 +141,7 @@ export interface QueueFollower {
 interface Friend {
   isQueue(value: object): boolean;
   takeBack<T>(queue: Queue<T>, items: T[]): T[];
-  endOf<T>(queue: Queue<T>): TakingEnd<T>;
+  endOf<T>(queue: Queue<T>): DirectEnd<T>;
   puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T>;
   watchPuts<T>(
     queue: Queue<T>,
@@ -177,7 +177,7 @@ export function takeBack<T>(queue: Queue<T>, items: T[]): T[] {
  * queue alone. Who waits at several queues must be able to leave the lines of all
  * but one, which cannot be said in promises.
  */
-export function endOf<T>(queue: Queue<T>): TakingEnd<T> {
+export function endOf<T>(queue: Queue<T>): DirectEnd<T> {
   return friend!.endOf(queue);
 }
 
@@ -345,7 +345,7 @@ export class Queue<T>
   #closed: Deferred<void> | undefined = undefined;
   #joined: Deferred<void> | undefined = undefined;
 
-  #end: TakingEnd<T> | undefined = undefined;
+  #end: DirectEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
@@ -1484,7 +1484,7 @@ export class Queue<T>
 
   // -- What the views see -----------------------------------------------------
 
-  #takingEnd(cancel?: (reason: unknown) => void): TakingEnd<T> {
+  #takingEnd(cancel?: (reason: unknown) => void): DirectEnd<T> {
     return {
       next: (group) => this.#next(group),
       hasNext: () => this.#hasNext(),

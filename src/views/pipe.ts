@@ -16,7 +16,7 @@ import { checkSignal, FULFILLED, markHandled, Receiver } from "../waiters.ts";
 export interface DirectReader<T> extends ReadableStreamDefaultReader<T> {
   hasNext(): boolean;
   take(): T;
-  /** Gives the next item to the taker when it comes. */
+  /** Gives the next item to the receiver, now or when it comes. */
   serve(receiver: Receiver<T>): void;
   /** Cancels the stream without waiting for consumers beside this one. */
   leave(reason: unknown): Promise<void>;
@@ -84,6 +84,9 @@ class Pipe<T> {
   readonly #writer: WritableStreamDefaultWriter<T>;
   #lastWrite: Promise<unknown> = FULFILLED;
   #stopped = false;
+  #flowing = false;
+  /** Whether the receiver has got its item. */
+  #served = false;
   readonly #receiver: PipeReceiver<T>;
   readonly #resume: () => void = () => this.#flow();
   #finish!: () => void;
@@ -99,7 +102,8 @@ class Pipe<T> {
     this.#options = options;
     this.#receiver = new PipeReceiver(writer, (item) => {
       this.#write(item);
-      this.#flow();
+      this.#served = true;
+      if (!this.#flowing) this.#flow();
     });
   }
 
@@ -173,19 +177,30 @@ class Pipe<T> {
 
   /** Moves what can be moved now, then waits for whichever side is behind. */
   #flow(): void {
+    this.#flowing = true;
+    while (this.#hasRoom() && this.#moveOne());
+    this.#flowing = false;
+  }
+
+  #hasRoom(): boolean {
+    if (this.#stopped) return false;
+    const room = this.#writer.desiredSize;
+    // An error of the destination reaches the pipe through writer.closed.
+    if (room === null) return false;
+    if (room <= 0) this.#writer.ready.then(this.#resume, ignore);
+    return room > 0;
+  }
+
+  /** False when the item is still to come. */
+  #moveOne(): boolean {
     const reader = this.#reader;
-    const writer = this.#writer;
-    while (!this.#stopped) {
-      const room = writer.desiredSize;
-      // An error of the destination reaches the pipe through writer.closed.
-      if (room === null) return;
-      if (room <= 0) {
-        writer.ready.then(this.#resume, ignore);
-        return;
-      }
-      if (!reader.hasNext()) return reader.serve(this.#receiver);
+    if (reader.hasNext()) {
       this.#write(reader.take());
+      return true;
     }
+    this.#served = false;
+    reader.serve(this.#receiver);
+    return this.#served;
   }
 
   #write(chunk: T): void {

@@ -18,12 +18,12 @@ import { isLocked, pipe, readPipeOptions } from "./pipe.ts";
 export interface TakingEnd<T> {
   /** The next item; what waits joins the group. */
   next(group: WaiterGroup): Promise<IteratorResult<T, undefined>>;
-  /** Gives the next item to the taker, now or later. */
+  /** Gives the next item to the receiver, now or later. */
   serve(receiver: Receiver<T>): void;
-  /** Whether an item is there now. */
-  hasNext(): boolean;
+  /** Whether an item is there now. Left out where other threads may take it meanwhile. */
+  hasNext?(): boolean;
   /** Removes that item. */
-  take(): T;
+  take?(): T;
   /** The consumer leaves; `cancel()` of the stream settles as this does. Left out where nobody minds. */
   readonly cancel?: ((reason: unknown) => void | Promise<void>) | undefined;
   /** As `cancel`, for a loop that breaks off and a pipe that fails: settles without waiting for other consumers. Left out where that is no difference. */
@@ -33,6 +33,12 @@ export interface TakingEnd<T> {
   /** Calls `view.ended` when the queue has ended, at once if it has already. */
   watch(view: EndingView): void;
   unwatch(view: EndingView): void;
+}
+
+/** The end of a queue from which nobody takes between two calls. */
+export interface DirectEnd<T> extends TakingEnd<T> {
+  hasNext(): boolean;
+  take(): T;
 }
 
 /** Learns of the end of the queue. */
@@ -351,11 +357,11 @@ class QueueReader<T> extends NativeReader<T> {
   }
 
   hasNext(): boolean {
-    return !this.#source.over && this.#source.end.hasNext();
+    return !this.#source.over && this.#source.end.hasNext?.() === true;
   }
 
   take(): T {
-    return this.#source.end.take();
+    return this.#source.end.take!();
   }
 
   serve(receiver: Receiver<T>): void {

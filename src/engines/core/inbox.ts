@@ -18,7 +18,7 @@ import {
   SignalGroups,
   type WaiterGroup,
 } from "../../waiters.ts";
-import type { EndingView, TakingEnd } from "../../views/readable.ts";
+import type { DirectEnd, EndingView } from "../../views/readable.ts";
 import type { Driver, Message } from "./driver.ts";
 import { type ItemHeaders, unframed } from "./headers.ts";
 import { type DeliveryHost, EngineDelivery, wordsOf } from "./delivery.ts";
@@ -44,13 +44,13 @@ const UNDECODABLE_DELAY = 1_000;
 
 /** The deliveries of one handle. */
 export class Inbox<T, M extends Message>
-  implements DeliveryHost<T, M>, TakingEnd<Delivery<T>> {
+  implements DeliveryHost<T, M>, DirectEnd<Delivery<T>> {
   readonly connection: Connection<Driver<M>>;
   readonly attempts: number;
   readonly #options: InboxOptions<T>;
   /** Fetched, and not taken yet. Another one after a failure. */
   #early: Queue<EngineDelivery<T, M>> = new Queue({ highWaterMark: Infinity });
-  #end: TakingEnd<EngineDelivery<T, M>> = endOf(this.#early);
+  #end: DirectEnd<EngineDelivery<T, M>> = endOf(this.#early);
   /** Fetched, and lost by somebody before: each of them is to be alone here. */
   readonly #suspects: Set<EngineDelivery<T, M>> = new Set();
   /** The one that is. */

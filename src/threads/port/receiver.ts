@@ -13,7 +13,7 @@ import {
   Queue,
   waitIn,
 } from "../../queue.ts";
-import type { TakingEnd } from "../../views/readable.ts";
+import type { DirectEnd, TakingEnd } from "../../views/readable.ts";
 import { type WaiterGroup, WatchedLine } from "../../waiters.ts";
 import type { ClientConnection } from "./sender.ts";
 
@@ -24,7 +24,7 @@ export class PortReceiver<T> {
   readonly #highWaterMark: number;
   /** Here, and not taken yet. */
   readonly #here: Queue<T>;
-  readonly #end: TakingEnd<T>;
+  readonly #end: DirectEnd<T>;
   /** Whether what goes back has to go itself. */
   returnsItems = false;
   /** How many came, less those that went back; and how many may come. */

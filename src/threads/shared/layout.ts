@@ -8,7 +8,7 @@
  * @module
  */
 
-import { received } from "../../errors.ts";
+import { checkCount, outOfRange, wrongType } from "../../checks.ts";
 
 /**
  * What one thread sends to another, by `postMessage` or `workerData`, so that it
@@ -125,10 +125,9 @@ export interface Memory {
 /** Makes the memory of a queue. */
 export function createMemory(bytes: number, highWaterMark: number): Memory {
   if (typeof SharedArrayBuffer !== "function") {
-    throw new TypeError(
-      "Cannot make a shared queue: the runtime must have SharedArrayBuffer " +
-        "(a page must be cross-origin isolated), received undefined",
-    );
+    const rule = "the runtime must have SharedArrayBuffer " +
+      "(a page must be cross-origin isolated)";
+    throw wrongType("make a shared queue", rule, undefined);
   }
   const capacity = Math.ceil(bytes / 4) * 4;
   const buffer = new SharedArrayBuffer(RING_AT + capacity);
@@ -146,19 +145,15 @@ export function createMemory(bytes: number, highWaterMark: number): Memory {
 export function openMemory(handle: unknown): Memory {
   const { kind, buffer } = (handle ?? {}) as Partial<SharedQueueHandle>;
   if (typeof handle !== "object" || kind !== "highwater-shared-queue") {
-    throw new TypeError(
-      "Cannot attach: handle must be the handle of a SharedQueue, received " +
-        received(handle),
-    );
+    const rule = "handle must be the handle of a SharedQueue";
+    throw wrongType("attach", rule, handle);
   }
   if (
     typeof SharedArrayBuffer !== "function" ||
     Object.prototype.toString.call(buffer) !== "[object SharedArrayBuffer]"
   ) {
-    throw new TypeError(
-      "Cannot attach: the memory of the handle must be a SharedArrayBuffer, " +
-        `received ${received(buffer)}`,
-    );
+    const rule = "the memory of the handle must be a SharedArrayBuffer";
+    throw wrongType("attach", rule, buffer);
   }
   const shared = buffer as SharedArrayBuffer;
   if (shared.byteLength < RING_AT) {
@@ -180,16 +175,7 @@ export function openMemory(handle: unknown): Memory {
 
 /** Throws unless a ring may have so many bytes. */
 export function checkBytes(action: string, bytes: unknown): void {
-  if (typeof bytes !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: bytes must be a number, received ${received(bytes)}`,
-    );
-  }
-  if (!Number.isInteger(bytes) || bytes < 16 || bytes > MAX_CAPACITY) {
-    throw new RangeError(
-      `Cannot ${action}: bytes must be a whole number from 16 to ${MAX_CAPACITY}, received ${bytes}`,
-    );
-  }
+  checkCount(action, "bytes", bytes, 16, MAX_CAPACITY);
 }
 
 /** A bound as it is stored; Infinity is the largest. */
@@ -214,8 +200,6 @@ function viewsOf(buffer: SharedArrayBuffer, capacity: number): Memory {
 }
 
 function mismatch(name: string, wanted: string, found: number): RangeError {
-  return new RangeError(
-    `Cannot attach: the ${name} in the memory of the handle must be ${wanted}, ` +
-      `received ${found}`,
-  );
+  const rule = `the ${name} in the memory of the handle must be ${wanted}`;
+  return outOfRange("attach", rule, found);
 }

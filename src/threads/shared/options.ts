@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFunction, checkLimit, checkOptions } from "../../checks.ts";
+import { checkCallbacks, checkLimit, checkOptions } from "../../checks.ts";
 import { checkTimeLimit } from "../../clock.ts";
 import { checkCodec, json } from "../../codec.ts";
 import type { Codec } from "../../codec.ts";
@@ -124,12 +124,7 @@ export function readOptions<T>(options: SharedQueueOptions<T>): Settings<T> {
   });
   const { codec = json<T>(), onUndelivered, onAbandoned, name = "" } = options;
   checkCodec(action, codec);
-  if (onUndelivered !== undefined) {
-    checkFunction(action, "onUndelivered", onUndelivered);
-  }
-  if (onAbandoned !== undefined) {
-    checkFunction(action, "onAbandoned", onAbandoned);
-  }
+  checkCallbacks(action, { onUndelivered, onAbandoned });
   const memory = options instanceof Attachment
     ? options.memory
     : newMemory(action, options);

@@ -7,7 +7,7 @@
 
 import { refusePromise } from "../../callbacks.ts";
 import { checkBytesItem, type Codec, payloadOf } from "../../codec.ts";
-import { received } from "../../errors.ts";
+import { outOfRange } from "../../checks.ts";
 import { FULFILLED } from "../../waiters.ts";
 import { RECORD_HEADER } from "./layout.ts";
 import { Records, wordsFor } from "./record.ts";
@@ -17,12 +17,12 @@ import { isDirect } from "./runs.ts";
 /** Words of records that are stored at once. */
 const BATCH_WORDS = 8192;
 
-/** The line of the puts that wait at the handle. */
-export interface PutLine {
-  /** Whether a put overtakes nobody. */
-  isFree(): boolean;
-  /** Learns of items that were stored without waiting. */
-  stored(): void;
+/** Who waits at the handle. */
+export interface Lines {
+  readonly putters: { readonly first: unknown };
+  readonly getters: { readonly first: unknown };
+  /** Lets puts in and gives items out, as far as that goes. */
+  move(): void;
 }
 
 /** Encodes the items of one handle and stores them. */
@@ -33,7 +33,7 @@ export class Outgoing<T> {
   /** The most bytes of an item. */
   readonly #longest: number;
   readonly #called: string;
-  readonly #line: PutLine;
+  readonly #lines: Lines;
   /** Lent to whoever encodes: a codec may put here as well. */
   #records: Records | undefined = new Records();
 
@@ -41,14 +41,14 @@ export class Outgoing<T> {
     ring: SharedRing,
     codec: Codec<T>,
     called: string,
-    line: PutLine,
+    lines: Lines,
   ) {
     this.#ring = ring;
     this.#codec = codec;
     this.#isDirect = isDirect(codec);
     this.#longest = ring.memory.capacity - RECORD_HEADER;
     this.#called = called;
-    this.#line = line;
+    this.#lines = lines;
   }
 
   /** Stores the item, or returns what would have to wait. */
@@ -100,7 +100,7 @@ export class Outgoing<T> {
 
   /** As many as there is room for now. An item that cannot be encoded ends the batch. */
   #putBatch(items: readonly T[], from: number, batch: Records): number {
-    if (!this.#line.isFree()) return 0;
+    if (!this.#overtakesNobody()) return 0;
     const count = this.#encodeBatch(items, from, batch);
     return count === 0 ? 0 : this.#store(batch.words, count);
   }
@@ -126,10 +126,18 @@ export class Outgoing<T> {
 
   #store(image: Image, count: number): number {
     // After the codec, which may have put something as well.
-    if (!this.#line.isFree()) return 0;
+    if (!this.#overtakesNobody()) return 0;
     const stored = this.#ring.store(image, count, false);
-    if (stored > 0) this.#line.stored();
+    if (stored > 0 && this.#lines.getters.first !== undefined) {
+      this.#lines.move();
+    }
     return stored;
+  }
+
+  #overtakesNobody(): boolean {
+    const { putters } = this.#lines;
+    if (putters.first !== undefined) this.#lines.move();
+    return putters.first === undefined;
   }
 
   #borrow(): Records {
@@ -188,9 +196,6 @@ export class Outgoing<T> {
 function refuseLength(length: unknown): never {
   const name = "codec.encodeInto(item, target)";
   refusePromise("put", name, length);
-  throw new RangeError(
-    `Cannot put: ${name} must be a whole number of 0 or more, received ${
-      received(length)
-    }`,
-  );
+  const rule = `${name} must be a whole number of 0 or more`;
+  throw outOfRange("put", rule, length);
 }

@@ -73,6 +73,7 @@ export class SharedRing {
   readonly #putLock: ThreadLock;
   readonly #takeLock: ThreadLock;
   readonly #observer: RingObserver;
+  #hasLeft = false;
   #reservedBy = 0;
   #reservedSince = 0;
 
@@ -168,9 +169,10 @@ export class SharedRing {
    * which a closed queue still takes.
    */
   store(image: Image, count: number, waits: boolean): number {
+    if (this.#hasLeft) return 0;
     if (!this.#putLock.acquire(false)) return this.#busyNow();
     const stored = this.#mayStore(waits) ? this.#storeNow(image, count) : 0;
-    this.#leave(this.#putLock);
+    this.#release(this.#putLock);
     if (stored > 0 && Atomics.load(this.#words, Header.WAIT_ITEM) !== 0) {
       this.member.wake(Header.WAIT_ITEM, stored);
     }
@@ -268,7 +270,7 @@ export class SharedRing {
   take(into: Records, most: number): number {
     if (!this.#enterToTake()) return 0;
     const taken = this.#takeSome(into, most);
-    this.#leave(this.#takeLock);
+    this.#release(this.#takeLock);
     if (taken > 0) this.#gaveRoom();
     return taken;
   }
@@ -277,18 +279,18 @@ export class SharedRing {
   takeBytes(): Uint8Array<ArrayBuffer> | undefined {
     if (!this.#enterToTake()) return undefined;
     const payload = this.isEmpty ? undefined : this.#takePayload();
-    this.#leave(this.#takeLock);
+    this.#release(this.#takeLock);
     if (payload !== undefined) this.#gaveRoom();
     return payload;
   }
 
   /** False when there is nothing to be had now. */
   #enterToTake(): boolean {
-    if (this.isEmpty) return false;
+    if (this.isEmpty || this.#hasLeft) return false;
     if (!this.#takeLock.acquire(false)) return this.#busyNow() > 0;
     // Later than the abort, if that has let go of this lock before.
     if (this.state !== State.ABORTED) return true;
-    this.#leave(this.#takeLock);
+    this.#release(this.#takeLock);
     return false;
   }
 
@@ -307,10 +309,11 @@ export class SharedRing {
     into: Records,
     tally: typeof Header.CLEARED | typeof Header.UNDELIVERED,
   ): number {
+    if (this.#hasLeft) return 0;
     this.#takeLock.acquire(true);
     const taken = this.#takeSome(into, Infinity);
     Atomics.add(this.#words, tally, taken);
-    this.#leave(this.#takeLock);
+    this.#release(this.#takeLock);
     if (taken > 0) this.#gaveRoom();
     return taken;
   }
@@ -362,7 +365,7 @@ export class SharedRing {
       if (reason !== undefined) this.#writeReason(reason);
       Atomics.store(this.#words, Header.STATE, state);
     }
-    this.#leave(this.#putLock);
+    this.#release(this.#putLock);
     if (moves) this.member.wakeEverybody();
     return moves;
   }
@@ -391,7 +394,7 @@ export class SharedRing {
     this.#putLock.acquire(true);
     const open = this.state === State.OPEN;
     if (open) change();
-    this.#leave(this.#putLock);
+    this.#release(this.#putLock);
     return open;
   }
 
@@ -408,11 +411,18 @@ export class SharedRing {
     this.member.producers = Math.max(this.member.producers - count, 0);
     if (open && note !== undefined) this.#writeReason(note(this.reason()));
     const last = open && total(this.memory, Slot.PRODUCERS) === 0;
-    this.#leave(this.#putLock);
+    this.#release(this.#putLock);
     return last;
   }
 
-  // -- Death ------------------------------------------------------------------
+  // -- Leaving ----------------------------------------------------------------
+
+  /** Gives the place of the handle back: it puts and takes no more. */
+  leave(): void {
+    this.#hasLeft = true;
+    this.member.leave();
+    this.member.wakeEverybody();
+  }
 
   /**
    * Takes a handle for dead: frees its place and leaves the locks it may be in.
@@ -435,7 +445,7 @@ export class SharedRing {
     ) {
       if (!lock.acquireFrom(token)) continue;
       this.#repair(end);
-      this.#leave(lock);
+      this.#release(lock);
     }
     Atomics.add(this.#words, Header.ABANDONED, 1);
     // What it was woken for is owed to others.
@@ -473,7 +483,7 @@ export class SharedRing {
     } else words[end + RingEnd.POSITION] = position;
   }
 
-  #leave(lock: ThreadLock): void {
+  #release(lock: ThreadLock): void {
     if (lock.release()) return;
     throw new Error(
       "Cannot use the queue: the handle must be attached, received one whose " +

@@ -143,8 +143,6 @@ export class SharedQueue<T>
   readonly #putWithdrawn: () => void = () => this.#move();
   /** Wake-ups of the first waiting put that were in vain. */
   #inVain = 0;
-  /** An item that somebody has looked at and is about to take. */
-  #held: { readonly item: T } | undefined = undefined;
   #watchesEnd = false;
 
   #ready: Deferred<void> | undefined = undefined;
@@ -153,8 +151,8 @@ export class SharedQueue<T>
   #writable: QueueWritable<T> | undefined = undefined;
   readonly #readers: Set<EndingView> = new Set();
   readonly #writables: Set<QueueWritable<T>> = new Set();
-  readonly #viewOf: WeakMap<Receiver<T>, () => EndingView | undefined> =
-    new WeakMap();
+  /** Where else it is said that the item of a receiver cannot be decoded. */
+  readonly #viewOf: WeakMap<Receiver<T>, EndingView> = new WeakMap();
   /** How to tell the registered producers that they failed. */
   readonly #producers: Set<(reason: unknown) => void> = new Set();
 
@@ -178,18 +176,17 @@ export class SharedQueue<T>
       busy: () => this.#wakeUps.lookSoon(),
       died: (id) => this.#foundDead(id),
     });
-    this.#outgoing = new Outgoing(this.#ring, codec, this.#called, {
-      isFree: () => this.#overtakesNobody(),
-      stored: () => {
-        if (this.#getters.first !== undefined) this.#move();
-      },
-    });
     this.#incoming = new Incoming(this.#ring, codec);
     this.#wakeUps = new WakeUps(this.#ring, this.#asWaiting());
     this.#getters = new WatchedLine(() =>
       this.#wakeUps.release(Header.WAIT_ITEM)
     );
     this.#putters = new WatchedLine((length) => this.#fewerPut(length));
+    this.#outgoing = new Outgoing(this.#ring, codec, this.#called, {
+      putters: this.#putters,
+      getters: this.#getters,
+      move: () => this.#move(),
+    });
     const { displaced } = this.#ring.member;
     // Later: nobody knows this handle yet.
     if (displaced.length > 0) queueMicrotask(() => this.#settle(displaced));
@@ -239,12 +236,7 @@ export class SharedQueue<T>
 
   /** How many items are stored, whoever put them. */
   get length(): number {
-    return this.#ring.length + this.#kept;
-  }
-
-  /** Records that are out of the ring and not yet with anybody. */
-  get #kept(): number {
-    return this.#incoming.kept + (this.#held === undefined ? 0 : 1);
+    return this.#ring.length + this.#incoming.kept;
   }
 
   /**
@@ -408,12 +400,6 @@ export class SharedQueue<T>
     return image;
   }
 
-  #overtakesNobody(): boolean {
-    if (this.#state === "detached") return false;
-    if (this.#putters.first !== undefined) this.#move();
-    return this.#putters.first === undefined;
-  }
-
   /**
    * Puts the items in one after the other, as {@linkcode SharedQueue.put} would,
    * and wakes consumers less often than so many puts. An array is read ahead in
@@ -484,7 +470,7 @@ export class SharedQueue<T>
     let signal: AbortSignal | undefined;
     try {
       if (options !== undefined) signal = signalOf("get", options);
-      if (this.#takeInTurn()) return Promise.resolve(this.#taken());
+      if (this.#takeInTurn()) return Promise.resolve(this.#incoming.item());
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -499,7 +485,7 @@ export class SharedQueue<T>
    * longer than another thread takes to copy a record.
    */
   tryGet(): T | undefined {
-    return this.#takeInTurn() ? this.#taken() : undefined;
+    return this.#takeInTurn() ? this.#incoming.item() : undefined;
   }
 
   /**
@@ -566,7 +552,7 @@ export class SharedQueue<T>
   getSync(options?: SyncOptions): T {
     const action = "get synchronously";
     const deadline = deadlineOf(action, options);
-    if (this.#takeInTurn()) return this.#taken();
+    if (this.#takeInTurn()) return this.#incoming.item();
     const outcome: { item?: T; failure?: { reason: unknown } } = {};
     const getter = new Getter<T>(
       (item) => outcome.item = item,
@@ -590,7 +576,7 @@ export class SharedQueue<T>
   #next(group: WaiterGroup | undefined): Promise<IteratorResult<T, undefined>> {
     try {
       if (this.#takeInTurn()) {
-        return Promise.resolve({ done: false, value: this.#taken() });
+        return Promise.resolve({ done: false, value: this.#incoming.item() });
       }
     } catch (reason) {
       return Promise.reject(reason);
@@ -616,9 +602,7 @@ export class SharedQueue<T>
    * are yours. One that cannot be decoded stays.
    */
   clear(): T[] {
-    const items = this.#held === undefined ? [] : [this.#unhold()];
-    Atomics.add(this.#ring.memory.words, Header.CLEARED, items.length);
-    items.push(...this.#incoming.clear());
+    const items = this.#incoming.clear();
     this.#afterTaking();
     return items;
   }
@@ -699,8 +683,6 @@ export class SharedQueue<T>
       failed(this.#detachedError("finish a producer"));
     }
     this.#leave();
-    this.#ring.member.leave();
-    this.#ring.member.wakeEverybody();
   }
 
   /** As {@linkcode SharedQueue.detach}, for `await using`. */
@@ -765,7 +747,7 @@ export class SharedQueue<T>
       highWaterMark: this.highWaterMark,
       put: this.#ring.count(Header.PUT),
       taken: this.#ring.count(Header.TAKE) - undelivered -
-        Atomics.load(words, Header.CLEARED) - this.#kept,
+        Atomics.load(words, Header.CLEARED) - this.#incoming.kept,
       undelivered,
       waitingPuts: total(memory, Slot.WAITING_PUTS),
       waitingGets: this.#getters.length,
@@ -873,7 +855,7 @@ export class SharedQueue<T>
 
   /** Takes the next item for one who has just come: behind those that wait here. */
   #takeInTurn(): boolean {
-    if (!this.#isNext() || !this.#takeOne()) return false;
+    if (!this.#isNext() || !this.#incoming.take()) return false;
     this.#afterTaking();
     return true;
   }
@@ -884,23 +866,32 @@ export class SharedQueue<T>
     return this.#getters.first === undefined;
   }
 
-  /** Takes one item, for `#taken()` to hand over. */
-  #takeOne(): boolean {
-    if (this.#held !== undefined) return true;
-    return this.#state !== "detached" && this.#incoming.take();
-  }
-
-  #taken(): T {
-    return this.#held === undefined ? this.#incoming.item() : this.#unhold();
-  }
-
   /** Takes what is there, and throws only if the very first cannot be decoded. */
   #takeMany(items: T[], max: number): void {
-    if (this.#state === "detached") return;
     const before = items.length;
-    if (this.#held !== undefined) items.push(this.#unhold());
     this.#incoming.takeMany(items, max);
     if (items.length > before) this.#afterTaking();
+  }
+
+  /** Gives the receiver its item, now or later. */
+  #serve(receiver: Receiver<T>): void {
+    try {
+      if (!this.#isNext() || !this.#incoming.take()) {
+        return this.#wait(receiver, undefined);
+      }
+    } catch (error) {
+      return this.#refuseUnread(receiver, error);
+    }
+    // The item goes over before the queue may end because of it.
+    receiver.accept(this.#incoming.item());
+    this.#afterTaking();
+  }
+
+  /** The record waits for a better codec; nobody waits for the record. */
+  #refuseUnread(receiver: Receiver<T>, error: unknown): void {
+    this.#viewOf.get(receiver)?.errored(error);
+    receiver.leave();
+    receiver.reject(error);
   }
 
   #afterTaking(): void {
@@ -1007,16 +998,13 @@ export class SharedQueue<T>
       receiver = this.#oldestGetter()
     ) {
       try {
-        if (!this.#takeOne()) break;
+        if (!this.#incoming.take()) break;
       } catch (error) {
-        // The record waits for a better codec; nobody waits for the record.
-        this.#viewOf.get(receiver)?.()?.errored(error);
-        receiver.leave();
-        receiver.reject(error);
+        this.#refuseUnread(receiver, error);
         continue;
       }
       served = true;
-      receiver.accept(this.#taken());
+      receiver.accept(this.#incoming.item());
     }
     return served;
   }
@@ -1067,7 +1055,9 @@ export class SharedQueue<T>
     if (state === State.OPEN || !this.#isLive()) return;
     if (this.#state === "open") this.#beginToEnd(state);
     if (state === State.ABORTED) this.#finish(true);
-    else if (this.#kept === 0 && this.#ring.isDrained) this.#finish(false);
+    else if (this.#incoming.kept === 0 && this.#ring.isDrained) {
+      this.#finish(false);
+    }
   }
 
   #beginToEnd(state: number): void {
@@ -1093,7 +1083,7 @@ export class SharedQueue<T>
     const failure = this.#failure;
     this.#state = failure === undefined ? "closed" : "errored";
     this.#wakeUps.rest();
-    const kept: T[] = aborted ? this.#giveUpKept() : [];
+    const kept: T[] = aborted ? this.#incoming.giveUp() : [];
     if (failure === undefined) {
       for (const getter of everyone(this.#getters)) getter.end();
       for (const reader of [...this.#readers]) reader.ended();
@@ -1114,7 +1104,7 @@ export class SharedQueue<T>
     const wasLive = this.#isLive();
     this.#state = "detached";
     this.#wakeUps.rest();
-    const kept = this.#giveUpKept();
+    const kept = this.#incoming.giveUp();
     if (wasLive) {
       for (const putter of everyone(this.#putters)) {
         putter.reject(this.#refusal(putter.item));
@@ -1128,14 +1118,8 @@ export class SharedQueue<T>
       this.#ready?.reject(error);
       this.#closed?.reject(error);
     }
+    this.#ring.leave();
     this.#report(kept);
-  }
-
-  #giveUpKept(): T[] {
-    const items = this.#incoming.giveUp();
-    if (this.#held === undefined) return items;
-    Atomics.add(this.#ring.memory.words, Header.UNDELIVERED, 1);
-    return [this.#unhold(), ...items];
   }
 
   #report(items: T[]): void {
@@ -1235,16 +1219,9 @@ export class SharedQueue<T>
     return {
       next: (group) => this.#next(group),
       serve: (receiver) => {
-        if (this.#hasNext(view)) {
-          // The item goes over before the queue may end because of it.
-          receiver.accept(this.#unhold());
-          return this.#afterTaking();
-        }
-        this.#viewOf.set(receiver, () => view);
-        this.#wait(receiver, undefined);
+        if (view !== undefined) this.#viewOf.set(receiver, view);
+        this.#serve(receiver);
       },
-      hasNext: () => this.#hasNext(view),
-      take: () => this.#takeHeld(),
       cancel,
       watch: (watching) => {
         view ??= watching;
@@ -1261,32 +1238,6 @@ export class SharedQueue<T>
       },
       unwatch: (watching) => void this.#readers.delete(watching),
     };
-  }
-
-  /** Takes the next item out of the reach of other threads, if there is one. */
-  #hasNext(view: EndingView | undefined): boolean {
-    if (this.#held !== undefined) return true;
-    try {
-      if (this.#getters.first !== undefined) return false;
-      if (!this.#takeOne()) return false;
-    } catch (error) {
-      view?.errored(error);
-      return false;
-    }
-    this.#held = { item: this.#taken() };
-    return true;
-  }
-
-  #takeHeld(): T {
-    const item = this.#unhold();
-    this.#afterTaking();
-    return item;
-  }
-
-  #unhold(): T {
-    const { item } = this.#held!;
-    this.#held = undefined;
-    return item;
   }
 
   #puttingEnd(

@@ -266,6 +266,7 @@ test("detach() settles all that waits here and leaves the queue to the others", 
     assertThrows(() => there.getSync(), QueueClosedError);
     assertThrows(() => there.producer(), QueueClosedError);
     assertEquals(there.tryGet(), undefined);
+    assertEquals(there.clear(), []);
     there.detach();
     assertEquals(await here.get(), 1);
     assertEquals(here.stats().handles, 1);
