@@ -42,6 +42,7 @@ export class Incoming<T> {
   /** Takes the next item, for `item()` to hand over; false when there is none now. Throws what the codec throws. */
   take(): boolean {
     if (this.#unread.length > 0) return this.#takeUnread();
+    if (this.#ring.isEmpty) return false;
     if (this.#isDirect) return this.#takeBytes();
     const records = this.#borrow();
     let left = 0;
@@ -88,7 +89,7 @@ export class Incoming<T> {
   /** False when there was nothing. */
   #takeSome(items: T[], most: number): boolean {
     if (this.#unread.length === 0 && !this.#isDirect && most > 1) {
-      return this.#takeBatch(items, most);
+      return !this.#ring.isEmpty && this.#takeBatch(items, most);
     }
     if (!this.take()) return false;
     items.push(this.item());

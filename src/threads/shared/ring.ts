@@ -286,7 +286,7 @@ export class SharedRing {
 
   /** False when there is nothing to be had now. */
   #enterToTake(): boolean {
-    if (this.isEmpty || this.#hasLeft) return false;
+    if (this.#hasLeft) return false;
     if (!this.#takeLock.acquire(false)) return this.#busyNow() > 0;
     // Later than the abort, if that has let go of this lock before.
     if (this.state !== State.ABORTED) return true;
