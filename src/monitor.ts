@@ -238,6 +238,7 @@ class Monitor {
 }
 
 type Trouble = Exclude<AlertKind, "recovered">;
+type Change = Pick<Alert, "kind" | "of">;
 
 /** What is remembered of one queue between two samples. */
 class QueueWatch {
@@ -245,107 +246,109 @@ class QueueWatch {
   over = false;
   readonly #index: number;
   readonly #settings: Settings;
+  readonly #troubles: Troubles;
   #before: (Counters & { at: number }) | undefined = undefined;
-  /** Since when each thing has been wrong. */
-  readonly #since: Map<Trouble, number> = new Map();
-  readonly #raised: Set<Trouble> = new Set();
 
   constructor(index: number, settings: Settings) {
     this.#index = index;
     this.#settings = settings;
+    this.#troubles = new Troubles(settings.sustained);
   }
 
   sample(counters: Counters, at: number): MonitorSample {
     const isFirst = this.#before === undefined;
     const before = this.#before ?? { ...counters, at };
     this.#before = { ...counters, at };
-    const { state, length, fill, room, failure, own } = counters;
-    const put = counters.put - before.put;
-    const taken = counters.taken - before.taken;
+    // What only the trends are made of is not shown.
+    const { put, taken, delayed: _, room, hasUntaken, own, ...shown } =
+      counters;
+    this.over = shown.state === "closed" || shown.state === "errored";
+    const came = put - before.put;
+    const went = taken - before.taken;
     // Others put into an engine, too, and take.
-    const grown = own === undefined ? counters.size - before.size : put - taken;
-    this.over = state === "closed" || state === "errored";
-    const changes: Alert[] = [];
-    const note = (of: Trouble, isWrong: boolean, isOver: boolean): void => {
-      const change = this.#note(of, at, isWrong, isOver);
-      if (change === undefined) return;
-      const raised = change === "raised";
-      changes.push({
-        kind: raised ? of : "recovered",
-        of: raised ? undefined : of,
-        at,
-        name: counters.name,
-        get sample(): MonitorSample {
-          return sample;
-        },
-      });
-    };
-    note("unreachable", failure !== undefined, failure === undefined);
-    if (failure === undefined) {
-      const { high, low } = this.#settings;
-      note("backlog", fill >= high, fill <= low);
-      const isStuck = counters.hasUntaken && taken === 0 && grown >= 0;
-      note("stalled", !isFirst && isStuck, !isStuck);
-      const isHungry = counters.waitingGets > 0 && put === 0;
-      note("starved", !isFirst && isHungry, !isHungry);
-    }
+    const grown = own === undefined ? shown.size - before.size : came - went;
+    const changes = this.#changes(counters, at, {
+      stalled: hasUntaken && went === 0 && grown >= 0,
+      starved: shown.waitingGets > 0 && came === 0,
+    }, isFirst);
     const seconds = (at - before.at) / 1000;
     const rate = (count: number): number => seconds > 0 ? count / seconds : 0;
     const growth = rate(grown);
     const sample: MonitorSample = Object.freeze({
       at,
-      name: counters.name,
       index: this.#index,
-      state,
-      length,
-      size: counters.size,
-      highWaterMark: counters.highWaterMark,
-      fill,
-      inRate: rate(put),
-      outRate: rate(taken),
+      ...shown,
+      inRate: rate(came),
+      outRate: rate(went),
       growth,
       timeToFull: growth > 0 ? room / growth : Infinity,
-      timeToEmpty: growth < 0 ? length / -growth : Infinity,
-      oldestAge: counters.oldestAge,
-      waitingPuts: counters.waitingPuts,
-      waitingGets: counters.waitingGets,
-      inFlight: counters.inFlight,
-      deadLetters: counters.deadLetters,
-      failure,
-      alerts: Object.freeze([...this.#raised]),
+      timeToEmpty: growth < 0 ? shown.length / -growth : Infinity,
+      alerts: Object.freeze(this.#troubles.raised),
     });
-    for (const alert of changes) this.#tell(alert);
+    const { name } = shown;
+    for (const change of changes) this.#tell({ ...change, at, name, sample });
     return sample;
   }
 
-  /** Whether that makes an alert, or ends one. An ended queue has nothing wrong with it. */
-  #note(
-    of: Trouble,
+  /** What is wrong now and was not before, and the reverse. */
+  #changes(
+    { failure, fill }: Counters,
     at: number,
-    isWrong: boolean,
-    isOver: boolean,
-  ): "raised" | "over" | undefined {
-    if (isOver || this.over) {
-      this.#since.delete(of);
-      return this.#raised.delete(of) ? "over" : undefined;
-    }
-    if (!isWrong) {
-      // Neither wrong enough nor over: what was not raised yet begins anew.
-      if (!this.#raised.has(of)) this.#since.delete(of);
-      return undefined;
-    }
-    const since = this.#since.get(of) ?? at;
-    this.#since.set(of, since);
-    // An engine that cannot be reached is not one that is slow.
-    const sustained = of === "unreachable" ? 0 : this.#settings.sustained;
-    if (this.#raised.has(of) || at - since < sustained) return undefined;
-    this.#raised.add(of);
-    return "raised";
+    { stalled, starved }: { stalled: boolean; starved: boolean },
+    isFirst: boolean,
+  ): Change[] {
+    const { high, low } = this.#settings;
+    const note = (of: Trouble, isWrong: boolean, isOver: boolean): Change[] =>
+      // An ended queue has nothing wrong with it.
+      this.#troubles.note(of, at, isWrong, isOver || this.over);
+    if (failure !== undefined) return note("unreachable", true, false);
+    return [
+      ...note("unreachable", false, true),
+      ...note("backlog", fill >= high, fill <= low),
+      ...note("stalled", !isFirst && stalled, !stalled),
+      ...note("starved", !isFirst && starved, !starved),
+    ];
   }
 
   #tell(alert: Alert): void {
     const { onAlert } = this.#settings;
     if (onAlert !== undefined) callOut("a monitor", "onAlert", onAlert, alert);
+  }
+}
+
+/** What is wrong with a queue, since when, and whether it was said. */
+class Troubles {
+  readonly #sustained: number;
+  readonly #since: Map<Trouble, number> = new Map();
+  readonly #raised: Set<Trouble> = new Set();
+
+  constructor(sustained: number) {
+    this.#sustained = sustained;
+  }
+
+  /** Those that were said and are not over. */
+  get raised(): Trouble[] {
+    return [...this.#raised];
+  }
+
+  /** Whether that makes an alert, or ends one. */
+  note(of: Trouble, at: number, isWrong: boolean, isOver: boolean): Change[] {
+    if (isOver) {
+      this.#since.delete(of);
+      return this.#raised.delete(of) ? [{ kind: "recovered", of }] : [];
+    }
+    if (!isWrong) {
+      // Neither wrong enough nor over: what was not raised yet begins anew.
+      if (!this.#raised.has(of)) this.#since.delete(of);
+      return [];
+    }
+    const since = this.#since.get(of) ?? at;
+    this.#since.set(of, since);
+    // An engine that cannot be reached is not one that is slow.
+    const sustained = of === "unreachable" ? 0 : this.#sustained;
+    if (this.#raised.has(of) || at - since < sustained) return [];
+    this.#raised.add(of);
+    return [{ kind: of, of: undefined }];
   }
 }
 

@@ -9,7 +9,7 @@ import { storedIn } from "./buffers/buffer.ts";
 import { Heap } from "./buffers/heap.ts";
 import type { Rank } from "./buffers/heap.ts";
 import { checkPeriod } from "./clock.ts";
-import { received } from "./errors.ts";
+import { checkCallbacks, wrongNumber } from "./checks.ts";
 import { Queue, takeBack } from "./queue.ts";
 import type { PutOptions } from "./queue.ts";
 import { readStrategy } from "./strategy.ts";
@@ -173,14 +173,7 @@ function ranking<T>(
   const priorityOf = options?.priority;
   const aging = options?.aging ?? Infinity;
   const now = options?.now ?? (() => performance.now());
-  for (const [name, value] of [["priority", priorityOf], ["now", now]]) {
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(
-      `Cannot make a queue: ${name} must be a function, received ${
-        received(value)
-      }`,
-    );
-  }
+  checkCallbacks("make a queue", { priority: priorityOf, now });
   if (aging !== Infinity) checkPeriod("make a queue", "aging", aging);
   return function rank(item, put) {
     const told = (put as PriorityPutOptions | undefined)?.priority;
@@ -196,15 +189,7 @@ function ranking<T>(
 }
 
 function checkPriority(action: string, name: string, value: unknown): void {
-  if (typeof value !== "number") {
-    refusePromise(action, name, value);
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number, received ${received(value)}`,
-    );
-  }
-  if (Number.isNaN(value)) {
-    throw new RangeError(
-      `Cannot ${action}: ${name} must be a number other than NaN, received NaN`,
-    );
-  }
+  if (typeof value === "number" && !Number.isNaN(value)) return;
+  refusePromise(action, name, value);
+  throw wrongNumber(action, name, "a number other than NaN", value);
 }

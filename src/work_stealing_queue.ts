@@ -4,11 +4,17 @@
  * @module
  */
 
-import { checkCount, checkFunction, checkObject } from "./checks.ts";
+import {
+  checkCount,
+  checkFunction,
+  checkObject,
+  checkWord,
+  wrongNumber,
+} from "./checks.ts";
 import { storedIn } from "./buffers/buffer.ts";
 import { Lanes } from "./buffers/lanes.ts";
 import type { Stealing } from "./buffers/lanes.ts";
-import { reasonOr, received } from "./errors.ts";
+import { reasonOr } from "./errors.ts";
 import { printBy } from "./printing.ts";
 import { Queue } from "./queue.ts";
 import type { PutOptions, QueueStats } from "./queue.ts";
@@ -299,11 +305,8 @@ export class WorkStealingQueue<T> implements AsyncDisposable {
   #laneAt(action: string, name: string, index: number): Lane<T> {
     const lane = typeof index === "number" ? this.#lanes[index] : undefined;
     if (lane !== undefined) return lane;
-    const message = `Cannot ${action}: ${name} must be a whole number from 0 ` +
-      `to ${this.#lanes.length - 1}, received ${received(index)}`;
-    throw typeof index === "number"
-      ? new RangeError(message)
-      : new TypeError(message);
+    const rule = `a whole number from 0 to ${this.#lanes.length - 1}`;
+    throw wrongNumber(action, name, rule, index);
   }
 }
 
@@ -328,20 +331,8 @@ function stealing(
   >,
 ): Stealing {
   const { steal = "half", victim = "longest", random = Math.random } = options;
-  if (steal !== "half" && steal !== "one") {
-    throw new TypeError(
-      `Cannot make a queue: steal must be "half" or "one", received ${
-        received(steal)
-      }`,
-    );
-  }
-  if (victim !== "longest" && victim !== "random") {
-    throw new TypeError(
-      `Cannot make a queue: victim must be "longest" or "random", received ${
-        received(victim)
-      }`,
-    );
-  }
+  checkWord("make a queue", "steal", steal, ["half", "one"]);
+  checkWord("make a queue", "victim", victim, ["longest", "random"]);
   checkFunction("make a queue", "random", random);
   return { amount: steal, victim, random };
 }
