@@ -211,6 +211,32 @@ export function checkOptions<Options extends object>(
   }
 }
 
+/** Options where all is said; those that may be left out for good are named. */
+export type Complete<Options, Bare extends keyof Options = never> = {
+  readonly [Name in keyof Options]-?: Name extends Bare
+    ? Options[Name] | undefined
+    : Exclude<Options[Name], undefined>;
+};
+
+/** The options, after {@linkcode checkOptions}, with the defaults for what is left out. */
+export function withDefaults<
+  Options extends object,
+  Bare extends keyof Options,
+>(
+  action: string,
+  options: Options,
+  defaults: Complete<Options, Bare>,
+): Complete<Options, Bare> {
+  const names = Object.keys(defaults) as (keyof Options)[];
+  const known = Object.fromEntries(names.map((name) => [name, true]));
+  checkOptions(action, options, known as Names<Options>);
+  const given = names.filter((name) => options[name] !== undefined);
+  return {
+    ...defaults,
+    ...Object.fromEntries(given.map((name) => [name, options[name]])),
+  };
+}
+
 /** Whether it was made by no class, of this realm or another. */
 export function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);

@@ -43,7 +43,7 @@ export class QueueClosedError<T = unknown> extends Error {
   constructor(message: string, options: QueueErrorOptions<T> = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.name = "QueueClosedError";
-    if ("item" in options) define(this, options.item);
+    if ("item" in options) carryItem(this, options.item);
   }
 }
 
@@ -70,7 +70,7 @@ export class QueueFullError<T = unknown> extends Error {
   constructor(message: string, options: QueueErrorOptions<T> = {}) {
     super(message);
     this.name = "QueueFullError";
-    if ("item" in options) define(this, options.item);
+    if ("item" in options) carryItem(this, options.item);
   }
 }
 
@@ -110,8 +110,11 @@ export function reasonOr(reason: unknown, message: string): unknown {
 }
 
 /** Not enumerable, so that printing the error does not print a huge item. */
-function define(error: Error, item: unknown): void {
-  Object.defineProperty(error, "item", { value: item, configurable: true });
+export function carryItem<E extends object>(error: E, item: unknown): E {
+  return Object.defineProperty(error, "item", {
+    value: item,
+    configurable: true,
+  });
 }
 
 /** How a value reads at the end of an error message. */

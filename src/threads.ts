@@ -35,12 +35,11 @@ export {
   type WorkContext,
   type WorkHandler,
 } from "./threads/pool/work.ts";
-export {
-  type PoolMapOptions,
-  type PoolStats,
-  type PoolWorkerStats,
-  type RunOptions,
-  WorkerPool,
-  type WorkerPoolOptions,
-} from "./threads/pool/worker_pool.ts";
+export type { PoolWorkerStats } from "./threads/pool/lane.ts";
+export type {
+  PoolMapOptions,
+  RunOptions,
+  WorkerPoolOptions,
+} from "./threads/pool/options.ts";
+export { type PoolStats, WorkerPool } from "./threads/pool/worker_pool.ts";
 export type { JsonOptions } from "./json_item.ts";

@@ -6,7 +6,7 @@
  */
 
 import { ignore } from "../callbacks.ts";
-import { received } from "../errors.ts";
+import { wrongType } from "../checks.ts";
 
 /**
  * What can be moved to another thread instead of being copied: an `ArrayBuffer`, a
@@ -144,11 +144,7 @@ export function checkPort(
     (typeof given.addEventListener === "function" ||
       typeof given.on === "function")
   ) return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be a MessagePort or a worker, received ${
-      received(port)
-    }`,
-  );
+  throw wrongType(action, `${name} must be a MessagePort or a worker`, port);
 }
 
 /** Deno 2.9 forgets an `unref()` with the next message, and does not hear one in the microtasks after it. */

@@ -4,10 +4,11 @@
  * @module
  */
 
-import type { TransferableObject } from "../endpoint.ts";
 import { setAlarm, systemClock } from "../../clock.ts";
 import type { Delivery } from "../../delivery.ts";
+import { carryItem } from "../../errors.ts";
 import { Abortion } from "../../waiters.ts";
+import type { TransferableObject } from "../endpoint.ts";
 
 /**
  * A worker ended while it did the task, as often as the pool's `attempts` allow; or
@@ -42,17 +43,13 @@ export class WorkerCrashedError<T = unknown> extends Error {
     super(message, { cause: options.cause });
     this.name = "WorkerCrashedError";
     this.attempts = options.attempts;
-    // Not enumerable, so that printing the error does not print a huge task.
-    Object.defineProperty(this, "item", {
-      value: options.item,
-      configurable: true,
-    });
+    carryItem(this, options.item);
   }
 }
 
 /** A task and who waits for its result. */
 export class PoolTask<T, R> {
-  readonly task: T;
+  readonly item: T;
   /** What is moved to the worker: then the task can be sent only once. */
   readonly transfer: TransferableObject[];
   readonly resolve: (result: R) => void;
@@ -74,12 +71,12 @@ export class PoolTask<T, R> {
   #timer: unknown = undefined;
 
   constructor(
-    task: T,
+    item: T,
     transfer: TransferableObject[],
     resolve: (result: R) => void,
     reject: (reason: unknown) => void,
   ) {
-    this.task = task;
+    this.item = item;
     this.transfer = transfer;
     this.resolve = resolve;
     this.reject = reject;
@@ -89,7 +86,7 @@ export class PoolTask<T, R> {
     return this.transfer.length === 0;
   }
 
-  /** Calls back once if the signal fires before the job is settled. */
+  /** Calls back once if the signal fires before the task is settled. */
   follow(
     signal: AbortSignal | undefined,
     aborted: (reason: unknown) => void,
@@ -101,7 +98,7 @@ export class PoolTask<T, R> {
     });
   }
 
-  /** Rings once, unless the job is settled before. */
+  /** Rings once, unless the task is settled before. */
   startTimer(milliseconds: number, ring: () => void): void {
     this.#timer = setAlarm(systemClock, ring, milliseconds);
   }

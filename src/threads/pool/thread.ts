@@ -5,7 +5,7 @@
  * @module
  */
 
-import { received } from "../../errors.ts";
+import { wrongType } from "../../checks.ts";
 import type { PortLike } from "../endpoint.ts";
 
 /** A `Worker` of the web, or one of `node:worker_threads`. */
@@ -38,9 +38,10 @@ export function checkWorkerSource(action: string, source: unknown): void {
     typeof source === "string" || typeof source === "function" ||
     source instanceof URL
   ) return;
-  throw new TypeError(
-    `Cannot ${action}: source must be the URL of a module or a function that ` +
-      `starts a worker, received ${received(source)}`,
+  throw wrongType(
+    action,
+    "source must be the URL of a module or a function that starts a worker",
+    source,
   );
 }
 
@@ -100,9 +101,5 @@ function checkWorker(worker: unknown): WorkerLike {
     typeof given?.postMessage === "function" &&
     typeof given.terminate === "function"
   ) return given as WorkerLike;
-  throw new TypeError(
-    `Cannot start a worker: source() must return a worker, received ${
-      received(worker)
-    }`,
-  );
+  throw wrongType("start a worker", "source() must return a worker", worker);
 }

@@ -5,8 +5,7 @@
  */
 
 import { isThenable } from "../../callbacks.ts";
-import { checkFunction } from "../../checks.ts";
-import { received } from "../../errors.ts";
+import { checkFunction, wrongType } from "../../checks.ts";
 import { Claims } from "./claims.ts";
 import { Endpoint, type TransferableObject } from "../endpoint.ts";
 import { packReason, unpackReason } from "../failure.ts";
@@ -82,11 +81,7 @@ export function transferred<R>(
   transfer: readonly TransferableObject[],
 ): Transferred<R> {
   if (!Array.isArray(transfer)) {
-    throw new TypeError(
-      `Cannot transfer: transfer must be an array, received ${
-        received(transfer)
-      }`,
-    );
+    throw wrongType("transfer", "transfer must be an array", transfer);
   }
   return new Transferred(result, transfer);
 }
@@ -185,37 +180,29 @@ class Bench {
   #begin(sent: SentTask): void {
     const call = new RunningTask(sent);
     this.#calls.set(sent.cell, call);
-    let result: unknown;
-    let isPromise: boolean;
     try {
-      result = (0, this.#handler)(sent.task, call);
-      isPromise = isThenable(result);
-    } catch (error) {
-      return this.#failed(call, error);
-    }
-    if (!isPromise) return this.#succeeded(call, result);
-    Promise.resolve(result).then(
-      (result) => {
-        this.#succeeded(call, result);
-        this.#beginWaiting();
-      },
-      (error) => {
-        this.#failed(call, error);
-        this.#beginWaiting();
-      },
-    );
-  }
-
-  /** At once, and not together with the next: that may be waiting for what follows from this one. */
-  #succeeded(call: RunningTask, result: unknown): void {
-    const { cell } = call.sent;
-    try {
-      if (result instanceof Transferred) {
-        this.#answer({ cell, result: result.result }, [...result.transfer]);
-      } else this.#answer({ cell, result });
+      const result = (0, this.#handler)(sent.task, call);
+      if (isThenable(result)) return void this.#wait(call, result);
+      this.#succeeded(call, result);
     } catch (error) {
       this.#failed(call, error);
     }
+  }
+
+  async #wait(call: RunningTask, result: PromiseLike<unknown>): Promise<void> {
+    try {
+      this.#succeeded(call, await result);
+    } catch (error) {
+      this.#failed(call, error);
+    }
+    this.#beginWaiting();
+  }
+
+  /** At once, and not together with the next: that may be waiting for what follows from this one. */
+  #succeeded({ sent: { cell } }: RunningTask, result: unknown): void {
+    if (result instanceof Transferred) {
+      this.#answer({ cell, result: result.result }, [...result.transfer]);
+    } else this.#answer({ cell, result });
   }
 
   #failed(call: RunningTask, error: unknown): void {

@@ -29,19 +29,19 @@ export interface PoolWorkerSettings {
 }
 
 /** What a pool does about what a worker says. */
-export interface MemberListener<T, R> {
+export interface WorkerListener<T, R> {
   /** It can be given tasks. */
   ready(): void;
-  succeeded(job: PoolTask<T, R>, result: R): void;
+  succeeded(task: PoolTask<T, R>, result: R): void;
   /** The handler threw, or the task could not be sent. */
-  failed(job: PoolTask<T, R>, error: unknown, aborted: boolean): void;
-  /** It has ended, with these jobs, oldest first. */
-  ended(jobs: LeftTask<T, R>[], cause: unknown): void;
+  failed(task: PoolTask<T, R>, error: unknown, aborted: boolean): void;
+  /** It has ended, with these tasks, oldest first. */
+  ended(tasks: LeftTask<T, R>[], cause: unknown): void;
 }
 
-/** A job that a worker left behind. */
+/** A task that a worker left behind. */
 export interface LeftTask<T, R> {
-  readonly job: PoolTask<T, R>;
+  readonly task: PoolTask<T, R>;
   readonly begun: boolean;
 }
 
@@ -56,7 +56,7 @@ export class PoolWorker<T, R> {
   isAskedToEnd = false;
   state: "starting" | "ready" | "ending" | "ended" = "starting";
   readonly #settings: PoolWorkerSettings;
-  readonly #listener: MemberListener<T, R>;
+  readonly #listener: WorkerListener<T, R>;
   readonly #claims: Claims | undefined;
   readonly #worker: WorkerLike | undefined;
   #parent: Endpoint | undefined = undefined;
@@ -64,17 +64,16 @@ export class PoolWorker<T, R> {
   #timer: unknown = undefined;
   #keepsAlive = true;
   #tickets = 0;
-  /** In the order in which they were sent. */
-  readonly #jobs: PoolTask<T, R>[] = [];
-  readonly #byCell: (PoolTask<T, R> | undefined)[] = [];
+  /** By their cells, in the order in which they were sent. */
+  readonly #tasks: Map<number, PoolTask<T, R>> = new Map();
   readonly #freeCells: number[] = [];
   /** Not sent yet. */
   #unsent: PoolTask<T, R>[] = [];
   /** Why it is ending. */
-  #cause: { cause: unknown } | undefined = undefined;
+  #ending: { cause: unknown } | undefined = undefined;
   #terminated: Promise<unknown> = Promise.resolve();
 
-  constructor(settings: PoolWorkerSettings, listener: MemberListener<T, R>) {
+  constructor(settings: PoolWorkerSettings, listener: WorkerListener<T, R>) {
     this.#settings = settings;
     this.#listener = listener;
     for (let cell = this.room - 1; cell >= 0; cell--) {
@@ -85,7 +84,7 @@ export class PoolWorker<T, R> {
       this.#worker = startWorker(settings.source, settings.name);
       this.#listen(this.#worker);
     } catch (error) {
-      // Later: nobody knows this member yet.
+      // Later: nobody knows this worker yet.
       queueMicrotask(() => this.end(error));
     }
   }
@@ -99,123 +98,117 @@ export class PoolWorker<T, R> {
   }
 
   get outstanding(): number {
-    return this.#jobs.length;
+    return this.#tasks.size;
   }
 
   /** Whether it would begin a task now. */
   get isIdle(): boolean {
     return this.state === "ready" &&
-      this.#jobs.length < this.#settings.concurrency;
+      this.#tasks.size < this.#settings.concurrency;
   }
 
   /** Whether so little is ahead of it that it should be sent more; not one by one. */
   get wantsMore(): boolean {
     const { concurrency } = this.#settings;
     const most = concurrency + ((this.room - concurrency) >> 1);
-    return this.state === "ready" && this.#jobs.length <= most;
+    return this.state === "ready" && this.#tasks.size <= most;
   }
 
   /** Whether tasks wait here for others. */
   get holdsBack(): boolean {
-    return this.#jobs.length > this.#settings.concurrency;
+    return this.#tasks.size > this.#settings.concurrency;
   }
 
   get isFull(): boolean {
-    return this.#jobs.length >= this.room;
+    return this.#tasks.size >= this.room;
   }
 
   /** How many of its tasks it is doing. */
   get running(): number {
-    return this.#jobs.reduce(
-      (count, job) => this.#hasBegun(job) ? count + 1 : count,
-      0,
-    );
+    return [...this.#tasks.values()].filter((task) => this.#hasBegun(task))
+      .length;
   }
 
   /** Only called while it is not full. */
-  take(job: PoolTask<T, R>): void {
-    const cell = this.#freeCells.pop()!;
+  take(task: PoolTask<T, R>): void {
     this.#tickets = this.#tickets % 0x7fff_ffff + 1;
-    job.cell = cell;
-    job.ticket = this.#tickets;
-    this.#byCell[cell] = job;
-    this.#jobs.push(job);
-    this.#unsent.push(job);
-    this.#claims?.offer(cell, job.ticket);
+    task.cell = this.#freeCells.pop()!;
+    task.ticket = this.#tickets;
+    this.#tasks.set(task.cell, task);
+    this.#unsent.push(task);
+    this.#claims?.offer(task.cell, task.ticket);
   }
 
   /** Sends what was taken, in one message. */
   send(): void {
     if (this.#unsent.length === 0) return;
-    const jobs = this.#unsent;
+    const tasks = this.#unsent;
     this.#unsent = [];
-    for (const together of inMessages(jobs)) {
-      try {
-        this.#post(together);
-      } catch {
-        for (const job of together) this.#postAlone(job);
-      }
+    if (mustGoAlone(tasks)) {
+      return tasks.forEach((task) => this.#postAlone(task));
+    }
+    try {
+      this.#post(tasks);
+    } catch {
+      for (const task of tasks) this.#postAlone(task);
     }
   }
 
   /** Takes back the newest task that was not begun. */
   recall(): PoolTask<T, R> | undefined {
     if (this.#claims === undefined) return undefined;
-    for (let index = this.#jobs.length - 1; index >= 0; index--) {
-      const job = this.#jobs[index]!;
-      if (job.canBeSentAgain && this.takeBack(job)) return job;
-    }
-    return undefined;
+    return [...this.#tasks.values()].reverse().find((task) =>
+      task.canBeSentAgain && this.takeBack(task)
+    );
   }
 
   /** Takes the task back if it was not begun, and says whether it did. */
-  takeBack(job: PoolTask<T, R>): boolean {
-    if (this.#byCell[job.cell] !== job) return false;
-    if (this.#claims?.recall(job.cell, job.ticket) !== true) return false;
-    const unsent = this.#unsent.indexOf(job);
-    if (unsent >= 0) this.#unsent.splice(unsent, 1);
-    this.#release(job);
+  takeBack(task: PoolTask<T, R>): boolean {
+    if (!this.has(task)) return false;
+    if (this.#claims?.recall(task.cell, task.ticket) !== true) return false;
+    this.#unsent = this.#unsent.filter((other) => other !== task);
+    this.#release(task);
     return true;
   }
 
-  has(job: PoolTask<T, R>): boolean {
-    return this.#byCell[job.cell] === job;
+  has(task: PoolTask<T, R>): boolean {
+    return this.#tasks.get(task.cell) === task;
   }
 
   /** Lets a task that was begun know that its signal has fired. */
-  abort(job: PoolTask<T, R>, reason: unknown): void {
-    const { cell, ticket } = job;
+  abort(task: PoolTask<T, R>, reason: unknown): void {
+    if (task.settled || !this.has(task)) return;
+    const { cell, ticket } = task;
     const message: Abort = { cell, ticket, reason: packReason(reason) };
     this.#port?.post(message);
   }
 
-  #post(jobs: PoolTask<T, R>[]): void {
-    const sent = jobs.map(({ cell, ticket, crashes, task }): SentTask => ({
+  #post(tasks: PoolTask<T, R>[]): void {
+    const sent = tasks.map(({ cell, ticket, crashes, item }): SentTask => ({
       cell,
       ticket,
       attempt: crashes + 1,
-      task,
+      task: item,
     }));
-    this.#port!.post(sent, jobs.flatMap(({ transfer }) => transfer));
+    this.#port!.post(sent, tasks.flatMap(({ transfer }) => transfer));
   }
 
-  #postAlone(job: PoolTask<T, R>): void {
+  #postAlone(task: PoolTask<T, R>): void {
     try {
-      this.#post([job]);
+      this.#post([task]);
     } catch (error) {
-      this.#release(job);
-      this.#listener.failed(job, error, false);
+      this.#release(task);
+      this.#listener.failed(task, error, false);
     }
   }
 
-  #release(job: PoolTask<T, R>): void {
-    this.#byCell[job.cell] = undefined;
-    this.#freeCells.push(job.cell);
-    this.#jobs.splice(this.#jobs.indexOf(job), 1);
+  #release(task: PoolTask<T, R>): void {
+    this.#tasks.delete(task.cell);
+    this.#freeCells.push(task.cell);
   }
 
-  #hasBegun(job: PoolTask<T, R>): boolean {
-    return this.#claims?.hasBegun(job.cell) ?? true;
+  #hasBegun(task: PoolTask<T, R>): boolean {
+    return this.#claims?.hasBegun(task.cell) ?? true;
   }
 
   // -- Listening --------------------------------------------------------------
@@ -288,15 +281,15 @@ export class PoolWorker<T, R> {
   #heard(answer: unknown): void {
     if (this.state === "ended") return;
     if (!isAnswer(answer)) return this.#misunderstood(answer);
-    const job = this.#byCell[answer.cell];
+    const task = this.#tasks.get(answer.cell);
     // What was thrown out by abort() may still be answered.
-    if (job === undefined) return;
-    if (!this.#hasBegun(job)) return this.#misunderstood(answer);
-    this.#release(job);
+    if (task === undefined) return;
+    if (!this.#hasBegun(task)) return this.#misunderstood(answer);
+    this.#release(task);
     this.done++;
     if ("error" in answer) {
-      this.#listener.failed(job, unpackReason(answer.error), answer.aborted);
-    } else this.#listener.succeeded(job, answer.result as R);
+      this.#listener.failed(task, unpackReason(answer.error), answer.aborted);
+    } else this.#listener.succeeded(task, answer.result as R);
   }
 
   #misunderstood(message: unknown): void {
@@ -315,7 +308,7 @@ export class PoolWorker<T, R> {
     if (this.state === "ending" || this.state === "ended") return;
     const wasReady = this.state === "ready";
     this.state = "ending";
-    this.#cause = { cause };
+    this.#ending = { cause };
     systemClock.clearTimer(this.#timer);
     this.#terminate();
     if (!wasReady) return this.#bury(cause);
@@ -347,11 +340,14 @@ export class PoolWorker<T, R> {
   #bury(cause: unknown): void {
     if (this.state === "ended") return;
     if (this.state !== "ending") this.#terminate();
-    const jobs = this.#jobs.map((job) => ({ job, begun: this.#hasBegun(job) }));
+    const left = [...this.#tasks.values()].map((task) => ({
+      task,
+      begun: this.#hasBegun(task),
+    }));
     this.#close();
     this.#listener.ended(
-      jobs,
-      this.#cause === undefined ? cause : this.#cause.cause,
+      left,
+      this.#ending === undefined ? cause : this.#ending.cause,
     );
   }
 
@@ -360,27 +356,13 @@ export class PoolWorker<T, R> {
     systemClock.clearTimer(this.#timer);
     // The parent is still listened to: an error that nobody hears would be this thread's.
     this.#port?.close();
-    this.#jobs.length = 0;
-    this.#byCell.length = 0;
+    this.#tasks.clear();
     this.#unsent = [];
   }
 }
 
-/** What may go in one message, in their order. */
-function inMessages<T, R>(jobs: PoolTask<T, R>[]): PoolTask<T, R>[][] {
-  const isMoved = ({ canBeSentAgain }: PoolTask<T, R>): boolean =>
-    !canBeSentAgain;
-  if (jobs.length === 1 || !jobs.some(isMoved) || !failureLosesMoved()) {
-    return [jobs];
-  }
-  const messages: PoolTask<T, R>[][] = [];
-  let together: PoolTask<T, R>[] | undefined;
-  for (const job of jobs) {
-    if (isMoved(job)) {
-      together = undefined;
-      messages.push([job]);
-    } else if (together === undefined) messages.push(together = [job]);
-    else together.push(job);
-  }
-  return messages;
+/** What is moved may be lost with a task beside it that cannot be sent. */
+function mustGoAlone(tasks: readonly PoolTask<unknown, never>[]): boolean {
+  return tasks.length > 1 && failureLosesMoved() &&
+    !tasks.every(({ canBeSentAgain }) => canBeSentAgain);
 }

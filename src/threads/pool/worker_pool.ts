@@ -4,96 +4,33 @@
  * @module
  */
 
-import type { TransferableObject } from "../endpoint.ts";
-import { callOut, ignore, refusePromise } from "../../callbacks.ts";
-import {
-  checkCount,
-  checkFunction,
-  checkLimit,
-  checkOptions,
-} from "../../checks.ts";
-import { checkTimeLimit, keepAlive, systemClock } from "../../clock.ts";
-import type { Delivery } from "../../delivery.ts";
-import { QueueClosedError, reasonOr, received } from "../../errors.ts";
-import {
-  type ConcurrentMapOptions,
-  mapInPair,
-} from "../../flow/concurrent_map.ts";
-import { checkHighWaterMark } from "../../strategy.ts";
-import { deferred, FULFILLED, markHandled, signalOf } from "../../waiters.ts";
-import type { Deferred } from "../../waiters.ts";
+import { refusePromise } from "../../callbacks.ts";
+import { checkCount, outOfRange, wrongType } from "../../checks.ts";
+import { QueueClosedError, reasonOr } from "../../errors.ts";
+import { mapInPair } from "../../flow/concurrent_map.ts";
 import { printBy } from "../../printing.ts";
-import { WorkStealingQueue } from "../../work_stealing_queue.ts";
-import { PoolTask, WorkerCrashedError } from "./task.ts";
 import {
-  type LeftTask,
-  PoolWorker,
-  type PoolWorkerSettings,
-} from "./worker.ts";
-import { checkWorkerSource, type WorkerSource } from "./thread.ts";
+  type Deferred,
+  deferred,
+  FULFILLED,
+  markHandled,
+  signalOf,
+} from "../../waiters.ts";
+import { WorkStealingQueue } from "../../work_stealing_queue.ts";
+import type { TransferableObject } from "../endpoint.ts";
+import { PoolLane, type PoolWorkerStats } from "./lane.ts";
+import { checkPoolOptions } from "./options.ts";
+import type {
+  CheckedPoolOptions,
+  PoolMapOptions,
+  RunOptions,
+  WorkerPoolOptions,
+} from "./options.ts";
+import { PoolTask } from "./task.ts";
+import { PoolTasks } from "./tasks.ts";
+import type { WorkerSource } from "./thread.ts";
+import type { PoolWorker } from "./worker.ts";
 import type { ResultOf, TaskOf } from "./work.ts";
-
-/** Options of {@linkcode WorkerPool}. */
-export interface WorkerPoolOptions<T> {
-  /** How many workers; as many as the machine has cores unless told (`navigator.hardwareConcurrency`), 4 where nobody knows. */
-  size?: number | undefined;
-  /** How many tasks may wait in the lane of each worker before `run()` waits for room; 16 unless told. */
-  highWaterMark?: number | undefined;
-  /** How much an idle worker takes from another lane: the newer `"half"` or `"one"` task. `"half"` unless told. */
-  steal?: "half" | "one" | undefined;
-  /** How many tasks a worker does at a time; 1 unless told. More is for handlers that wait for something else than their thread. */
-  concurrency?: number | undefined;
-  /** How many tasks are with a worker, begun or on the way, so that it never waits for a message; 32 more than `concurrency` unless told. Those not begun can still go to another worker. */
-  inFlight?: number | undefined;
-  /** How many workers may end while they do a task before it is given up; 3 unless told. */
-  attempts?: number | undefined;
-  /** How many milliseconds after its signal a task may go on before its worker is ended; Infinity, never, unless told. */
-  grace?: number | undefined;
-  /** How many milliseconds a worker may take to call `work()`; 30,000 unless told. */
-  startTimeout?: number | undefined;
-  /** What is moved, not copied, to the worker with a task: part of it, see {@linkcode RunOptions.transfer}. Nothing unless told. */
-  transfer?: ((task: T) => TransferableObject[]) | undefined;
-  /** Whether `readable` gives the results in the order of their tasks; true unless told. */
-  ordered?: boolean | undefined;
-  /**
-   * Receives each accepted task that no worker has finished, once, and what its
-   * promise rejects with: cancelled before its worker was done, given up, or
-   * thrown out by `abort()`. What it throws or rejects with is printed and goes no further.
-   */
-  onUndelivered?: ((task: T, reason: unknown) => void) | undefined;
-  /** A name for messages, `stats()`, and the threads. */
-  name?: string | undefined;
-}
-
-/** Options of {@linkcode WorkerPool.run}. */
-export interface RunOptions {
-  /** Cancels the task, see {@linkcode WorkerPool.run}. */
-  signal?: AbortSignal | undefined;
-  /** The worker it is meant for, an index from 0; another does it if that one is busy and the other idle. Unless told, the one with the fewest tasks waiting. */
-  lane?: number | undefined;
-  /** Parts of the task that are moved to the worker and not copied. They are gone here, and so the task is not tried again when its worker crashes. */
-  transfer?: TransferableObject[] | undefined;
-}
-
-/** Options of {@linkcode WorkerPool.map}. */
-export interface PoolMapOptions extends ConcurrentMapOptions {
-  /** How many tasks are under way at a time; as many as fill the workers and what is on the way to them, unless told. */
-  concurrency?: number | undefined;
-}
-
-/** What {@linkcode WorkerPool.stats} tells of a worker. */
-export interface PoolWorkerStats {
-  /** `"starting"` until it calls `work()`; `"ended"` while another is about to take its place. */
-  readonly state: "starting" | "ready" | "ending" | "ended";
-  /** Tasks it is doing. */
-  readonly running: number;
-  /** Tasks on the way to it, not begun. */
-  readonly sent: number;
-  /** Tasks waiting in its lane. */
-  readonly waiting: number;
-  /** Tasks it has answered, with a result or an error; those of the workers before it in this place included. */
-  readonly done: number;
-}
 
 /** What {@linkcode WorkerPool.stats} tells: a frozen snapshot. */
 export interface PoolStats {
@@ -123,14 +60,7 @@ export interface PoolStats {
   readonly workers: readonly PoolWorkerStats[];
 }
 
-/** How many times in a row a worker may end without having been given a task to do. */
-const START_ATTEMPTS = 3;
-
-/** How many milliseconds until the second try; doubled with each. */
-const START_DELAY = 50;
-
-/** How many tasks are on the way to a worker beside those it does. */
-const ON_THE_WAY = 32;
+const NOTHING: TransferableObject[] = [];
 
 /**
  * Threads that do tasks: each has a lane of a `WorkStealingQueue`, and who has
@@ -195,32 +125,17 @@ const ON_THE_WAY = 32;
  */
 export class WorkerPool<T, R = ResultOf<T>>
   implements ReadableWritablePair<R, TaskOf<T>>, AsyncDisposable {
-  readonly #name: string;
-  readonly #size: number;
-  readonly #attempts: number;
-  readonly #grace: number;
-  readonly #ordered: boolean;
-  readonly #transfer: ((task: TaskOf<T>) => TransferableObject[]) | undefined;
-  readonly #onUndelivered:
-    | ((task: TaskOf<T>, reason: unknown) => void)
-    | undefined;
-  readonly #settings: PoolWorkerSettings;
+  readonly #options: CheckedPoolOptions<TaskOf<T>>;
   readonly #queue: WorkStealingQueue<PoolTask<TaskOf<T>, R>>;
-  readonly #places: PoolLane<TaskOf<T>, R>[] = [];
+  readonly #tasks: PoolTasks<TaskOf<T>, R>;
+  readonly #lanes: PoolLane<TaskOf<T>, R>[] = [];
   readonly #closed: Deferred<void> = deferred();
   #state: "open" | "closing" | "closed" | "aborted" = "open";
-  #failure: { reason: unknown } | undefined = undefined;
+  #failure: { readonly reason: unknown } | undefined = undefined;
   #pair: ReadableWritablePair<R, TaskOf<T>> | undefined = undefined;
-  #dealing = false;
+  #isDealing = false;
   #isReferenced = true;
-  /** Those whose promises have not settled. */
-  readonly #jobs: Set<PoolTask<TaskOf<T>, R>> = new Set();
-  #done = 0;
-  #failed = 0;
-  #undelivered = 0;
-  #retried = 0;
   #recalled = 0;
-  #crashes = 0;
 
   /**
    * Starts the workers: from the module at that URL, or each as the function
@@ -234,69 +149,26 @@ export class WorkerPool<T, R = ResultOf<T>>
     options: WorkerPoolOptions<TaskOf<T>> = {},
   ) {
     printBy(WorkerPool.prototype, (pool) => pool.#facts());
-    checkWorkerSource("make a pool", source);
-    checkOptions("make a pool", options, {
-      size: true,
-      highWaterMark: true,
-      steal: true,
-      concurrency: true,
-      inFlight: true,
-      attempts: true,
-      grace: true,
-      startTimeout: true,
-      transfer: true,
-      ordered: true,
-      onUndelivered: true,
-      name: true,
-    });
-    const {
-      size = cores(),
-      concurrency = 1,
-      attempts = 3,
-      grace = Infinity,
-      startTimeout = 30_000,
-      ordered = true,
-      name = "",
-      highWaterMark = 16,
-      steal = "half",
-      transfer,
-      onUndelivered,
-    } = options;
-    checkCount("make a pool", "size", size, 1);
-    checkCount("make a pool", "concurrency", concurrency, 1);
-    const { inFlight = concurrency + ON_THE_WAY } = options;
-    checkCount("make a pool", "inFlight", inFlight, concurrency);
-    checkLimit("make a pool", "attempts", attempts, 1);
-    checkTimeLimit("make a pool", "grace", grace);
-    checkTimeLimit("make a pool", "startTimeout", startTimeout);
-    checkHighWaterMark("make a pool", highWaterMark);
-    checkOrdered(ordered);
-    if (typeof name !== "string") {
-      throw new TypeError(
-        `Cannot make a pool: name must be a string, received ${received(name)}`,
-      );
-    }
-    if (transfer !== undefined) {
-      checkFunction("make a pool", "transfer", transfer);
-    }
-    if (onUndelivered !== undefined) {
-      checkFunction("make a pool", "onUndelivered", onUndelivered);
-    }
-    this.#name = name;
-    this.#size = size;
-    this.#attempts = attempts;
-    this.#grace = grace;
-    this.#ordered = ordered;
-    this.#transfer = transfer;
-    this.#onUndelivered = onUndelivered;
-    this.#queue = new WorkStealingQueue({ lanes: size, steal, highWaterMark });
-    this.#settings = { source, name, concurrency, inFlight, startTimeout };
+    this.#options = checkPoolOptions(source, options);
+    const { size: lanes, steal, highWaterMark } = this.#options;
+    const called = this.#called();
+    this.#queue = new WorkStealingQueue({ lanes, steal, highWaterMark });
+    this.#tasks = new PoolTasks(
+      { ...this.#options, called },
+      () => this.#keepAlive(),
+    );
     markHandled(this.#closed.promise);
     this.#queue.closed.then(() => this.#end(), () => {});
-    for (let index = 0; index < size; index++) {
-      this.#places.push({ index, member: undefined, failures: 0, done: 0 });
+    const listener = {
+      deal: () => this.#dealSoon(),
+      gaveUp: (times: number, cause: unknown) => this.#gaveUp(times, cause),
+    };
+    for (let index = 0; index < lanes; index++) {
+      const lane = this.#queue.lane(index);
+      this.#lanes.push(
+        new PoolLane(this.#options, lane, this.#tasks, listener),
+      );
     }
-    for (const place of this.#places) this.#start(place);
   }
 
   // -- State ------------------------------------------------------------------
@@ -324,29 +196,17 @@ export class WorkerPool<T, R = ResultOf<T>>
    * ```
    */
   stats(): PoolStats {
-    const workers = this.#places.map(({ index, member, done }) => {
-      const running = member?.running ?? 0;
-      return Object.freeze({
-        state: member?.state ?? "ended",
-        running,
-        sent: (member?.outstanding ?? 0) - running,
-        waiting: this.#queue.lane(index).length,
-        done: done + (member?.done ?? 0),
-      });
-    });
+    const workers = this.#lanes.map((lane) => lane.stats());
     const running = workers.reduce((sum, { running }) => sum + running, 0);
     return Object.freeze({
-      name: this.#name,
-      size: this.#size,
-      waiting: this.#jobs.size - running,
+      name: this.#options.name,
+      size: this.#options.size,
+      waiting: this.#tasks.size - running,
       running,
-      done: this.#done,
-      failed: this.#failed,
-      undelivered: this.#undelivered,
-      retried: this.#retried,
+      ...this.#tasks.counts,
       stolen: this.#queue.stats().steals,
       recalled: this.#recalled,
-      crashes: this.#crashes,
+      crashes: this.#lanes.reduce((sum, { crashes }) => sum + crashes, 0),
       workers: Object.freeze(workers),
     });
   }
@@ -388,17 +248,19 @@ export class WorkerPool<T, R = ResultOf<T>>
       return Promise.reject(reason);
     }
     return new Promise<R>((resolve, reject) => {
-      const job = new PoolTask<TaskOf<T>, R>(task, transfer, resolve, reject);
-      this.#jobs.add(job);
-      if (this.#jobs.size === 1) this.#keepAlive();
+      const added = new PoolTask<TaskOf<T>, R>(task, transfer, resolve, reject);
+      this.#tasks.add(added);
       const accepted = signal === undefined && lane === undefined
-        ? this.#queue.put(job)
-        : this.#queue.put(job, { signal, lane });
+        ? this.#queue.put(added)
+        : this.#queue.put(added, { signal, lane });
       if (accepted !== FULFILLED) {
-        job.accepted = accepted;
-        accepted.then(undefined, (reason) => this.#giveUp(job, reason));
+        added.accepted = accepted;
+        accepted.then(
+          undefined,
+          (reason) => this.#tasks.giveUp(added, reason),
+        );
       }
-      job.follow(signal, (reason) => this.#abortJob(job, reason));
+      added.follow(signal, (reason) => this.#abortTask(added, reason));
       this.#dealSoon();
     });
   }
@@ -448,7 +310,7 @@ export class WorkerPool<T, R = ResultOf<T>>
 
   #onlyPair(): ReadableWritablePair<R, TaskOf<T>> {
     if (this.#pair === undefined) {
-      const pair = this.#mapInPair({ ordered: this.#ordered });
+      const pair = this.#mapInPair({ ordered: this.#options.ordered });
       this.#pair = pair;
       pair.finished.then(() => this.close(), () => this.close());
     }
@@ -459,7 +321,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     options: PoolMapOptions,
   ): ReturnType<typeof mapInPair<TaskOf<T>, R>> {
     // As much again in the lanes as with the workers.
-    const most = 2 * this.#size * this.#settings.inFlight;
+    const most = 2 * this.#options.size * this.#options.inFlight;
     return mapInPair<TaskOf<T>, R>(
       (task, signal) => this.run(task, { signal }),
       { ...options, concurrency: options.concurrency ?? most },
@@ -476,23 +338,19 @@ export class WorkerPool<T, R = ResultOf<T>>
     task: TaskOf<T>,
     options: RunOptions | undefined,
   ): TransferableObject[] {
-    const transfer = options?.transfer ?? this.#transfer?.(task);
+    const transfer = options?.transfer ?? this.#options.transfer?.(task);
     if (transfer === undefined) return NOTHING;
     if (Array.isArray(transfer)) return transfer;
     refusePromise("run", "transfer(task)", transfer);
-    throw new TypeError(
-      `Cannot run: transfer must be an array, received ${received(transfer)}`,
-    );
+    throw wrongType("run", "transfer must be an array", transfer);
   }
 
   #checkLane(lane: unknown): void {
     if (lane === undefined) return;
     checkCount("run", "lane", lane, 0);
-    if (lane as number < this.#size) return;
-    throw new RangeError(
-      `Cannot run: lane must be a whole number below ${this.#size}, ` +
-        `received ${lane}`,
-    );
+    const { size } = this.#options;
+    if (lane as number < size) return;
+    throw outOfRange("run", `lane must be a whole number below ${size}`, lane);
   }
 
   #checkOpen(task: TaskOf<T>): void {
@@ -508,251 +366,75 @@ export class WorkerPool<T, R = ResultOf<T>>
 
   /** After all that is put in this turn: what goes to one worker goes in one message. */
   #dealSoon(): void {
-    if (this.#dealing) return;
-    this.#dealing = true;
+    if (this.#isDealing) return;
+    this.#isDealing = true;
     queueMicrotask(() => {
-      this.#dealing = false;
-      this.#deal();
+      this.#isDealing = false;
+      this.#giveToIdle();
+      for (const lane of this.#lanes) lane.sendAhead();
+      for (const { worker } of this.#lanes) worker?.send();
     });
-  }
-
-  #deal(): void {
-    this.#giveToIdle();
-    for (const { index, member } of this.#places) {
-      if (member?.wantsMore === true) this.#sendAhead(index, member);
-    }
-    for (const { member } of this.#places) member?.send();
   }
 
   /** Each one task, until nobody is idle or nothing is left. */
   #giveToIdle(): void {
     for (let gave = true; gave;) {
       gave = false;
-      for (const { index, member } of this.#places) {
-        if (member?.isIdle !== true) continue;
-        if (this.#give(index, member)) gave = true;
-        else if (this.#recallOne()) gave = this.#give(index, member);
+      for (const lane of this.#lanes) {
+        if (lane.worker?.isIdle !== true) continue;
+        if (lane.give()) gave = true;
+        else if (this.#recallOne()) gave = lane.give();
         else return;
       }
     }
   }
 
-  /** Out of its own lane only. */
-  #sendAhead(index: number, member: PoolWorker<TaskOf<T>, R>): void {
-    const lane = this.#queue.lane(index);
-    while (!member.isFull && lane.length > 0) this.#give(index, member);
-  }
-
-  #give(index: number, member: PoolWorker<TaskOf<T>, R>): boolean {
-    const lane = this.#queue.lane(index);
-    for (
-      let delivery = lane.tryReceive();
-      delivery !== undefined;
-      delivery = lane.tryReceive()
-    ) {
-      const job = delivery.item;
-      if (job.settled) {
-        // Cancelled while it waited.
-        delivery.ack();
-        continue;
-      }
-      job.delivery = delivery;
-      member.take(job);
-      return true;
-    }
-    return false;
-  }
-
   /** Puts a task back into a lane that is on the way to a busy worker. */
   #recallOne(): boolean {
     let busiest: PoolWorker<TaskOf<T>, R> | undefined;
-    for (const { member } of this.#places) {
-      if (member?.holdsBack !== true) continue;
-      if (busiest === undefined || member.outstanding > busiest.outstanding) {
-        busiest = member;
-      }
+    for (const { worker } of this.#lanes) {
+      if (worker?.holdsBack !== true) continue;
+      if (worker.outstanding > (busiest?.outstanding ?? 0)) busiest = worker;
     }
-    const job = busiest?.recall();
-    if (job === undefined) return false;
+    const task = busiest?.recall();
+    if (task === undefined) return false;
     this.#recalled++;
-    (job.delivery as Delivery<unknown>).nack({ counted: false });
+    void task.delivery!.nack({ counted: false });
     return true;
   }
 
-  // -- Endings of tasks -------------------------------------------------------
-
-  #succeeded(job: PoolTask<TaskOf<T>, R>, result: R): void {
-    if (job.settled) return;
-    this.#done++;
-    this.#settle(job);
-    job.resolve(result);
-    this.#dealSoon();
-  }
-
-  #failedWith(
-    job: PoolTask<TaskOf<T>, R>,
-    error: unknown,
-    aborted: boolean,
-  ): void {
-    if (job.settled) return;
-    if (aborted && job.aborted !== undefined) {
-      // Not a copy that has been to the worker and back.
-      this.#giveUp(job, job.aborted.reason);
-    } else {
-      this.#failed++;
-      this.#settle(job);
-      job.reject(error);
-    }
-    this.#dealSoon();
-  }
-
-  /** The task ends without a worker having finished it. */
-  #giveUp(job: PoolTask<TaskOf<T>, R>, reason: unknown): void {
-    if (job.settled) return;
-    this.#undelivered++;
-    this.#settle(job);
-    job.reject(reason);
-    const onUndelivered = this.#onUndelivered;
-    if (onUndelivered === undefined) return;
-    const tell = (): void =>
-      callOut(
-        this.#called(),
-        "onUndelivered",
-        onUndelivered,
-        job.task,
-        reason,
-      );
-    if (job.accepted === undefined) tell();
-    else job.accepted.then(tell, ignore);
-  }
-
-  #settle(job: PoolTask<TaskOf<T>, R>): void {
-    job.settle();
-    void job.delivery?.ack();
-    this.#jobs.delete(job);
-    if (this.#jobs.size === 0) this.#keepAlive();
-  }
-
   /** The signal of a task has fired. */
-  #abortJob(job: PoolTask<TaskOf<T>, R>, reason: unknown): void {
-    const member = this.#places.find(({ member }) => member?.has(job) === true)
-      ?.member;
-    if (member === undefined || member.takeBack(job)) {
-      this.#giveUp(job, reason);
+  #abortTask(task: PoolTask<TaskOf<T>, R>, reason: unknown): void {
+    const worker = this.#lanes.find(({ worker }) => worker?.has(task))?.worker;
+    if (worker === undefined || worker.takeBack(task)) {
+      this.#tasks.giveUp(task, reason);
       return this.#dealSoon();
     }
     // Not before all others of the signal: what this one makes room for is theirs.
-    queueMicrotask(() => {
-      if (!job.settled && member.has(job)) member.abort(job, reason);
-    });
-    job.startTimer(this.#grace, () => {
-      this.#giveUp(job, reason);
-      member.isAskedToEnd = true;
-      member.end(reason);
+    queueMicrotask(() => worker.abort(task, reason));
+    task.startTimer(this.#options.grace, () => {
+      this.#tasks.giveUp(task, reason);
+      worker.isAskedToEnd = true;
+      worker.end(reason);
     });
   }
 
-  // -- Workers ----------------------------------------------------------------
-
-  #start(place: PoolLane<TaskOf<T>, R>): void {
-    if (this.#state === "closed" || this.#state === "aborted") return;
-    const member = new PoolWorker<TaskOf<T>, R>(this.#settings, {
-      ready: () => this.#dealSoon(),
-      succeeded: (job, result) => {
-        place.failures = 0;
-        this.#succeeded(job, result);
-      },
-      failed: (job, error, aborted) => {
-        place.failures = 0;
-        this.#failedWith(job, error, aborted);
-      },
-      ended: (jobs, cause) => this.#replace(place, jobs, cause),
-    });
-    member.keepsAlive = this.#keepsAlive;
-    place.member = member;
-  }
-
-  #replace(
-    place: PoolLane<TaskOf<T>, R>,
-    endings: LeftTask<TaskOf<T>, R>[],
-    cause: unknown,
-  ): void {
-    const { done, isAskedToEnd } = place.member!;
-    place.member = undefined;
-    place.done += done;
-    const isTheirs = isAskedToEnd || endings.some(({ begun }) => begun);
-    if (!isAskedToEnd) this.#crashes++;
-    // What is put back goes to the head: the oldest last.
-    for (const { job, begun } of endings.reverse()) {
-      this.#comesBack(job, begun && !isAskedToEnd, cause);
-    }
-    if (isTheirs) this.#start(place);
-    else this.#startAgain(place, cause);
-    this.#dealSoon();
-  }
-
-  #comesBack(
-    job: PoolTask<TaskOf<T>, R>,
-    wasInCrash: boolean,
-    cause: unknown,
-  ): void {
-    if (job.settled) return;
-    if (job.aborted !== undefined) return this.#giveUp(job, job.aborted.reason);
-    if (wasInCrash) job.crashes++;
-    if (job.crashes >= this.#attempts || !job.canBeSentAgain) {
-      const error = this.#crashedError(job, cause);
-      return this.#giveUp(job, error);
-    }
-    if (wasInCrash) this.#retried++;
-    void job.delivery!.nack({ counted: wasInCrash });
-  }
-
-  #crashedError(
-    job: PoolTask<TaskOf<T>, R>,
-    cause: unknown,
-  ): WorkerCrashedError<TaskOf<T>> {
-    const { task: item, crashes: attempts } = job;
-    const rule = job.canBeSentAgain
-      ? `a worker must survive the task, received ${attempts} that have not`
-      : "a worker must survive a task that can be sent only once, " +
-        "received one that has ended";
-    return new WorkerCrashedError(
-      `Cannot run in ${this.#called()}: ${rule}`,
-      { item, attempts, cause },
-    );
-  }
-
-  /** After a pause, unless it was tried too often. */
-  #startAgain(place: PoolLane<TaskOf<T>, R>, cause: unknown): void {
-    place.failures++;
-    if (place.failures < START_ATTEMPTS) {
-      const pause = START_DELAY * 2 ** (place.failures - 1);
-      place.timer = systemClock.setTimer(() => this.#start(place), pause);
-      keepAlive(place.timer, this.#keepsAlive);
-      return;
-    }
-    const isGivenUp = (other: PoolLane<TaskOf<T>, R>): boolean =>
-      other.failures >= START_ATTEMPTS;
-    if (!this.#places.every(isGivenUp)) return;
+  #gaveUp(times: number, cause: unknown): void {
+    if (!this.#lanes.every(({ isGivenUp }) => isGivenUp)) return;
     this.abort(
       new Error(
         `Cannot start the workers of ${this.#called()}: each has ended ` +
-          `${START_ATTEMPTS} times before it could do a task`,
+          `${times} times before it could do a task`,
         { cause },
       ),
     );
   }
 
-  get #keepsAlive(): boolean {
-    return this.#isReferenced && this.#jobs.size > 0;
-  }
+  // -- Keeping alive ------------------------------------------------------------
 
   #keepAlive(): void {
-    const keeps = this.#keepsAlive;
-    for (const { member, timer } of this.#places) {
-      if (member !== undefined) member.keepsAlive = keeps;
-      keepAlive(timer, keeps);
-    }
+    const keeps = this.#isReferenced && this.#tasks.size > 0;
+    for (const lane of this.#lanes) lane.keepAlive(keeps);
   }
 
   /**
@@ -811,7 +493,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     void this.#dismissAll();
     this.#queue.abort(reason);
     this.#closed.reject(reason);
-    for (const job of [...this.#jobs]) this.#giveUp(job, reason);
+    this.#tasks.giveUpAll(reason);
   }
 
   /**
@@ -832,45 +514,14 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   async #dismissAll(): Promise<void> {
-    for (const { timer } of this.#places) systemClock.clearTimer(timer);
-    await Promise.allSettled(
-      this.#places.map(({ member }) => member?.dismiss()),
-    );
+    await Promise.allSettled(this.#lanes.map((lane) => lane.dismiss()));
   }
 
   #called(): string {
-    return this.#name === ""
-      ? "the pool"
-      : `the pool ${JSON.stringify(this.#name)}`;
+    const { name } = this.#options;
+    return name === "" ? "the pool" : `the pool ${JSON.stringify(name)}`;
   }
 }
 
 /** For `await using`. */
 export interface WorkerPool<T, R = ResultOf<T>> extends AsyncDisposable {}
-
-/** Where one worker after the other does the tasks of a lane. */
-interface PoolLane<T, R> {
-  readonly index: number;
-  member: PoolWorker<T, R> | undefined;
-  /** How many workers in a row have ended here that no task has ended. */
-  failures: number;
-  /** What the workers before this one have answered. */
-  done: number;
-  timer?: unknown;
-}
-
-const NOTHING: TransferableObject[] = [];
-
-function cores(): number {
-  return (globalThis as { navigator?: { hardwareConcurrency?: number } })
-    .navigator?.hardwareConcurrency ?? 4;
-}
-
-function checkOrdered(ordered: unknown): void {
-  if (typeof ordered === "boolean") return;
-  throw new TypeError(
-    `Cannot make a pool: ordered must be true or false, received ${
-      received(ordered)
-    }`,
-  );
-}

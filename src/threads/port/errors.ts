@@ -5,6 +5,7 @@
  */
 
 import { callOut } from "../../callbacks.ts";
+import { carryItem } from "../../errors.ts";
 
 /**
  * The other side of a port is gone: the port was closed, the thread has ended, or
@@ -35,21 +36,14 @@ export class PortClosedError<T = unknown> extends Error {
   constructor(message: string, options: { item?: T; cause?: unknown } = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.name = "PortClosedError";
-    if (!("item" in options)) return;
-    // Not enumerable, so that printing the error does not print a huge item.
-    Object.defineProperty(this, "item", {
-      value: options.item,
-      configurable: true,
-    });
+    if ("item" in options) carryItem(this, options.item);
   }
 
   /** The same for a put. */
   withItem<U>(item: U): PortClosedError<U> {
-    const options = { item, cause: this.cause };
-    if (this.cause === undefined) {
-      return new PortClosedError(this.message, { item });
-    }
-    return new PortClosedError(this.message, options);
+    const { message, cause } = this;
+    const options = cause === undefined ? { item } : { item, cause };
+    return new PortClosedError(message, options);
   }
 }
 

@@ -4,14 +4,19 @@
  * @module
  */
 
-import { checkCount, checkFunction, checkOptions } from "../../checks.ts";
+import {
+  checkCallbacks,
+  checkCount,
+  checkString,
+  type Complete,
+  withDefaults,
+} from "../../checks.ts";
 import {
   checkClock,
   checkDelay,
   type Clock,
   systemClock,
 } from "../../clock.ts";
-import { received } from "../../errors.ts";
 import type { PortLike, TransferableObject } from "../endpoint.ts";
 import { checkPort } from "../endpoint.ts";
 
@@ -37,16 +42,11 @@ export interface PortOptions<T> {
   clock?: Clock | undefined;
 }
 
+/** What has no default. */
+type Bare = "transfer" | "onUndelivered" | "onError" | "heartbeat";
+
 /** The options, checked and complete. */
-export interface CheckedPortOptions<T> {
-  channel: string;
-  highWaterMark: number;
-  transfer: ((item: T) => TransferableObject[]) | undefined;
-  onUndelivered: ((item: T, reason: unknown) => void) | undefined;
-  onError: ((error: unknown) => void) | undefined;
-  heartbeat: number | undefined;
-  clock: Clock;
-}
+export type CheckedPortOptions<T> = Complete<PortOptions<T>, Bare>;
 
 /** Throws a `TypeError` or `RangeError` that names what cannot be used. */
 export function checkPortOptions<T>(
@@ -56,46 +56,21 @@ export function checkPortOptions<T>(
   leastHighWaterMark: number,
 ): CheckedPortOptions<T> {
   checkPort(action, "port", port);
-  checkOptions(action, options, {
-    channel: true,
-    highWaterMark: true,
-    transfer: true,
-    onUndelivered: true,
-    onError: true,
-    heartbeat: true,
-    clock: true,
+  const checked = withDefaults<PortOptions<T>, Bare>(action, options, {
+    channel: "",
+    highWaterMark: 16,
+    transfer: undefined,
+    onUndelivered: undefined,
+    onError: undefined,
+    heartbeat: undefined,
+    clock: systemClock,
   });
-  const {
-    channel = "",
-    highWaterMark = 16,
-    transfer,
-    onUndelivered,
-    onError,
-    heartbeat,
-    clock = systemClock,
-  } = options;
-  if (typeof channel !== "string") {
-    throw new TypeError(
-      `Cannot ${action}: channel must be a string, received ${
-        received(channel)
-      }`,
-    );
-  }
+  const { highWaterMark, transfer, onUndelivered, onError, heartbeat } =
+    checked;
+  checkString(action, "channel", checked.channel);
   checkCount(action, "highWaterMark", highWaterMark, leastHighWaterMark);
-  if (transfer !== undefined) checkFunction(action, "transfer", transfer);
-  if (onUndelivered !== undefined) {
-    checkFunction(action, "onUndelivered", onUndelivered);
-  }
-  if (onError !== undefined) checkFunction(action, "onError", onError);
+  checkCallbacks(action, { transfer, onUndelivered, onError });
   if (heartbeat !== undefined) checkDelay(action, "heartbeat", heartbeat, 1);
-  checkClock(action, clock);
-  return {
-    channel,
-    highWaterMark,
-    transfer,
-    onUndelivered,
-    onError,
-    heartbeat,
-    clock,
-  };
+  checkClock(action, checked.clock);
+  return checked;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { QueueClosedError, QueueFullError } from "../../errors.ts";
+import { carryItem, QueueClosedError, QueueFullError } from "../../errors.ts";
 import type { PuttingEnd, QueueWritable } from "../../views/writable.ts";
 import {
   type Deferred,
@@ -388,8 +388,5 @@ function withItem<T>(reason: unknown, item: T): unknown {
     reason instanceof QueueFullError ||
     (reason as { name?: unknown } | null)?.name === "DataCloneError";
   if (!isOurs) return reason;
-  return Object.defineProperty(reason as object, "item", {
-    value: item,
-    configurable: true,
-  });
+  return carryItem(reason as object, item);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { received } from "../../errors.ts";
+import { wrongType } from "../../checks.ts";
 import { isQueue, type Queue } from "../../queue.ts";
 import type { PortLike, TransferableObject } from "../endpoint.ts";
 import { packReason, unpackReason } from "../failure.ts";
@@ -87,9 +87,7 @@ export function serve<T>(
   options: PortOptions<T> = {},
 ): ServedQueue {
   if (!isQueue<T>(queue)) {
-    throw new TypeError(
-      `Cannot serve: queue must be a Queue, received ${received(queue)}`,
-    );
+    throw wrongType("serve", "queue must be a Queue", queue);
   }
   return new Service(
     queue,

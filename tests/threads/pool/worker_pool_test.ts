@@ -976,7 +976,7 @@ test("WorkerPool: refuses what it cannot use", () => {
     ["x", { grace: -1 }, "grace must be from 0 to Number.MAX_SAFE_INTEGER"],
     ["x", { startTimeout: NaN }, "startTimeout must be from 0 to"],
     ["x", { highWaterMark: -1 }, "highWaterMark must be 0 or more"],
-    ["x", { ordered: 1 }, "ordered must be true or false, received 1"],
+    ["x", { ordered: 1 }, "ordered must be a boolean, received 1"],
     ["x", { name: 1 }, "name must be a string, received 1"],
     ["x", { transfer: [] }, "transfer must be a function"],
     ["x", { onUndelivered: 1 }, "onUndelivered must be a function"],
