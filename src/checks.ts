@@ -54,7 +54,7 @@ export function checkCount(
   least: number,
   most: number = Number.MAX_SAFE_INTEGER,
 ): void {
-  if (isCount(value, least) && value <= most) return;
+  if (Number.isSafeInteger(value) && isWithin(value, least, most)) return;
   const rule = most === Number.MAX_SAFE_INTEGER
     ? `a whole number of ${least} or more`
     : `a whole number from ${least} to ${most}`;
@@ -68,13 +68,14 @@ export function checkLimit(
   value: unknown,
   least: number,
 ): void {
-  if (value === Infinity || isCount(value, least)) return;
+  const isWhole = value === Infinity || Number.isInteger(value);
+  if (isWhole && isWithin(value, least, Infinity)) return;
   const rule = `a whole number of ${least} or more, or Infinity`;
   throw wrongNumber(action, name, rule, value);
 }
 
-function isCount(value: unknown, least: number): value is number {
-  return Number.isSafeInteger(value) && value as number >= least;
+function isWithin(value: unknown, least: number, most: number): boolean {
+  return typeof value === "number" && value >= least && value <= most;
 }
 
 /** Throws unless it is a number of `least` or more; Infinity is one. */
@@ -84,7 +85,7 @@ export function checkAtLeast(
   value: unknown,
   least: number,
 ): void {
-  if (typeof value === "number" && value >= least) return;
+  if (isWithin(value, least, Infinity)) return;
   throw wrongNumber(action, name, `${least} or more`, value);
 }
 
@@ -96,9 +97,7 @@ export function checkRange(
   least: number,
   most: number,
 ): void {
-  if (Number.isFinite(value)) {
-    if (value as number >= least && value as number <= most) return;
-  }
+  if (Number.isFinite(value) && isWithin(value, least, most)) return;
   const rule = most === Infinity
     ? `a finite number of ${least} or more`
     : `from ${least} to ${most}`;
@@ -133,13 +132,14 @@ export function checkWord(
   words: readonly string[],
 ): void {
   if (words.includes(value as string)) return;
-  const quoted = words.map((word) => `"${word}"`);
-  const last = quoted.pop();
-  throw wrongType(
-    action,
-    `${name} must be ${quoted.join(", ")} or ${last}`,
-    value,
-  );
+  const list = words.map((word) => `"${word}"`).join(", ");
+  const rule = list.replace(/, (?=[^,]*$)/, " or ");
+  throw wrongType(action, `${name} must be ${rule}`, value);
+}
+
+/** Throws unless it says what the failure of one of many means. */
+export function checkErrorPolicy(action: string, value: unknown): void {
+  checkWord(action, "onError", value, ["collect", "abort", "ignore"]);
 }
 
 /** Throws unless it is a function. */

@@ -4,22 +4,18 @@
  * @module
  */
 
-import { checkOptions } from "./checks.ts";
-import { QueueClosedError, received } from "./errors.ts";
+import { checkErrorPolicy, checkOptions, wrongType } from "./checks.ts";
+import { QueueClosedError } from "./errors.ts";
 
 /** What the failure of a producer means, of the options it was registered with. */
 export function producerPolicy(
   options: { onError?: "collect" | "abort" | "ignore" | undefined } = {},
 ): "collect" | "abort" | "ignore" {
-  checkOptions("register a producer", options, { onError: true });
+  const action = "register a producer";
+  checkOptions(action, options, { onError: true });
   const { onError = "collect" } = options;
-  if (onError === "collect" || onError === "abort" || onError === "ignore") {
-    return onError;
-  }
-  throw new TypeError(
-    `Cannot register a producer: onError must be "collect", "abort" or ` +
-      `"ignore", received ${received(onError)}`,
-  );
+  checkErrorPolicy(action, onError);
+  return onError;
 }
 
 /** Whether items are given one by one, in time, rather than at once. Throws a `TypeError` for what is not iterable. */
@@ -29,9 +25,7 @@ export function comeInTime<T>(
   const candidate = items as Partial<AsyncIterable<T> & Iterable<T>> | null;
   if (typeof candidate?.[Symbol.asyncIterator] === "function") return true;
   if (typeof candidate?.[Symbol.iterator] === "function") return false;
-  throw new TypeError(
-    `Cannot put many: items must be iterable, received ${received(items)}`,
-  );
+  throw wrongType("put many", "items must be iterable", items);
 }
 
 /**
@@ -96,11 +90,7 @@ function checkStep<T>(
   step: IteratorResult<T, unknown>,
 ): IteratorResult<T, unknown> {
   if (Object(step) === step) return step;
-  throw new TypeError(
-    `Cannot put many: next() of items must give an object, received ${
-      received(step)
-    }`,
-  );
+  throw wrongType("put many", "next() of items must give an object", step);
 }
 
 function endedError(): QueueClosedError {

@@ -12,13 +12,8 @@ import { Ring } from "./buffers/ring.ts";
 import { checkDelay, checkTimeLimit } from "./clock.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { callOut, ignore } from "./callbacks.ts";
-import {
-  allOf,
-  QueueClosedError,
-  QueueFullError,
-  reasonOr,
-  received,
-} from "./errors.ts";
+import { allOf, QueueClosedError, QueueFullError, reasonOr } from "./errors.ts";
+import { checkLimit, expect } from "./checks.ts";
 import { LeaseReceiver, Leases, NEW } from "./leases.ts";
 import type { History, LendingEnd } from "./leases.ts";
 import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
@@ -691,7 +686,7 @@ export class Queue<T>
         signal: true,
         linger: true,
       });
-      checkMax(max);
+      checkLimit("get many", "max", max, 1);
       checkDelay("get many", "linger", linger);
     } catch (reason) {
       return Promise.reject(reason);
@@ -1707,28 +1702,10 @@ export interface Queue<T> extends AsyncDisposable {
 
 const RANKS: readonly QueueState[] = ["open", "closing", "closed", "errored"];
 
-function expect(holds: boolean, invariant: string): void {
-  if (!holds) throw new Error(`Invariant broken: ${invariant}`);
-}
-
 function count(line: Line<Receiver<never>>): number {
   let length = 0;
   for (let at: unknown = line.first; at !== undefined; length++) {
     at = (at as Receiver<unknown>).next;
   }
   return length;
-}
-
-/** Throws unless so many items can be taken at a time. */
-export function checkMax(max: unknown): void {
-  if (typeof max !== "number") {
-    throw new TypeError(
-      `Cannot get many: max must be a number, received ${received(max)}`,
-    );
-  }
-  if (!(max >= 1) || (max !== Infinity && !Number.isInteger(max))) {
-    throw new RangeError(
-      `Cannot get many: max must be a whole number of 1 or more, received ${max}`,
-    );
-  }
 }

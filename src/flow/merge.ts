@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkErrorPolicy } from "../checks.ts";
 import { isAwaited } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { checkSignal, Line } from "../waiters.ts";
@@ -11,7 +12,6 @@ import { FanIn, type Input } from "./fan_in.ts";
 import {
   checkOneList,
   checkSource,
-  checkSourceErrorPolicy,
   type Feed,
   type ItemOf,
   openAll,
@@ -89,7 +89,7 @@ export function merge<T, S extends Source<T> = Source<T>>(
     signal: true,
   });
   const { onError = "collect", highWaterMark = 16 } = options ?? {};
-  checkSourceErrorPolicy("merge", onError);
+  checkErrorPolicy("merge", onError);
   checkHighWaterMark("merge", highWaterMark);
   checkSource("merge", "sources", sources);
   const merging = new Merging<ItemOf<S>>(onError, highWaterMark);

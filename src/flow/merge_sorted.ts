@@ -4,14 +4,13 @@
  * @module
  */
 
-import { checkFunction } from "../checks.ts";
+import { checkErrorPolicy, checkFunction } from "../checks.ts";
 import { refusePromise } from "../callbacks.ts";
 import { isAwaited } from "../queue.ts";
 import { checkSignal } from "../waiters.ts";
 import { FanIn, type Input } from "./fan_in.ts";
 import {
   checkOneList,
-  checkSourceErrorPolicy,
   type Feed,
   type ItemOf,
   openAll,
@@ -81,7 +80,7 @@ export function mergeSorted<T, S extends Source<T> = Source<T>>(
     signal: true,
   });
   const onError = options?.onError ?? "collect";
-  checkSourceErrorPolicy("merge sorted", onError);
+  checkErrorPolicy("merge sorted", onError);
   const feeds = openAll(
     "merge sorted",
     sources as Iterable<Source<ItemOf<S>>>,

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checkObject, checkWord, wrongType } from "../checks.ts";
+import { checkObject, wrongType } from "../checks.ts";
 import { received } from "../errors.ts";
 import { markHandled } from "../waiters.ts";
 
@@ -104,11 +104,6 @@ export function checkOneList(
 
 /** What the failure of one source means for the others. */
 export type SourceErrorPolicy = "collect" | "abort" | "ignore";
-
-/** Throws a `TypeError` unless it is one of the three. */
-export function checkSourceErrorPolicy(action: string, onError: unknown): void {
-  checkWord(action, "onError", onError, ["collect", "abort", "ignore"]);
-}
 
 /** Starts to read: takes the lock of a stream, asks an iterable for its iterator. Pulls nothing yet. */
 export function open<T>(source: Source<T>): Feed<T> {

@@ -9,7 +9,7 @@
  */
 
 import { ignore } from "../callbacks.ts";
-import { received } from "../errors.ts";
+import { wrongType } from "../checks.ts";
 import { checkSignal, FULFILLED, markHandled, Receiver } from "../waiters.ts";
 
 /** A reader that can be asked what is there without a promise. */
@@ -38,11 +38,7 @@ export function isLocked(
     const locked: unknown = Reflect.get(streams.prototype, "locked", stream);
     if (typeof locked === "boolean") return locked;
   } catch { /* It is none. */ }
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be a ${streams.name}, received ${
-      received(stream)
-    }`,
-  );
+  throw wrongType(action, `${name} must be a ${streams.name}`, stream);
 }
 
 /** The options as the standard reads them: each getter once, in the order of the alphabet. */
@@ -52,11 +48,7 @@ export function readPipeOptions(
 ): StreamPipeOptions {
   if (options === undefined || options === null) return {};
   if (typeof options !== "object" && typeof options !== "function") {
-    throw new TypeError(
-      `Cannot ${action}: options must be an object, received ${
-        received(options)
-      }`,
-    );
+    throw wrongType(action, "options must be an object", options);
   }
   const read: StreamPipeOptions = {
     preventAbort: Boolean(options.preventAbort),
