@@ -53,7 +53,8 @@ export function packReason(reason: unknown, depth = 0): PackedReason {
   if (!isError(reason)) return { kind: "value", value: cloneable(reason) };
   const code = property(reason, "code");
   const cause = property(reason, "cause");
-  const errors = listed(property(reason, "errors"));
+  const list = property(reason, "errors");
+  const errors = attempt(() => Array.isArray(list) ? [...list] : undefined);
   const stack = property(reason, "stack");
   const fields = packFields(reason, depth);
   const goesDeeper = depth < MAX_DEPTH;
@@ -65,7 +66,7 @@ export function packReason(reason: unknown, depth = 0): PackedReason {
     code: typeof code === "string" || typeof code === "number"
       ? code
       : undefined,
-    cause: goesDeeper && hasCause(reason)
+    cause: goesDeeper && attempt(() => "cause" in reason)
       ? packReason(cause, depth + 1)
       : undefined,
     errors: goesDeeper
@@ -141,41 +142,26 @@ function packFields(error: Error, depth: number): PackedField[] {
   });
 }
 
-/** What is told about it must not depend on what its getters throw. */
 function property(error: Error, name: string): unknown {
-  try {
-    return (error as unknown as Record<string, unknown>)[name];
-  } catch {
-    return undefined;
-  }
-}
-
-function hasCause(error: Error): boolean {
-  try {
-    return "cause" in error;
-  } catch {
-    return false;
-  }
-}
-
-function listed(errors: unknown): unknown[] | undefined {
-  try {
-    return Array.isArray(errors) ? [...errors] : undefined;
-  } catch {
-    return undefined;
-  }
+  return attempt(() => (error as unknown as Record<string, unknown>)[name]);
 }
 
 function isError(reason: unknown): reason is Error {
-  try {
-    return reason instanceof Error || isDOMException(reason);
-  } catch {
-    return false;
-  }
+  return attempt(() => reason instanceof Error || isDOMException(reason)) ??
+    false;
 }
 
 function isDOMException(reason: unknown): reason is DOMException {
   return typeof DOMException === "function" && reason instanceof DOMException;
+}
+
+/** What is told about an error must not depend on what its getters and traps throw. */
+function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
 }
 
 function cloneable(value: unknown): unknown {

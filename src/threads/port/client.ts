@@ -10,6 +10,7 @@ import type { TransferableObject } from "../endpoint.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import { type Deferred, deferred } from "../../waiters.ts";
 import {
+  type ClientConnection,
   type ConnectionListener,
   PortConnection,
   VERSION,
@@ -28,7 +29,7 @@ import {
 } from "./frames.ts";
 import type { CheckedPortOptions } from "./options.ts";
 import { PortReceiver } from "./receiver.ts";
-import { type ClientConnection, PortSender } from "./sender.ts";
+import { PortSender } from "./sender.ts";
 import type { PortLike } from "../endpoint.ts";
 
 let connections = 0;

@@ -15,7 +15,7 @@ import {
   type TransferableObject,
 } from "../endpoint.ts";
 import { PortClosedError } from "./errors.ts";
-import type { Frame, Heartbeat } from "./frames.ts";
+import type { ClientFrame, Frame, Heartbeat, ServerFrame } from "./frames.ts";
 import { isWhole, itemsOf, partsOf, verbOf } from "./frames.ts";
 
 /** Both sides speak the same one. */
@@ -81,6 +81,12 @@ const MESSAGES = 2;
 
 /** So many heartbeats without a word mean that nobody is there. */
 const PATIENCE = 3;
+
+/** The word of the serving side with the connected one. */
+export type ServerConnection = PortConnection<ServerFrame, ClientFrame>;
+
+/** The word of the connected side with the serving one. */
+export type ClientConnection = PortConnection<ClientFrame, ServerFrame>;
 
 /** One side's word with the other. */
 export class PortConnection<Sent extends Frame, Heard extends Frame> {

@@ -7,8 +7,9 @@
 import { type PuttingEnd, QueueWritable } from "../../views/writable.ts";
 import type { WaiterGroup } from "../../waiters.ts";
 import { packReason } from "../failure.ts";
+import type { ClientConnection } from "./connection.ts";
 import type { ClientFrame } from "./frames.ts";
-import type { ClientConnection, PortSender } from "./sender.ts";
+import type { PortSender } from "./sender.ts";
 
 /** Puts as the queue does, and ends by itself. */
 export class PortProducer<T> implements PuttingEnd<T> {

@@ -15,7 +15,7 @@ import {
 } from "../../queue.ts";
 import type { DirectEnd, TakingEnd } from "../../views/readable.ts";
 import { type WaiterGroup, WatchedLine } from "../../waiters.ts";
-import type { ClientConnection } from "./sender.ts";
+import type { ClientConnection } from "./connection.ts";
 
 /** The taking side of a connected queue. */
 export class PortReceiver<T> {

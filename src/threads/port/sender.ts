@@ -18,12 +18,9 @@ import {
   type WaiterGroup,
 } from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
-import type { PortConnection } from "./connection.ts";
+import type { ClientConnection } from "./connection.ts";
 import { type PortClosedError, reportUndelivered } from "./errors.ts";
-import type { ClientFrame, ServerFrame } from "./frames.ts";
-
-/** The connected side of a port. */
-export type ClientConnection = PortConnection<ClientFrame, ServerFrame>;
+import type { ClientFrame } from "./frames.ts";
 
 /** Why the queue ended. */
 interface Failure {

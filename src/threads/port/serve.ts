@@ -11,14 +11,18 @@ import { packReason, unpackReason } from "../failure.ts";
 import { checkPortOptions, type PortOptions } from "./options.ts";
 import type { CheckedPortOptions } from "./options.ts";
 import { brokenError, type PortClosedError, reportBroken } from "./errors.ts";
-import { type ConnectionListener, PortConnection } from "./connection.ts";
+import {
+  type ConnectionListener,
+  PortConnection,
+  type ServerConnection,
+} from "./connection.ts";
 import {
   type ClientFrame,
   type Frame,
   isClientFrame,
   verbOf,
 } from "./frames.ts";
-import { PortSession, type ServerConnection } from "./session.ts";
+import { PortSession } from "./session.ts";
 
 /** A queue on a port, until it is stopped. */
 export interface ServedQueue extends AsyncDisposable {
@@ -188,12 +192,14 @@ class Service<T> implements ServedQueue, ConnectionListener<ClientFrame> {
   }
 
   unsendable(frame: Frame, item: unknown, error: unknown): void {
-    if (frame[0] === "items") this.#session?.unsendable(item as T, error);
+    if (frame[0] === "items") {
+      this.#session?.deliveries.unsendable(item as T, error);
+    }
   }
 
   transferOf(item: unknown): TransferableObject[] {
     const moved = this.#options.transfer?.(item as T) ?? [];
-    if (moved.length > 0) this.#session?.moved(item as T);
+    if (moved.length > 0) this.#session?.deliveries.moved(item as T);
     return moved;
   }
 

@@ -5,47 +5,28 @@
  * @module
  */
 
-import type { Delivery } from "../../delivery.ts";
-import {
-  endOf,
-  follow,
-  isAwaited,
-  puttingEndOf,
-  type Queue,
-  receiveWith,
-} from "../../queue.ts";
+import { endOf, follow, puttingEndOf, type Queue } from "../../queue.ts";
 import type { EndingView } from "../../views/readable.ts";
 import type { PuttingEnd } from "../../views/writable.ts";
-import {
-  FULFILLED,
-  markHandled,
-  type Waiter,
-  WaiterGroup,
-} from "../../waiters.ts";
+import { FULFILLED, markHandled, WaiterGroup } from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
-import { reportUndelivered } from "./errors.ts";
-import type { PortConnection } from "./connection.ts";
-import type { ClientFrame, ServerFrame } from "./frames.ts";
+import type { ServerConnection } from "./connection.ts";
+import { PortDeliveries } from "./deliveries.ts";
+import type { ClientFrame } from "./frames.ts";
 import type { CheckedPortOptions } from "./options.ts";
-
-/** The serving side of a port. */
-export type ServerConnection = PortConnection<ServerFrame, ClientFrame>;
 
 /** Why a put leaves the line whose other side has given it up. */
 const GIVEN_UP = Symbol("given up");
 
-/** So many items are lent at once, at most, whatever the other side asks for. */
-const MOST_LENT = 4096;
-
-/** An item that is there. */
-interface Sent<T> {
-  readonly delivery: Delivery<T>;
-  /** Whether nothing of it is left here. */
-  moved: boolean;
+/** A put that stands in the line of the queue. */
+interface WaitingPut {
+  readonly group: WaiterGroup;
+  readonly settled: Promise<void>;
 }
 
 /** A connection. */
 export class PortSession<T> {
+  readonly deliveries: PortDeliveries<T>;
   readonly #queue: Queue<T>;
   readonly #puttingEnd: PuttingEnd<T>;
   readonly #wire: ServerConnection;
@@ -54,23 +35,12 @@ export class PortSession<T> {
   /** Whether somebody is there to hear the answers. */
   #isHeard = true;
 
-  // Items that go out.
-  /** How many may be sent, and how many were, less those that came back. */
-  #asked = 0;
-  #sentCount = 0;
-  /** Those of which the other side has not said that they were taken; oldest first. */
-  #sent: Sent<T>[] = [];
-  /** There while the connection stands in line for an item. */
-  #standing: Waiter | undefined = undefined;
-
-  // Items that come in.
   /** Credits that are out. */
   #credits = 0;
   /** The number of the last put. */
   #lastPut = 0;
   /** Puts that stand in the line of the queue. */
-  readonly #inLine: Map<number, WaiterGroup> = new Map();
-  readonly #settling: Set<Promise<void>> = new Set();
+  readonly #inLine: Map<number, WaitingPut> = new Map();
   /** Puts wait there. */
   #wanted = false;
   /** There while the connection waits for room. */
@@ -93,6 +63,7 @@ export class PortSession<T> {
     this.#puttingEnd = puttingEndOf(queue);
     this.#wire = wire;
     this.#options = options;
+    this.deliveries = new PortDeliveries(queue, wire, options);
     wire.send([
       "welcome",
       options.transfer !== undefined,
@@ -120,18 +91,17 @@ export class PortSession<T> {
   heard(frame: ClientFrame): string | undefined {
     switch (frame[0]) {
       case "ask":
-        return void this.#ask(frame[1]);
+        return this.deliveries.ask(frame[1]);
       case "taken":
-        return this.#ruleOfPlaces(0, frame[1]) ?? this.#taken(frame[1]);
+        return this.deliveries.taken(frame[1]);
       case "back":
-        return this.#ruleOfPlaces(frame[1], frame[2]) ??
-          this.#back(frame[1], frame[2], frame[3] as T[]);
+        return this.deliveries.back(frame[1], frame[2], frame[3] as T[]);
       case "lost":
-        return this.#ruleOfPlaces(frame[1], 1) ?? this.#lost(frame[1]);
+        return this.deliveries.lost(frame[1]);
       case "puts":
         return this.#putAll(frame[1], frame[2] as T[]);
       case "cancel":
-        return void this.#inLine.get(frame[1])?.withdrawAll(GIVEN_UP);
+        return void this.#inLine.get(frame[1])?.group.withdrawAll(GIVEN_UP);
       case "want":
         this.#wanted = true;
         return void this.#wire.touch();
@@ -154,16 +124,9 @@ export class PortSession<T> {
     }
   }
 
-  #ruleOfPlaces(place: number, count: number): string | undefined {
-    const { length } = this.#sent;
-    return place + count <= length
-      ? undefined
-      : `it must be about items that are lent, and ${length} are`;
-  }
-
   /** Sends what may be sent, and says how many puts may come. */
   tend(): void {
-    this.#lend();
+    this.deliveries.send();
     if (this.#over || this.#queue.stats().state !== "open") return;
     const credits = this.#creditsToGive();
     if (credits > 0) {
@@ -178,153 +141,21 @@ export class PortSession<T> {
   async end(isHeard: boolean): Promise<void> {
     this.#over = true;
     this.#isHeard = isHeard;
-    this.#wire.unsendItems();
     this.#unfollow();
     endOf(this.#queue).unwatch(this.#view);
-    this.#leaveLine();
-    for (const group of this.#inLine.values()) group.withdrawAll(GIVEN_UP);
-    this.#giveBackAll(this.#sent.splice(0));
+    for (const { group } of this.#inLine.values()) group.withdrawAll(GIVEN_UP);
+    this.deliveries.end();
+    const left = new DOMException(
+      "The producer's side of the port has left",
+      "AbortError",
+    );
     for (const id of this.#producers.keys()) {
-      this.#unregister(
-        id,
-        (writer) =>
-          writer.abort(
-            new DOMException(
-              "The producer's side of the port has left",
-              "AbortError",
-            ),
-          ),
-      );
+      this.#unregister(id, (writer) => writer.abort(left));
     }
-    await Promise.all(this.#settling);
+    await Promise.all([...this.#inLine.values()].map(({ settled }) => settled));
   }
 
-  // -- Items that go out --------------------------------------------------------
-
-  /** It has no way over: it is taken out, or it would stand in the way of all others for ever. */
-  unsendable(item: T, error: unknown): void {
-    const place = this.#sent.findLastIndex(({ delivery }) =>
-      Object.is(delivery.item, item)
-    );
-    const [sent] = this.#sent.splice(place, 1);
-    this.#sentCount--;
-    sent!.delivery.ack();
-    reportUndelivered(this.#options.onUndelivered, item, error);
-    this.#wire.touch();
-  }
-
-  /** Nothing of the item will be left here once it is sent. */
-  moved(item: T): void {
-    const sent = this.#sent.findLast(({ delivery }) =>
-      Object.is(delivery.item, item)
-    );
-    if (sent !== undefined) sent.moved = true;
-  }
-
-  /** Sends what may be sent, and stands in line for the rest. */
-  #lend(): void {
-    while (this.#mayLend()) {
-      const delivery = this.#queue.tryReceive();
-      if (delivery === undefined) break;
-      this.#send(delivery);
-    }
-    if (this.#mayLend()) this.#standInLine();
-  }
-
-  #mayLend(): boolean {
-    return this.#sentCount < this.#asked && this.#sent.length < MOST_LENT &&
-      this.#standing === undefined && !this.#over;
-  }
-
-  #standInLine(): void {
-    let isServed = false;
-    const left = (): void => {
-      isServed = true;
-      this.#standing = undefined;
-    };
-    const standing = receiveWith<T>(this.#queue, (delivery) => {
-      left();
-      this.#send(delivery);
-      this.#lend();
-    }, left);
-    // It may have been served, or the queue have ended, before it stood there.
-    if (!isServed) this.#standing = standing;
-  }
-
-  /** Or what is given back would come again. */
-  #leaveLine(): void {
-    this.#standing?.withdraw(undefined);
-  }
-
-  #send(delivery: Delivery<T>): void {
-    this.#sentCount++;
-    this.#sent.push({ delivery, moved: false });
-    const last = this.#wire.last("items");
-    if (last === undefined) this.#wire.send(["items", [delivery.item]]);
-    else last[1].push(delivery.item);
-  }
-
-  #ask(count: number): void {
-    this.#asked = count;
-    if (this.#sentCount >= count) this.#leaveLine();
-    this.#wire.touch();
-  }
-
-  #taken(count: number): undefined {
-    for (const { delivery } of this.#sent.splice(0, count)) delivery.ack();
-    if (this.#mayLend()) this.#wire.touch();
-  }
-
-  #back(place: number, count: number, items: T[]): string | undefined {
-    const returned = this.#options.transfer === undefined ? 0 : count;
-    if (items.length !== returned) {
-      return "what was moved must come back itself, and nothing else";
-    }
-    this.#leaveLine();
-    const sent = this.#sent.splice(place, count);
-    this.#sentCount -= sent.length;
-    items.slice(0, sent.length).forEach((item, index) => {
-      // What was moved there and came back is the item from now on.
-      const given = sent[index]!;
-      (given.delivery as { item: T }).item = item;
-      given.moved = false;
-    });
-    this.#giveBackAll(sent);
-    this.#wire.touch();
-    return undefined;
-  }
-
-  #lost(place: number): undefined {
-    this.#sentCount--;
-    this.#sent.splice(place, 1)[0]?.delivery.ack();
-    this.#wire.touch();
-  }
-
-  /** The oldest to those who wait; of the rest the newest first, as each goes to the head of the queue. */
-  #giveBackAll(sent: readonly Sent<T>[]): void {
-    let given = 0;
-    while (given < sent.length && isAwaited(this.#queue)) {
-      this.#giveBack(sent[given++]!);
-    }
-    for (let index = sent.length - 1; index >= given; index--) {
-      this.#giveBack(sent[index]!);
-    }
-  }
-
-  #giveBack({ delivery, moved }: Sent<T>): void {
-    if (!moved) return void delivery.nack();
-    delivery.ack();
-    reportUndelivered(
-      this.#options.onUndelivered,
-      delivery.item,
-      new DOMException(
-        "The item was moved to a side that is gone",
-        "DataCloneError",
-      ),
-    );
-  }
-
-  // -- Items that come in -------------------------------------------------------
+  // -- Puts --------------------------------------------------------------------
 
   #creditsToGive(): number {
     const { highWaterMark } = this.#options;
@@ -370,24 +201,21 @@ export class PortSession<T> {
     const group = new WaiterGroup();
     const put = this.#puttingEnd.put(item, group);
     if (put === FULFILLED) return this.#accepted(id);
-    this.#inLine.set(id, group);
-    const settled = (): void => {
-      this.#inLine.delete(id);
-      this.#settling.delete(settling);
-    };
-    const settling: Promise<void> = put.then(
-      () => {
-        settled();
-        if (this.#isHeard) this.#accepted(id);
-      },
-      (reason) => {
-        settled();
-        if (!this.#isHeard) return;
-        const refusal = reason === GIVEN_UP ? undefined : this.#pack(reason);
-        this.#wire.send(["refused", id, refusal]);
-      },
+    const settled = put.then(
+      () => this.#settled(id, () => this.#accepted(id)),
+      (reason) => this.#settled(id, () => this.#refused(id, reason)),
     );
-    this.#settling.add(settling);
+    this.#inLine.set(id, { group, settled });
+  }
+
+  #settled(id: number, answer: () => void): void {
+    this.#inLine.delete(id);
+    if (this.#isHeard) answer();
+  }
+
+  #refused(id: number, reason: unknown): void {
+    const refusal = reason === GIVEN_UP ? undefined : this.#pack(reason);
+    this.#wire.send(["refused", id, refusal]);
   }
 
   #accepted(id: number): void {
