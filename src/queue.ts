@@ -12,8 +12,10 @@ import { Ring } from "./buffers/ring.ts";
 import { checkDelay, checkTimeLimit } from "./clock.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
 import { callOut, ignore } from "./callbacks.ts";
-import { allOf, QueueClosedError, QueueFullError, reasonOr } from "./errors.ts";
+import { allOf, QueueFullError, reasonOr } from "./errors.ts";
 import { checkLimit, expect } from "./checks.ts";
+import { Lifecycle } from "./lifecycle.ts";
+import type { Failure, QueueFollower, QueueState } from "./lifecycle.ts";
 import { LeaseReceiver, Leases, NEW } from "./leases.ts";
 import type { History, LendingEnd } from "./leases.ts";
 import { checkHighWaterMark, checkWeight, readStrategy } from "./strategy.ts";
@@ -27,14 +29,13 @@ import { factsOfStats, printBy } from "./printing.ts";
 import { comeInTime, producerPolicy, putEach } from "./putting.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "./taking.ts";
 import { QueueReadable } from "./views/readable.ts";
-import type { DirectEnd, EndingView } from "./views/readable.ts";
+import type { DirectEnd } from "./views/readable.ts";
 import { QueueWritable } from "./views/writable.ts";
 import type { PuttingEnd } from "./views/writable.ts";
 import {
   deferred,
   FULFILLED,
   Line,
-  markHandled,
   Putter,
   SignalGroups,
   signalOf,
@@ -46,6 +47,8 @@ import type {
   WaiterGroup,
   WaitingLine,
 } from "./waiters.ts";
+
+export type { QueueFollower, QueueState } from "./lifecycle.ts";
 
 /** Options of {@linkcode Queue.put} and {@linkcode Queue.putMany}. */
 export interface PutOptions {
@@ -75,12 +78,6 @@ export interface ProducerOptions {
    */
   onError?: "collect" | "abort" | "ignore" | undefined;
 }
-
-/**
- * Where a queue stands; it only moves forward. `"closing"`: ended by `close`
- * or `fail`, with items left to take.
- */
-export type QueueState = "open" | "closing" | "closed" | "errored";
 
 /** What {@linkcode Queue.stats} tells: a frozen snapshot. */
 export interface QueueStats {
@@ -122,14 +119,6 @@ export interface QueueStats {
   readonly oldest: number | undefined;
   /** Where the queue stands. */
   readonly state: QueueState;
-}
-
-/** Learns that a queue takes nothing more. */
-export interface QueueFollower {
-  /** It was closed. */
-  endedByQueue(): void;
-  /** It has failed or was aborted. */
-  erroredByQueue(reason: unknown, aborted: boolean): void;
 }
 
 /** What the rest of the library may do with a queue, beside its surface. */
@@ -310,10 +299,7 @@ export class Queue<T>
   readonly #overflow: Overflow;
   readonly #timestamps: boolean;
   #highWaterMark: number;
-  #state: QueueState = "open";
-  /** Set by fail() and abort(). */
-  #failure: { reason: unknown } | undefined = undefined;
-  #aborted = false;
+  readonly #life: Lifecycle;
 
   #getters: Line<Receiver<T>> = new Line();
   readonly #putters: WaitingLine<Putter<T>>;
@@ -336,15 +322,11 @@ export class Queue<T>
   #doneCount = 0;
   #peakLength = 0;
 
-  #ready: Deferred<void> | undefined = undefined;
-  #closed: Deferred<void> | undefined = undefined;
   #joined: Deferred<void> | undefined = undefined;
 
   #end: DirectEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
-  readonly #readers: Set<EndingView> = new Set();
-  readonly #writables: Set<QueueFollower> = new Set();
   #leases: Leases<T> | undefined = undefined;
   #producerCount = 0;
   readonly #producerErrors: unknown[] = [];
@@ -358,6 +340,7 @@ export class Queue<T>
     printBy(Queue.prototype, factsOfStats);
     friend ??= Queue.#makeFriend();
     this.#strategy = readStrategy(options);
+    this.#life = new Lifecycle("queue", this.#strategy.name);
     this.#highWaterMark = this.#strategy.highWaterMark;
     this.#sizeOf = this.#strategy.size;
     this.#overflow = this.#strategy.overflow;
@@ -383,8 +366,8 @@ export class Queue<T>
    * `abort()` was.
    */
   get desiredSize(): number | null {
-    if (this.#failure !== undefined) return null;
-    if (this.#state !== "open") return 0;
+    if (this.#life.failure !== undefined) return null;
+    if (this.#life.state !== "open") return 0;
     return this.#highWaterMark - this.#buffer.size - this.#putters.weight;
   }
 
@@ -415,16 +398,7 @@ export class Queue<T>
    * room gone to another.
    */
   get ready(): Promise<void> {
-    if (this.#ready !== undefined) return this.#ready.promise;
-    if (this.#failure === undefined) {
-      if (this.#state !== "open" || this.#hasRoom()) return FULFILLED;
-      this.#ready = deferred();
-    } else {
-      this.#ready = deferred();
-      this.#ready.reject(this.#failure.reason);
-    }
-    markHandled(this.#ready.promise);
-    return this.#ready.promise;
+    return this.#life.ready(this.#hasRoom());
   }
 
   /**
@@ -433,13 +407,7 @@ export class Queue<T>
    * it causes no unhandled rejection.
    */
   get closed(): Promise<void> {
-    if (this.#closed === undefined) {
-      this.#closed = deferred();
-      markHandled(this.#closed.promise);
-      if (this.#state === "closed") this.#closed.resolve();
-      if (this.#state === "errored") this.#closed.reject(this.#reason());
-    }
-    return this.#closed.promise;
+    return this.#life.closed;
   }
 
   // -- Putting ----------------------------------------------------------------
@@ -473,7 +441,7 @@ export class Queue<T>
   put(item: T, options?: PutOptions): Promise<void> {
     // Most puts: no user code to ask, nobody waits, and there is room.
     if (
-      options === undefined && this.#plain && this.#state === "open" &&
+      options === undefined && this.#plain && this.#life.state === "open" &&
       this.#getters.first === undefined && this.#putters.first === undefined &&
       this.#hasRoom()
     ) {
@@ -500,7 +468,9 @@ export class Queue<T>
     } catch (reason) {
       return Promise.reject(reason);
     }
-    if (this.#state !== "open") return Promise.reject(this.#refusal(item));
+    if (this.#life.state !== "open") {
+      return Promise.reject(this.#life.refusal(item));
+    }
     if (
       this.#putters.first === undefined && this.#handOver(item, weight, rank)
     ) return FULFILLED;
@@ -545,7 +515,7 @@ export class Queue<T>
   tryPut(item: T, options?: object): boolean {
     const rank = this.#buffer.rank?.(item, options);
     const weight = this.#sizeOf === undefined ? 1 : this.#weigh(item);
-    if (this.#state !== "open") throw this.#refusal(item);
+    if (this.#life.state !== "open") throw this.#life.refusal(item);
     if (
       this.#putters.first === undefined && this.#handOver(item, weight, rank)
     ) return true;
@@ -755,13 +725,7 @@ export class Queue<T>
    * ```
    */
   close(): void {
-    if (this.#state !== "open") return;
-    this.#state = "closing";
-    this.#peers?.changed();
-    this.#ready?.resolve();
-    this.#ready = undefined;
-    for (const writable of this.#leavingWritables()) writable.endedByQueue();
-    this.#endIfDrained();
+    this.#close(undefined);
   }
 
   /**
@@ -782,15 +746,20 @@ export class Queue<T>
    * ```
    */
   fail(reason: unknown): void {
-    if (this.#state !== "open") return;
-    this.#state = "closing";
-    this.#failure = { reason };
+    this.#close({ reason });
+  }
+
+  #close(failure: Failure | undefined): void {
+    if (!this.#life.close(failure)) return;
     this.#peers?.changed();
-    this.#ready?.reject(reason);
-    for (const writable of this.#leavingWritables()) {
-      writable.erroredByQueue(reason, false);
-    }
+    this.#tell();
     this.#endIfDrained();
+  }
+
+  /** No producer outlives the open state. */
+  #tell(): void {
+    this.#producerCount = 0;
+    this.#life.tell();
   }
 
   /**
@@ -815,25 +784,16 @@ export class Queue<T>
   }
 
   #abort(reason: unknown): void {
-    if (this.#state === "closed" || this.#state === "errored") return;
-    this.#state = "errored";
-    this.#aborted = true;
-    this.#failure = { reason };
+    if (!this.#life.abort(reason)) return;
     const items = this.#buffer.clear();
     const delayed = this.#leases?.abort(reason) ?? [];
     this.#returnedCount += delayed.length;
     items.push(...delayed);
     this.#undeliveredCount += items.length;
     this.#markDone(items.length);
-    this.#ready?.reject(reason);
-    this.#ready = undefined; // the next one rejects with this reason, not with that of fail()
     this.#rejectAll(this.#putters, reason);
     this.#rejectAll(this.#getters, reason);
-    for (const writable of this.#leavingWritables()) {
-      writable.erroredByQueue(reason, true);
-    }
-    for (const reader of [...this.#readers]) reader.errored(reason);
-    this.#closed?.reject(reason);
+    this.#tell();
     this.#settleJoin();
     this.#peers?.ended();
     this.#report(items, "abort");
@@ -896,7 +856,7 @@ export class Queue<T>
         abort: (reason) => this.#abort(reason),
         failed: (reason) => this.fail(reason),
       }));
-      this.#follow(this.#writable);
+      this.#life.follow(this.#writable);
     }
     return this.#writable;
   }
@@ -934,19 +894,15 @@ export class Queue<T>
    */
   producer(options?: ProducerOptions): WritableStream<T> {
     const onError = producerPolicy(options);
-    if (this.#state !== "open") {
-      throw new QueueClosedError(
-        `Cannot register a producer: ${this.#called()} must be open, ` +
-          `received one that is ${this.#state}`,
-        this.#failure === undefined ? {} : { cause: this.#failure.reason },
-      );
+    if (this.#life.state !== "open") {
+      throw this.#life.notOpen("register a producer");
     }
     let done = false;
     const finish = (): boolean => {
       if (done) return false;
       done = true;
-      this.#writables.delete(stream);
-      return this.#state === "open";
+      this.#life.unfollow(stream);
+      return this.#life.state === "open";
     };
     const failed = (reason: unknown): void => {
       if (!finish()) return;
@@ -966,7 +922,7 @@ export class Queue<T>
       failed,
     }));
     this.#producerCount++;
-    this.#follow(stream);
+    this.#life.follow(stream);
     return stream;
   }
 
@@ -1003,7 +959,7 @@ export class Queue<T>
     if (this.#unfinished() <= 0) {
       throw new RangeError(
         "Cannot mark a task as done: taskDone() goes with one item each of " +
-          `${this.#called()}, received one call more`,
+          `${this.#life.called}, received one call more`,
       );
     }
     this.#markDone(1);
@@ -1033,7 +989,7 @@ export class Queue<T>
   join(): Promise<void> {
     if (this.#unfinished() === 0) return FULFILLED;
     // An aborted queue has no consumers left to wait for.
-    if (this.#aborted) return Promise.reject(this.#reason());
+    if (this.#life.aborted) return Promise.reject(this.#life.reason);
     this.#joined ??= deferred();
     return this.#joined.promise;
   }
@@ -1162,7 +1118,7 @@ export class Queue<T>
   #putBack(item: T, entry: Entry): void {
     this.#returnedCount++;
     this.#peers?.changed();
-    if (this.#state === "errored") {
+    if (this.#life.state === "errored") {
       this.#undeliveredCount++;
       this.#markDone(1);
       this.#settleJoin();
@@ -1204,7 +1160,7 @@ export class Queue<T>
       returned: this.#returnedCount,
       producers: this.#producerCount,
       oldest: this.#oldest(),
-      state: this.#state,
+      state: this.#life.state,
     });
   }
 
@@ -1291,7 +1247,7 @@ export class Queue<T>
   #hasNext(): boolean {
     if (this.#hasOwn()) return true;
     if (this.#peers === undefined) return false;
-    return this.#state !== "errored" && this.#peers.hasItems();
+    return this.#life.state !== "errored" && this.#peers.hasItems();
   }
 
   #hasOwn(): boolean {
@@ -1322,13 +1278,16 @@ export class Queue<T>
 
   #afterRemoval(): void {
     if (this.#putters.first !== undefined) this.#admitWaitingPuts();
-    if (this.#ready !== undefined) this.#signalRoom();
-    if (this.#state !== "open") this.#endIfDrained();
+    if (this.#life.isCalm) return;
+    this.#signalRoom();
+    this.#endIfDrained();
   }
 
   #wait(receiver: Receiver<T>, signal: AbortSignal | undefined): void {
-    if (this.#state === "closed") return receiver.end();
-    if (this.#state === "errored") return receiver.reject(this.#reason());
+    if (this.#life.state === "closed") return receiver.end();
+    if (this.#life.state === "errored") {
+      return receiver.reject(this.#life.reason);
+    }
     this.#getters.push(receiver);
     this.#peers?.waits(receiver);
     if (signal !== undefined) this.#signals.of(signal).add(receiver);
@@ -1360,7 +1319,7 @@ export class Queue<T>
   #report(items: T[], reason: UndeliveredReason): void {
     const { onUndelivered } = this.#strategy;
     if (onUndelivered === undefined) return;
-    const owner = this.#called();
+    const owner = this.#life.called;
     for (const item of items) {
       callOut(owner, "onUndelivered", onUndelivered, item, reason);
     }
@@ -1374,11 +1333,11 @@ export class Queue<T>
   // -- Endings ----------------------------------------------------------------
 
   #endIfDrained(): void {
-    if (this.#state !== "closing" || this.#hasOwn()) return;
+    if (this.#life.state !== "closing" || this.#hasOwn()) return;
     if (this.#leases !== undefined && this.#leases.outstanding > 0) return;
     if (this.#peers?.mayHaveItems() === true) return;
-    const failure = this.#failure;
-    this.#state = failure === undefined ? "closed" : "errored";
+    const { failure } = this.#life;
+    this.#life.finish();
     for (
       let getter = this.#getters.first;
       getter !== undefined;
@@ -1388,21 +1347,8 @@ export class Queue<T>
       if (failure === undefined) getter.end();
       else getter.reject(failure.reason);
     }
-    for (const reader of [...this.#readers]) {
-      if (failure === undefined) reader.ended();
-      else reader.errored(failure.reason);
-    }
-    if (failure === undefined) this.#closed?.resolve();
-    else this.#closed?.reject(failure.reason);
+    this.#life.tell();
     this.#peers?.ended();
-  }
-
-  /** The writing streams, for the last time: no producer outlives the open state. */
-  #leavingWritables(): QueueFollower[] {
-    const writables = [...this.#writables];
-    this.#writables.clear();
-    this.#producerCount = 0;
-    return writables;
   }
 
   #rejectAll(
@@ -1416,16 +1362,13 @@ export class Queue<T>
   }
 
   #signalRoom(): void {
-    if (this.#ready === undefined || this.#state !== "open") return;
-    if (!this.#hasRoom()) return;
-    this.#ready.resolve();
-    this.#ready = undefined;
+    if (this.#life.awaitsRoom && this.#hasRoom()) this.#life.roomCame();
   }
 
   #settleJoin(): void {
     if (this.#joined === undefined) return;
     if (this.#unfinished() === 0) this.#joined.resolve();
-    else if (this.#aborted) this.#joined.reject(this.#reason());
+    else if (this.#life.aborted) this.#joined.reject(this.#life.reason);
     else return;
     this.#joined = undefined;
   }
@@ -1449,32 +1392,12 @@ export class Queue<T>
     return this.#putCount + this.#movedCount - this.#doneCount;
   }
 
-  #reason(): unknown {
-    return this.#failure!.reason;
-  }
-
-  #refusal(item: T): unknown {
-    if (this.#aborted) return this.#reason();
-    return new QueueClosedError<T>(
-      `Cannot put: ${this.#called()} must be open, ` +
-        `received one that is ${this.#state}`,
-      this.#failure === undefined
-        ? { item }
-        : { item, cause: this.#failure.reason },
-    );
-  }
-
   #fullError(item: T): QueueFullError<T> {
     return new QueueFullError<T>(
-      `Cannot put: ${this.#called()} must have room, received ` +
+      `Cannot put: ${this.#life.called} must have room, received ` +
         `${this.#buffer.size} of ${this.#highWaterMark} in use`,
       { item },
     );
-  }
-
-  #called(): string {
-    const { name } = this.#strategy;
-    return name === "" ? "the queue" : `the queue ${JSON.stringify(name)}`;
   }
 
   // -- What the views see -----------------------------------------------------
@@ -1491,12 +1414,8 @@ export class Queue<T>
         this.#afterRemoval();
       },
       cancel,
-      watch: (view) => {
-        if (this.#state === "closed") view.ended();
-        else if (this.#state === "errored") view.errored(this.#reason());
-        else this.#readers.add(view);
-      },
-      unwatch: (view) => void this.#readers.delete(view),
+      watch: (view) => this.#life.watch(view),
+      unwatch: (view) => this.#life.unwatch(view),
     };
   }
 
@@ -1506,12 +1425,12 @@ export class Queue<T>
     // A rendezvous never has room, and a writer that waits for room would wait
     // for ever: to a stream it looks like a highWaterMark of 1.
     const isRendezvous = (): boolean =>
-      this.#highWaterMark === 0 && this.#state === "open";
+      this.#highWaterMark === 0 && this.#life.state === "open";
     const desiredSize = (): number | null =>
       isRendezvous() ? 1 - this.#putters.length : this.desiredSize;
     const ready = (): Promise<void> =>
       isRendezvous() ? this.#nobodyPuts() : this.ready;
-    const open = (): boolean => this.#state === "open";
+    const open = (): boolean => this.#life.state === "open";
     return {
       put: (item, group) => this.#put(item, undefined, group),
       refusesWhenFull: this.#overflow === "reject",
@@ -1536,14 +1455,7 @@ export class Queue<T>
     ) {
       await putter.promise.catch(ignore);
     }
-    return this.#failure === undefined ? undefined : this.ready;
-  }
-
-  /** Lets a writing stream end with the queue, also if the queue has ended already. */
-  #follow(stream: QueueFollower): void {
-    if (this.#state === "open") this.#writables.add(stream);
-    else if (this.#failure === undefined) stream.endedByQueue();
-    else stream.erroredByQueue(this.#failure.reason, this.#aborted);
+    return this.#life.failure === undefined ? undefined : this.ready;
   }
 
   #producerDone(): void {
@@ -1554,7 +1466,7 @@ export class Queue<T>
     this.fail(
       allOf(
         errors,
-        `${errors.length} of the producers of ${this.#called()} failed`,
+        `${errors.length} of the producers of ${this.#life.called} failed`,
       ),
     );
   }
@@ -1565,12 +1477,12 @@ export class Queue<T>
     }
     this.#putWaits = waits;
     return {
-      name: this.#called(),
+      name: this.#life.called,
       waiting: () => this.#putters.length,
       taken: () => this.#takenCount,
       moves: () => this.#putCount + this.#takenCount + this.#clearedCount,
       hasOthers: () =>
-        this.#getters.first !== undefined || this.#readers.size > 0,
+        this.#getters.first !== undefined || this.#life.isWatched,
       end: () => {
         this.#putWaits = undefined;
       },
@@ -1582,11 +1494,13 @@ export class Queue<T>
   #asPeer(): Peer<T> {
     return {
       tell: (known) => {
-        known.open = this.#state === "open";
+        known.open = this.#life.state === "open";
         known.waitingPuts = this.#putters.length;
         known.room = this.#highWaterMark - this.#buffer.size;
         known.unfinished = this.#unfinished();
-        known.inFlight = this.#aborted ? 0 : this.#leases?.outstanding ?? 0;
+        known.inFlight = this.#life.aborted
+          ? 0
+          : this.#leases?.outstanding ?? 0;
       },
       isWaiting: () => this.#oldestGetter() !== undefined,
       deliver: (item, { weight, rank, note }, done) => {
@@ -1647,20 +1561,21 @@ export class Queue<T>
         this.#getters.length === count(this.#getters),
       "a line is as long as it says",
     );
-    const ended = this.#state === "closed" || this.#state === "errored";
+    const ended = this.#life.state === "closed" ||
+      this.#life.state === "errored";
     expect(
       !ended ||
         (stored === 0 && this.#putters.length === 0 && !waitingGet),
       "an ended queue holds nothing and nobody",
     );
     expect(
-      this.#state !== "closing" || this.#hasOwn() ||
+      this.#life.state !== "closing" || this.#hasOwn() ||
         (this.#leases !== undefined && this.#leases.outstanding > 0) ||
         this.#peers?.mayHaveItems() === true,
       "a closing queue has something left",
     );
     this.#peers?.assertInvariants();
-    const rank = RANKS.indexOf(this.#state);
+    const rank = RANKS.indexOf(this.#life.state);
     expect(rank >= this.#stateRank, "the state only moves forward");
     this.#stateRank = rank;
   }
@@ -1675,8 +1590,8 @@ export class Queue<T>
         queue.#puttingEnd({ close() {}, abort() {}, failed() {} }),
       takeBack: (queue, items) => queue.#takeBack(items),
       follow(queue, follower): () => void {
-        queue.#follow(follower);
-        return () => void queue.#writables.delete(follower);
+        queue.#life.follow(follower);
+        return () => queue.#life.unfollow(follower);
       },
       receiveWith(queue, delivered, none): Waiter {
         const leases = queue.#lending();

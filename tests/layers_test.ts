@@ -17,7 +17,7 @@ const LAYERS: readonly string[][] = [
   ],
   ["src/codec.ts", "src/structured.ts"],
   ["src/waiters.ts", "src/strategy.ts", "src/taking.ts", "src/putting.ts"],
-  ["src/leases.ts", "src/buffers/"],
+  ["src/lifecycle.ts", "src/leases.ts", "src/buffers/"],
   ["src/views/"],
   ["src/queue.ts"],
   ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],

@@ -4,21 +4,15 @@
  * @module
  */
 
-import { QueueClosedError, reasonOr, received } from "../errors.ts";
-import type { PutOptions, QueueState } from "../queue.ts";
+import { reasonOr, received } from "../errors.ts";
+import { Lifecycle } from "../lifecycle.ts";
+import type { Failure, QueueState } from "../lifecycle.ts";
+import type { PutOptions } from "../queue.ts";
 import { factsOfStats, printBy } from "../printing.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
-import {
-  deferred,
-  FULFILLED,
-  Line,
-  markHandled,
-  Putter,
-  SignalGroups,
-  signalOf,
-} from "../waiters.ts";
-import type { Deferred, WaiterGroup } from "../waiters.ts";
+import { FULFILLED, Line, Putter, SignalGroups, signalOf } from "../waiters.ts";
+import type { WaiterGroup } from "../waiters.ts";
 import { checkLimit, checkOptions } from "../checks.ts";
 import { Fan, readPace } from "./fan.ts";
 import type { LagPolicy } from "./fan.ts";
@@ -143,16 +137,11 @@ export class Broadcast<T> {
   readonly #highWaterMark: number;
   readonly #replay: number;
   readonly #name: string;
-  #state: QueueState = "open";
-  /** Set by fail() and abort(). */
-  #failure: { reason: unknown } | undefined = undefined;
-  #aborted = false;
+  readonly #life: Lifecycle;
   readonly #putters: Line<Putter<T>> = new Line();
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#endIfDrained();
   #admitting = false;
-  #ready: Deferred<void> | undefined = undefined;
-  #closed: Deferred<void> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
 
   /** Makes a broadcast without subscribers. Throws a `TypeError` or `RangeError` that names the option it cannot use. */
@@ -176,9 +165,10 @@ export class Broadcast<T> {
     this.#highWaterMark = highWaterMark;
     this.#replay = replay;
     this.#name = name;
+    this.#life = new Lifecycle("broadcast", name);
     this.#fan = new Fan<T>({
       replay,
-      name: this.#called(),
+      name: this.#life.called,
       changed: () => this.#changed(),
     });
   }
@@ -224,7 +214,7 @@ export class Broadcast<T> {
     if (replay > this.#replay) {
       throw new RangeError(
         `Cannot subscribe: replay must be at most the ${this.#replay} items ` +
-          `that ${this.#called()} keeps, received ${replay}`,
+          `that ${this.#life.called} keeps, received ${replay}`,
       );
     }
     return new QueueReadable<T>(this.#fan.subscribe(pace, replay));
@@ -275,7 +265,9 @@ export class Broadcast<T> {
     }
     // Before the state is looked at, as it may run user code.
     const hasRoom = this.#fan.hasRoom();
-    if (this.#state !== "open") return Promise.reject(this.#refusal(item));
+    if (this.#life.state !== "open") {
+      return Promise.reject(this.#life.refusal(item));
+    }
     if (hasRoom && this.#putters.first === undefined) {
       this.#fan.push(item);
       this.#fan.feedSoon();
@@ -295,7 +287,7 @@ export class Broadcast<T> {
    */
   tryPut(item: T): boolean {
     const hasRoom = this.#fan.hasRoom();
-    if (this.#state !== "open") throw this.#refusal(item);
+    if (this.#life.state !== "open") throw this.#life.refusal(item);
     if (!hasRoom || this.#putters.first !== undefined) return false;
     this.#fan.push(item);
     this.#fan.feedSoon();
@@ -322,9 +314,7 @@ export class Broadcast<T> {
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
       this.#writable = this.#makeWritable();
-      if (this.#failure !== undefined) {
-        this.#writable.erroredByQueue(this.#failure.reason);
-      } else if (this.#state !== "open") this.#writable.endedByQueue();
+      this.#life.follow(this.#writable);
     }
     return this.#writable;
   }
@@ -338,8 +328,8 @@ export class Broadcast<T> {
    * `abort()` was.
    */
   get desiredSize(): number | null {
-    if (this.#failure !== undefined) return null;
-    if (this.#state !== "open") return 0;
+    if (this.#life.failure !== undefined) return null;
+    if (this.#life.state !== "open") return 0;
     const { room } = this.#fan;
     return (room === Infinity ? this.#highWaterMark : room) -
       this.#putters.length;
@@ -351,16 +341,7 @@ export class Broadcast<T> {
    * `abort`.
    */
   get ready(): Promise<void> {
-    if (this.#ready !== undefined) return this.#ready.promise;
-    if (this.#failure === undefined) {
-      if (this.#state !== "open" || this.desiredSize! > 0) return FULFILLED;
-      this.#ready = deferred();
-    } else {
-      this.#ready = deferred();
-      this.#ready.reject(this.#failure.reason);
-    }
-    markHandled(this.#ready.promise);
-    return this.#ready.promise;
+    return this.#life.ready(this.#hasRoomForMore());
   }
 
   /**
@@ -369,15 +350,7 @@ export class Broadcast<T> {
    * once. Ignoring it causes no unhandled rejection.
    */
   get closed(): Promise<void> {
-    if (this.#closed === undefined) {
-      this.#closed = deferred();
-      markHandled(this.#closed.promise);
-      if (this.#state === "closed") this.#closed.resolve();
-      if (this.#state === "errored") {
-        this.#closed.reject(this.#failure!.reason);
-      }
-    }
-    return this.#closed.promise;
+    return this.#life.closed;
   }
 
   /**
@@ -416,7 +389,7 @@ export class Broadcast<T> {
       replay: this.#replay,
       put: this.#fan.end,
       waitingPuts: this.#putters.length,
-      state: this.#state,
+      state: this.#life.state,
       subscribers: Object.freeze(subscribers),
     });
   }
@@ -429,12 +402,7 @@ export class Broadcast<T> {
    * Idempotent.
    */
   close(): void {
-    if (this.#state !== "open") return;
-    this.#state = "closing";
-    this.#ready?.resolve();
-    this.#ready = undefined;
-    this.#writable?.endedByQueue();
-    this.#endIfDrained();
+    this.#close(undefined);
   }
 
   /**
@@ -456,11 +424,12 @@ export class Broadcast<T> {
    * ```
    */
   fail(reason: unknown): void {
-    if (this.#state !== "open") return;
-    this.#state = "closing";
-    this.#failure = { reason };
-    this.#ready?.reject(reason);
-    this.#writable?.erroredByQueue(reason);
+    this.#close({ reason });
+  }
+
+  #close(failure: Failure | undefined): void {
+    if (!this.#life.close(failure)) return;
+    this.#life.tell();
     this.#endIfDrained();
   }
 
@@ -477,21 +446,14 @@ export class Broadcast<T> {
   #abort(reason: unknown): void {
     // Who waits for what has come gets it, and so may see the end of a close().
     this.#fan.feed();
-    if (this.#state === "closed" || this.#state === "errored") return;
-    const wasOpen = this.#state === "open";
-    this.#state = "errored";
-    this.#aborted = true;
-    this.#failure = { reason };
-    this.#ready?.reject(reason);
-    this.#ready = undefined; // the next one rejects with this reason, not with that of fail()
+    if (!this.#life.abort(reason)) return;
     const putters = this.#putters;
     for (let put = putters.first; put !== undefined; put = putters.first) {
       put.leave();
       put.reject(reason);
     }
     this.#fan.abort(reason);
-    if (wasOpen) this.#writable?.erroredByQueue(reason);
-    this.#closed?.reject(reason);
+    this.#life.tell();
   }
 
   // -- Within -----------------------------------------------------------------
@@ -499,8 +461,8 @@ export class Broadcast<T> {
   /** Somebody has read or left: whoever waited for that goes on. */
   #changed(): void {
     if (this.#putters.first !== undefined) this.#admitWaitingPuts();
-    if (this.#ready !== undefined) this.#signalRoom();
-    if (this.#state !== "open") this.#endIfDrained();
+    if (this.#life.awaitsRoom && this.#hasRoomForMore()) this.#life.roomCame();
+    if (this.#life.state !== "open") this.#endIfDrained();
   }
 
   #admitWaitingPuts(): void {
@@ -519,26 +481,25 @@ export class Broadcast<T> {
     this.#fan.feedSoon();
   }
 
-  #signalRoom(): void {
-    if (this.#state !== "open" || this.desiredSize! <= 0) return;
-    this.#ready!.resolve();
-    this.#ready = undefined;
+  #hasRoomForMore(): boolean {
+    return this.desiredSize! > 0;
   }
 
   #endIfDrained(): void {
-    if (this.#state !== "closing" || this.#putters.first !== undefined) return;
-    const failure = this.#failure;
+    if (this.#life.state !== "closing" || this.#putters.first !== undefined) {
+      return;
+    }
+    const { failure } = this.#life;
     if (this.#fan.ending === undefined) this.#fan.finish({ failure });
     if (this.#fan.cursors.size > 0) return;
-    this.#state = failure === undefined ? "closed" : "errored";
-    if (failure === undefined) this.#closed?.resolve();
-    else this.#closed?.reject(failure.reason);
+    this.#life.finish();
+    this.#life.tell();
   }
 
   #makeWritable(): QueueWritable<T> {
     const desiredSize = (): number | null => this.desiredSize;
     const ready = (): Promise<void> => this.ready;
-    const open = (): boolean => this.#state === "open";
+    const open = (): boolean => this.#life.state === "open";
     return new QueueWritable<T>({
       put: (item, group) => this.#put(item, undefined, group),
       refusesWhenFull: false,
@@ -557,23 +518,6 @@ export class Broadcast<T> {
     });
   }
 
-  #refusal(item: T): unknown {
-    if (this.#aborted) return this.#failure!.reason;
-    return new QueueClosedError<T>(
-      `Cannot put: ${this.#called()} must be open, ` +
-        `received one that is ${this.#state}`,
-      this.#failure === undefined
-        ? { item }
-        : { item, cause: this.#failure.reason },
-    );
-  }
-
-  #called(): string {
-    return this.#name === ""
-      ? "the broadcast"
-      : `the broadcast ${JSON.stringify(this.#name)}`;
-  }
-
   #assertInvariants(): void {
     this.#fan.assertInvariants();
     const { state, desiredSize, waitingPuts, subscribers } = this.stats();
@@ -584,7 +528,7 @@ export class Broadcast<T> {
     if (state === "closing" && waitingPuts + subscribers.length === 0) {
       throw new Error("Invariant broken: a closing broadcast has readers left");
     }
-    if ((desiredSize === null) !== (this.#failure !== undefined)) {
+    if ((desiredSize === null) !== (this.#life.failure !== undefined)) {
       throw new Error("Invariant broken: desiredSize is null after a failure");
     }
   }

@@ -10,9 +10,12 @@
  */
 
 import { reasonOr, received } from "../errors.ts";
+import type { EndingView } from "../lifecycle.ts";
 import { markHandled, Receiver, WaiterGroup } from "../waiters.ts";
 import { NativeReadable, NativeReader } from "./native.ts";
 import { isLocked, pipe, readPipeOptions } from "./pipe.ts";
+
+export type { EndingView } from "../lifecycle.ts";
 
 /** What a readable view needs of the queue behind it. */
 export interface TakingEnd<T> {
@@ -39,12 +42,6 @@ export interface TakingEnd<T> {
 export interface DirectEnd<T> extends TakingEnd<T> {
   hasNext(): boolean;
   take(): T;
-}
-
-/** Learns of the end of the queue. */
-export interface EndingView {
-  ended(): void;
-  errored(reason: unknown): void;
 }
 
 /**
