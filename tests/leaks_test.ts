@@ -1,7 +1,11 @@
 import { assert, assertEquals, assertLess } from "@std/assert";
-import process from "node:process";
 import { LifoQueue, Queue } from "../mod.ts";
-import { canCollectGarbage, collectGarbage, test } from "./support/harness.ts";
+import {
+  canCollectGarbage,
+  collectGarbage,
+  heapUsed,
+  test,
+} from "./support/harness.ts";
 import { ignore } from "./support/waiting.ts";
 
 const MANY = 100_000;
@@ -43,11 +47,6 @@ async function assertNoGrowth(batch: () => Promise<void>): Promise<void> {
   await batch();
   const growth = await heapUsed() - before;
   assertLess(growth, SLACK, `${growth} bytes stay after ${MANY} operations`);
-}
-
-async function heapUsed(): Promise<number> {
-  await collectGarbage();
-  return process.memoryUsage().heapUsed;
 }
 
 /** Most, because a collector that looks at the stack may take a number for a reference. */

@@ -5,38 +5,7 @@
  */
 
 import { Queue } from "../../mod.ts";
-import { ITEMS, type Row, source } from "./rows.ts";
-
-async function writeAndRead(
-  pair: ReadableWritablePair<number, number>,
-): Promise<number> {
-  const writer = pair.writable.getWriter();
-  const reader = pair.readable.getReader();
-  const writing = (async () => {
-    for (let item = 0; item < ITEMS; item++) {
-      await writer.ready;
-      writer.write(item).catch(() => {});
-    }
-    await writer.close();
-  })();
-  let count = 0;
-  while (!(await reader.read()).done) count++;
-  await writing;
-  return count;
-}
-
-async function pipeThrough(
-  pair: ReadableWritablePair<number, number>,
-): Promise<number> {
-  let count = 0;
-  const sink = new WritableStream<number>({ write: () => void count++ });
-  await source().pipeThrough(pair).pipeTo(sink);
-  return count;
-}
-
-function transform(highWaterMark: number): TransformStream<number, number> {
-  return new TransformStream({}, { highWaterMark }, { highWaterMark: 0 });
-}
+import { pipeThrough, type Row, transform, writeAndRead } from "./rows.ts";
 
 /** The rows. */
 export function pipeRows(): Row[] {

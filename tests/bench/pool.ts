@@ -18,6 +18,8 @@
 import process from "node:process";
 import { WorkerPool } from "../../src/threads.ts";
 import { hash, type Hashing } from "../fixtures/pools/hashing.ts";
+import { within } from "../support/waiting.ts";
+import { median } from "../support/items.ts";
 
 const WORKERS = 2;
 /** How many tasks whoever has them keeps under way. */
@@ -145,7 +147,7 @@ async function makeAll(): Promise<Contestant[]> {
   for (const [name, make] of Object.entries(makers)) {
     try {
       const contestant = await make();
-      await within(10_000, check(contestant, { length: 1 }));
+      await within(10_000, check(contestant, { length: 1 }), contestant.name);
       made.push(contestant);
     } catch (error) {
       const [line] = String((error as Error).message).split("\n");
@@ -206,26 +208,4 @@ async function check({ name, run }: Contestant, task: Hashing): Promise<void> {
 function expected(task: Hashing): string {
   known[task.length] ??= hash(task);
   return known[task.length]!;
-}
-
-function median(numbers: number[]): number {
-  const sorted = [...numbers].sort((one, other) => one - other);
-  return sorted[sorted.length >> 1]!;
-}
-
-async function within<T>(
-  milliseconds: number,
-  promise: Promise<T>,
-): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`nothing within ${milliseconds} ms`));
-    }, milliseconds);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -9,6 +9,7 @@
  */
 
 import { Queue } from "../../mod.ts";
+import { within } from "../support/waiting.ts";
 
 /** How many items a row moves, if it does not say. */
 export const ITEMS = 10_000;
@@ -44,25 +45,6 @@ export async function findInStd<T>(
   } catch {
     console.error(`@std/async ${name} is left out: JSR cannot be reached.`);
     return undefined;
-  }
-}
-
-/** The same promise, but an error naming it if it takes longer. */
-async function within<T>(
-  milliseconds: number,
-  promise: T | Promise<T>,
-  name: string,
-): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`${name}: not settled after ${milliseconds} ms`));
-    }, milliseconds);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -117,12 +99,12 @@ export async function drain(items: AsyncIterable<unknown>): Promise<number> {
   return count;
 }
 
-/** A native stream of all items. */
-export function source(): ReadableStream<number> {
+/** A native stream of so many items. */
+export function source(items: number = ITEMS): ReadableStream<number> {
   let item = 0;
   return new ReadableStream({
     pull(controller) {
-      if (item < ITEMS) controller.enqueue(item++);
+      if (item < items) controller.enqueue(item++);
       else controller.close();
     },
   });
@@ -133,4 +115,42 @@ export function filled(depth: number): Queue<number> {
   const queue = new Queue<number>({ highWaterMark: Infinity });
   for (let item = 0; item < depth; item++) queue.tryPut(item);
   return queue;
+}
+
+/** Writes all and reads all, at the same time. */
+export async function writeAndRead(
+  pair: ReadableWritablePair<number, number>,
+  items: number = ITEMS,
+): Promise<number> {
+  const writer = pair.writable.getWriter();
+  const reader = pair.readable.getReader();
+  const writing = (async () => {
+    for (let item = 0; item < items; item++) {
+      await writer.ready;
+      writer.write(item).catch(() => {});
+    }
+    await writer.close();
+  })();
+  let count = 0;
+  while (!(await reader.read()).done) count++;
+  await writing;
+  return count;
+}
+
+/** Pipes all from a native source through it into a native sink. */
+export async function pipeThrough(
+  pair: ReadableWritablePair<number, number>,
+  items: number = ITEMS,
+): Promise<number> {
+  let count = 0;
+  const sink = new WritableStream<number>({ write: () => void count++ });
+  await source(items).pipeThrough(pair).pipeTo(sink);
+  return count;
+}
+
+/** The pair of the platform. */
+export function transform(
+  highWaterMark: number,
+): TransformStream<number, number> {
+  return new TransformStream({}, { highWaterMark }, { highWaterMark: 0 });
 }

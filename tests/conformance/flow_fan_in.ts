@@ -15,31 +15,7 @@ import {
   zip,
 } from "../../mod.ts";
 import type { RuntimeCase } from "./runtimes.ts";
-import { readAll } from "../support/streams.ts";
-
-interface Stream {
-  stream: ReadableStream<number>;
-  pulled: number;
-  reason: unknown;
-}
-
-/** Counts up from 1 to `items`, one item for each pull. */
-function counting(items: number): Stream {
-  const counted: Stream = {
-    stream: new ReadableStream<number>({
-      pull(controller): void {
-        if (counted.pulled === items) controller.close();
-        else controller.enqueue(++counted.pulled);
-      },
-      cancel(reason): void {
-        counted.reason = reason;
-      },
-    }, { highWaterMark: 0 }),
-    pulled: 0,
-    reason: undefined,
-  };
-  return counted;
-}
+import { counting, readAll } from "../support/streams.ts";
 
 /** The cases, each independent of all others. */
 export const fanInCases: RuntimeCase[] = [
@@ -49,7 +25,7 @@ export const fanInCases: RuntimeCase[] = [
       const queue = new Queue<number>();
       await queue.putMany([10, 20]);
       queue.close();
-      const items = await readAll(merge([counting(3).stream, queue, [100]]));
+      const items = await readAll(merge([counting(3, 1).stream, queue, [100]]));
       assertEquals(items.filter((item) => item < 10), [1, 2, 3]);
       assertEquals(items.length, 6);
     },
@@ -58,7 +34,7 @@ export const fanInCases: RuntimeCase[] = [
     name:
       "merge: pulls no further than highWaterMark, and cancels with the reason",
     async run(): Promise<void> {
-      const sources = [counting(100), counting(100)];
+      const sources = [counting(100, 1), counting(100, 1)];
       const merged = merge(sources.map(({ stream }) => stream), {
         highWaterMark: 4,
       });
@@ -89,7 +65,7 @@ export const fanInCases: RuntimeCase[] = [
     name: "merge: a signal ends it with its reason",
     async run(): Promise<void> {
       const controller = new AbortController();
-      const source = counting(100);
+      const source = counting(100, 1);
       const merged = merge([source.stream], { signal: controller.signal });
       const reader = merged.getReader();
       await reader.read();
@@ -103,7 +79,7 @@ export const fanInCases: RuntimeCase[] = [
     name: "mergeSorted: one order out of many",
     async run(): Promise<void> {
       const sorted = mergeSorted(
-        [counting(3).stream, [2, 2, 9]],
+        [counting(3, 1).stream, [2, 2, 9]],
         (a, b) => a - b,
       );
       assertEquals(await readAll(sorted), [1, 2, 2, 2, 3, 9]);
@@ -112,7 +88,7 @@ export const fanInCases: RuntimeCase[] = [
   {
     name: "zip: tuples until the shortest ends, which cancels the others",
     async run(): Promise<void> {
-      const longer = counting(100);
+      const longer = counting(100, 1);
       assertEquals(await readAll(zip(["a", "b"], longer.stream)), [
         ["a", 1],
         ["b", 2],

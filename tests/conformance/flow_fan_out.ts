@@ -7,29 +7,9 @@
 import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { Broadcast, LaggedError, tee } from "../../mod.ts";
 import type { RuntimeCase } from "./runtimes.ts";
-import { readAll } from "../support/streams.ts";
+import { counting, readAll } from "../support/streams.ts";
 import { pause } from "../support/waiting.ts";
 import { upTo } from "../support/items.ts";
-
-/** A native stream of 0, 1, 2, …, which counts its pulls and notes its cancel. */
-function counting(total: number): {
-  stream: ReadableStream<number>;
-  pulls: () => number;
-  cancelled: () => unknown;
-} {
-  let pulled = 0;
-  let cancelled: unknown;
-  const stream = new ReadableStream<number>({
-    pull(controller) {
-      if (pulled < total) controller.enqueue(pulled++);
-      else controller.close();
-    },
-    cancel(reason) {
-      cancelled = reason;
-    },
-  }, { highWaterMark: 0 });
-  return { stream, pulls: () => pulled, cancelled: () => cancelled };
-}
 
 /** The cases. */
 export const flowFanOutCases: RuntimeCase[] = [
@@ -57,12 +37,12 @@ export const flowFanOutCases: RuntimeCase[] = [
   {
     name: "tee: the slowest branch gates the source",
     async run() {
-      const { stream, pulls } = counting(1000);
-      const [fast, slow] = tee(stream, 2, { highWaterMark: 16 });
+      const source = counting(1000);
+      const [fast, slow] = tee(source.stream, 2, { highWaterMark: 16 });
       const reader = fast!.getReader();
       for (let read = 0; read < 16; read++) await reader.read();
       const gated = reader.read();
-      assertEquals(pulls(), 16);
+      assertEquals(source.pulled, 16);
       assertEquals((await slow!.getReader().read()).value, 0);
       assertEquals((await gated).value, 16);
     },
@@ -71,10 +51,10 @@ export const flowFanOutCases: RuntimeCase[] = [
     name:
       "tee: cancelling all branches cancels a native source with the reasons",
     async run() {
-      const { stream, cancelled } = counting(1000);
-      const [left, right] = tee(stream, 2);
+      const source = counting(1000);
+      const [left, right] = tee(source.stream, 2);
       await Promise.all([left!.cancel("left"), right!.cancel("right")]);
-      assertEquals(cancelled(), ["left", "right"]);
+      assertEquals(source.reason, ["left", "right"]);
     },
   },
   {
@@ -97,14 +77,14 @@ export const flowFanOutCases: RuntimeCase[] = [
   {
     name: "Broadcast: a native pipe feels the slowest subscriber",
     async run() {
-      const { stream, pulls } = counting(20);
+      const source = counting(20);
       const broadcast = new Broadcast<number>({ highWaterMark: 2 });
       const reader = broadcast.subscribe().getReader();
-      const piping = stream.pipeTo(broadcast.writable);
+      const piping = source.stream.pipeTo(broadcast.writable);
       assertEquals((await reader.read()).value, 0);
       await pause(0);
       // Read one, hold two, and a few are under way in the pipe.
-      if (pulls() > 6) throw new Error(`${pulls()} pulled`);
+      if (source.pulled > 6) throw new Error(`${source.pulled} pulled`);
       for (let item = 1; item < 20; item++) {
         assertEquals((await reader.read()).value, item);
       }

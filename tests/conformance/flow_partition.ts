@@ -8,7 +8,7 @@
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { balance, concurrentMap, partition } from "../../mod.ts";
 import type { RuntimeCase } from "./runtimes.ts";
-import { readAll } from "../support/streams.ts";
+import { counting, readAll } from "../support/streams.ts";
 
 /** The cases. */
 export const partitionCases: RuntimeCase[] = [
@@ -27,23 +27,25 @@ export const partitionCases: RuntimeCase[] = [
   {
     name: "partition: cancelling all branches cancels the source",
     async run() {
-      const { stream, state } = counting(100);
-      const [one, two] = partition(stream, 2, (item) => item);
+      const source = counting(100);
+      const [one, two] = partition(source.stream, 2, (item) => item);
       await one!.cancel("one");
-      assertEquals([state.pulled, state.reason], [0, undefined]);
+      assertEquals([source.pulled, source.reason], [0, undefined]);
       await two!.cancel("two");
-      assertEquals([state.pulled, state.reason], [0, ["one", "two"]]);
+      assertEquals([source.pulled, source.reason], [0, ["one", "two"]]);
     },
   },
   {
     name: "balance: an item goes to one branch, pulled when it asks",
     async run() {
-      const { stream, state } = counting(100);
-      const [one, two] = balance(stream, 2).map((branch) => branch.getReader());
-      assertEquals(state.pulled, 0);
+      const source = counting(100);
+      const [one, two] = balance(source.stream, 2).map((branch) =>
+        branch.getReader()
+      );
+      assertEquals(source.pulled, 0);
       const reads = await Promise.all([two!.read(), one!.read()]);
       assertEquals(reads.map(({ value }) => value), [0, 1]);
-      assertEquals(state.pulled, 2);
+      assertEquals(source.pulled, 2);
       await Promise.all([one!.cancel(), two!.cancel()]);
     },
   },
@@ -90,23 +92,3 @@ export const partitionCases: RuntimeCase[] = [
     },
   },
 ];
-
-/** A native stream of the numbers from 0. */
-function counting(
-  length: number,
-): {
-  stream: ReadableStream<number>;
-  state: { pulled: number; reason: unknown };
-} {
-  const state = { pulled: 0, reason: undefined as unknown };
-  const stream = new ReadableStream<number>({
-    pull(controller) {
-      if (state.pulled === length) controller.close();
-      else controller.enqueue(state.pulled++);
-    },
-    cancel(reason) {
-      state.reason = reason;
-    },
-  }, { highWaterMark: 0 });
-  return { stream, state };
-}

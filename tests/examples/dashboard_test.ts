@@ -7,12 +7,11 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { get } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { outcomeOf, startExample } from "../support/example.ts";
+import { outcomeOf, startExample, withFolder } from "../support/example.ts";
 import { test } from "../support/harness.ts";
 
 interface Answer {
@@ -22,7 +21,7 @@ interface Answer {
 }
 
 test("find_duplicates --dashboard serves until Ctrl-C", async function () {
-  await withFolder(async (folder) => {
+  await withTree(async (folder) => {
     const child = startExample("find_duplicates.ts", ["--dashboard", folder]);
     const outcome = outcomeOf(child);
     const done = says(child, "stderr", "stays until Ctrl-C");
@@ -56,7 +55,7 @@ test("find_duplicates --dashboard serves until Ctrl-C", async function () {
 test(
   "find_duplicates --dashboard --json ends with its work",
   async function () {
-    await withFolder(async (folder) => {
+    await withTree(async (folder) => {
       const { code, stdout, stderr } = await outcomeOf(
         startExample("find_duplicates.ts", ["--dashboard", "--json", folder]),
       );
@@ -67,18 +66,15 @@ test(
   },
 );
 
-async function withFolder(
-  run: (folder: string) => Promise<void>,
+function withTree(
+  use: (folder: string) => Promise<void>,
 ): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "highwater-dashboard-"));
-  try {
+  return withFolder(async (folder) => {
     for (const name of ["one", "two"]) {
       writeFileSync(join(folder, name), "same");
     }
-    await run(folder);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+    await use(folder);
+  });
 }
 
 async function addressOf(child: ChildProcess): Promise<string> {

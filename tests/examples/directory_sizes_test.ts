@@ -4,10 +4,14 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Outcome, outcomeOf, startExample } from "../support/example.ts";
+import {
+  type Outcome,
+  outcomeOf,
+  startExample,
+  withFolder,
+} from "../support/example.ts";
 import { test } from "../support/harness.ts";
 
 interface Report {
@@ -25,11 +29,10 @@ function run(args: string[]): Promise<Outcome> {
 }
 
 /** Four folders; below the first is nearly everything: 300 folders, three files in each. */
-async function withTree(
-  body: (folder: string) => Promise<void>,
+function withTree(
+  use: (folder: string) => Promise<void>,
 ): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "highwater-sizes-"));
-  try {
+  return withFolder(async (folder) => {
     for (const name of ["heavy", "light", "little", "low"]) {
       mkdirSync(join(folder, name));
       writeFileSync(join(folder, name, "file"), "x".repeat(10));
@@ -43,10 +46,8 @@ async function withTree(
         }
       }
     }
-    await body(folder);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+    await use(folder);
+  });
 }
 
 test(

@@ -15,7 +15,7 @@ import {
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect as connectHTTP2 } from "node:http2";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -24,6 +24,7 @@ import { fileURLToPath } from "node:url";
 import handler from "../../examples/edge_handler.ts";
 import { runtime, test } from "../support/harness.ts";
 import { ignore, pause, until } from "../support/waiting.ts";
+import { freePort } from "../support/server_process.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const EXAMPLE = join(ROOT, "examples/edge_handler.ts");
@@ -370,21 +371,6 @@ async function serve(
     await server[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => {
-        if (address === null || typeof address === "string") {
-          reject(new Error("no port"));
-        } else resolve(address.port);
-      });
-    });
-  });
 }
 
 /** What the server says when its count of lines has stood still for a second. */

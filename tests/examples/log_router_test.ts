@@ -14,18 +14,16 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { ChildProcess } from "node:child_process";
-import {
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { type Outcome, outcomeOf, startExample } from "../support/example.ts";
+import {
+  type Outcome,
+  outcomeOf,
+  startExample,
+  withFolder,
+} from "../support/example.ts";
 import { test } from "../support/harness.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -307,17 +305,6 @@ function sizeOf(path: string): number {
 
 function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 20));
-}
-
-async function withFolder(
-  use: (folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "highwater-logs-"));
-  try {
-    await use(folder);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 function start(

@@ -7,11 +7,10 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { outcomeOf, startExample } from "../support/example.ts";
+import { outcomeOf, startExample, withFolder } from "../support/example.ts";
 import { runtime, test } from "../support/harness.ts";
 
 /** Node 20 reads no TypeScript in a worker. */
@@ -26,9 +25,10 @@ interface Report {
   speedUp: number;
 }
 
-async function withTree(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "highwater-hash-"));
-  try {
+function withTree(
+  use: (folder: string) => Promise<void>,
+): Promise<void> {
+  return withFolder(async (folder) => {
     mkdirSync(join(folder, "below"));
     for (let file = 0; file < 40; file++) {
       // Four contents, of which one is there once only.
@@ -37,9 +37,7 @@ async function withTree(use: (folder: string) => Promise<void>): Promise<void> {
       writeFileSync(join(place, `file${file}`), `${kind}`.repeat(1_000 * kind));
     }
     await use(folder);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  });
 }
 
 if (READS_WORKER) {

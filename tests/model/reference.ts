@@ -2,6 +2,11 @@
  * A queue as one would describe it: plain arrays, no promises, nothing clever.
  * What settles is told to a callback, as a text.
  *
+ * - `queue_test.ts`: any script of calls on a queue and on this one.
+ * - `interleaving_test.ts`: many users at once, in any order of their turns.
+ * - `differential_test.ts`: the same script on the platform's TransformStream.
+ * - `broadcast_test.ts`: a broadcast, beside one with an array for each subscriber.
+ *
  * @module
  */
 

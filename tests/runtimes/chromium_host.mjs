@@ -2,22 +2,11 @@
 // headless Chromium and prints the results of its runConformance() as JSON.
 
 import process from "node:process";
-import { chromium } from "playwright-core";
+import { launch } from "./launch.mjs";
 
 const [, , executablePath, address] = process.argv;
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 try {
   const page = await browser.newPage();
   await page.goto(address);

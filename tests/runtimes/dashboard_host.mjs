@@ -4,24 +4,13 @@
 
 import assert from "node:assert/strict";
 import process from "node:process";
-import { chromium } from "playwright-core";
+import { launch } from "./launch.mjs";
 
 const [, , executablePath, address, screenshots] = process.argv;
 const { origin } = new URL(address);
 const results = [];
 
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch(executablePath);
 
 /** Opens the page and keeps what it asks for, says and shows. */
 async function open(options = {}) {

@@ -1,6 +1,11 @@
 /**
  * The conformance suite as one function, for {@linkcode bundleForRuntimes}.
  *
+ * - `bundle.ts`: makes one script of this file and all that it imports.
+ * - `workerd.ts`, `edge_runtime.ts`, `chromium.ts`: run that script; the `*_host.mjs`
+ *   are their other halves, on Node.
+ * - `dashboard_chromium.ts`: the dashboard in a page. `package.ts`: the package for npm.
+ *
  * @module
  */
 
@@ -21,7 +26,7 @@ import {
 import type { Case, Kind } from "../conformance/cases.ts";
 import { missingHere, type RuntimeCase } from "../conformance/runtimes.ts";
 import { casesFor } from "../conformance/suite.ts";
-import { pause } from "../support/waiting.ts";
+import { pause, within } from "../support/waiting.ts";
 
 /** How one case ended. */
 interface CaseResult {
@@ -94,7 +99,7 @@ async function runAlone(
 ): Promise<CaseResult> {
   unhandled = [];
   try {
-    await withinLimit(run());
+    await within(TIME_LIMIT, run(), "It");
     // Time for the runtime to find out what nobody handles.
     await pause(0);
     if (unhandled.length > 0) {
@@ -103,20 +108,6 @@ async function runAlone(
     return { name, status: "passed", detail: "" };
   } catch (error) {
     return { name, status: "failed", detail: describe(error) };
-  }
-}
-
-async function withinLimit(running: Promise<void> | void): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`did not end within ${TIME_LIMIT} ms`));
-    }, TIME_LIMIT);
-  });
-  try {
-    await Promise.race([running, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -7,10 +7,11 @@
 import type { TestResult } from "../support/junit.ts";
 import { binPath, scratchPath } from "../support/tools.ts";
 import { pause } from "../support/waiting.ts";
+import { freePort } from "../support/server_process.ts";
 
 /** Serves the script as a worker on loopback and asks it once. */
 export async function runInWorkerd(script: string): Promise<TestResult[]> {
-  const port = freePort();
+  const port = await freePort();
   Deno.writeTextFileSync(
     scratchPath("worker.mjs"),
     `${script}\nexport default { async fetch() {
@@ -59,11 +60,4 @@ async function answering(address: string): Promise<Response> {
     }
   }
   throw new Error("workerd does not listen");
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
-  return port;
 }

@@ -5,6 +5,8 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -63,6 +65,27 @@ export function outcomeOf(child: ChildProcess): Promise<Outcome> {
         stderr: text(output.stderr),
       }));
   });
+}
+
+/** How a script of this project ended, and the lines that it said. */
+export async function linesOf(
+  path: string,
+  ...args: string[]
+): Promise<[code: number | null, ...lines: string[]]> {
+  const { code, stdout } = await outcomeOf(startScript(path, args));
+  return [code, ...stdout.trim().split("\n")];
+}
+
+/** Uses a folder that is there only so long. */
+export async function withFolder(
+  use: (folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "highwater-"));
+  try {
+    await use(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 function text(chunks: Uint8Array[]): string {

@@ -6,12 +6,22 @@
  * - A skip says why, and is a failure where `CI=true`.
  * - On Deno the op and resource sanitizers are on, here and in `deno.json`.
  *
+ * `tests/` mirrors `src/`: `tests/flow/tee_test.ts` is for `src/flow/tee.ts`. Beside it:
+ *
+ * - `conformance/`: what every kind of queue promises, on every runtime (`suite.ts` begins).
+ * - `model/`: queues beside simpler ones, on random scripts (`reference.ts` begins).
+ * - `runtimes/`: runtimes that load no TypeScript, and the package (`entry.ts` begins).
+ * - `bench/`: the rows of `bench.ts` (`rows.ts` begins). `fixtures/`: what tests start.
+ * - `support/`: this; `waiting`, `streams`, `items`, `sources`, `counted`, `stepped_clock`
+ *   for any test; engines, servers and workers by their names; `run_*` are the tasks.
+ *
  * @module
  */
 
 import { appendFileSync } from "node:fs";
 import process from "node:process";
 import { delay } from "@std/async";
+import { within } from "./waiting.ts";
 
 /** A runtime that runs the tests under `tests/`. */
 export type Runtime = "deno" | "bun" | "node";
@@ -114,7 +124,7 @@ export function test(
     note("started", name, limit);
     let end = "failed";
     try {
-      await withinLimit(name, fn, limit);
+      await within(limit, fn(), `"${name}"`);
       end = "passed";
     } finally {
       note(end, name);
@@ -137,6 +147,12 @@ export async function collectGarbage(): Promise<void> {
     collect();
     await delay(1);
   }
+}
+
+/** The bytes of what is left after a collection. */
+export async function heapUsed(): Promise<number> {
+  await collectGarbage();
+  return process.memoryUsage().heapUsed;
 }
 
 function collector(): (() => void) | undefined {
@@ -163,24 +179,6 @@ function note(event: string, name: string, limit?: number): void {
   if (journal === "") return;
   const entry = { event, name, process: process.pid, at: Date.now(), limit };
   appendFileSync(journal, JSON.stringify(entry) + "\n");
-}
-
-async function withinLimit(
-  name: string,
-  fn: Body,
-  limit: number,
-): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>(function (_resolve, reject) {
-    timer = setTimeout(function () {
-      reject(new Error(`"${name}" did not end within ${limit} ms`));
-    }, limit);
-  });
-  try {
-    await Promise.race([fn(), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 async function registrar(): Promise<Register> {

@@ -14,6 +14,11 @@ import type {
   Message,
   Outgoing,
 } from "../../src/engines/core/driver.ts";
+import {
+  EngineHandle,
+  type EngineHandleOptions,
+} from "../../src/engines/core/handle.ts";
+import { SteppedClock } from "./stepped_clock.ts";
 
 /** A message of this engine. */
 export interface Kept extends Message {
@@ -263,4 +268,19 @@ class MemoryDriver implements Driver<Kept> {
       return true;
     });
   }
+}
+
+/** A handle on an engine of its own, with a clock that the test turns. */
+export function startHandle(options: EngineHandleOptions<string> = {}): {
+  clock: SteppedClock;
+  engine: MemoryEngine;
+  queue: EngineHandle<string, Kept>;
+} {
+  const clock = new SteppedClock();
+  const engine = new MemoryEngine(clock);
+  const queue = new EngineHandle<string, Kept>("jobs", engine.connect(), {
+    clock,
+    ...options,
+  });
+  return { clock, engine, queue };
 }

@@ -9,7 +9,9 @@ import { setImmediate } from "node:timers";
 import { monitor, Queue } from "../../mod.ts";
 import { dashboard } from "../../src/dashboard.ts";
 import { instrument, tracing } from "../../src/otel.ts";
+import { filled, pipeThrough, transform, writeAndRead } from "../bench/rows.ts";
 import { FakeMeter, followingApi } from "./telemetry.ts";
+import { median } from "./items.ts";
 
 const ITEMS = 30_000;
 const TURN = 100_000;
@@ -123,51 +125,6 @@ async function forAwait(): Promise<void> {
   expect(count);
 }
 
-async function writeAndRead(
-  pair: ReadableWritablePair<number, number>,
-): Promise<void> {
-  const writer = pair.writable.getWriter();
-  const reader = pair.readable.getReader();
-  const writing = (async () => {
-    for (let item = 0; item < ITEMS; item++) {
-      await writer.ready;
-      writer.write(item).catch(() => {});
-    }
-    await writer.close();
-  })();
-  let count = 0;
-  while (!(await reader.read()).done) count++;
-  await writing;
-  expect(count);
-}
-
-async function pipeThrough(
-  pair: ReadableWritablePair<number, number>,
-): Promise<void> {
-  let item = 0;
-  let count = 0;
-  const source = new ReadableStream<number>({
-    pull(controller) {
-      if (item < ITEMS) controller.enqueue(item++);
-      else controller.close();
-    },
-  });
-  await source.pipeThrough(pair).pipeTo(
-    new WritableStream<number>({ write: () => void count++ }),
-  );
-  expect(count);
-}
-
-function transform(): TransformStream<number, number> {
-  return new TransformStream({}, { highWaterMark: 16 }, { highWaterMark: 0 });
-}
-
-function standing(depth: number): Queue<number> {
-  const queue = new Queue<number>({ highWaterMark: Infinity });
-  for (let item = 0; item < depth; item++) queue.tryPut(item);
-  return queue;
-}
-
 function turnOver(queue: Queue<number>): Work {
   return () => {
     let count = 0;
@@ -184,10 +141,6 @@ async function time(work: Work): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1]!;
 }
 
 async function ratio(ours: Work, theirs: Work): Promise<number> {
@@ -215,7 +168,7 @@ async function getManyTime(): Promise<number> {
   const times: number[] = [];
   // As many rounds to warm up as are counted: one has few calls of getMany().
   for (let round = 0; round < ROUNDS * 2; round++) {
-    const queue = standing(ITEMS);
+    const queue = filled(ITEMS);
     let count = 0;
     const start = performance.now();
     while (count < ITEMS) count += (await queue.getMany(100)).length;
@@ -234,7 +187,7 @@ function bytesPerItem(): number | undefined {
   const items = 1_500_000;
   collect();
   const before = memory.memoryUsage().heapUsed;
-  const queue = standing(items); // small integers: no object of their own
+  const queue = filled(items); // small integers: no object of their own
   collect();
   const used = memory.memoryUsage().heapUsed - before;
   expect(queue.length, items);
@@ -316,7 +269,7 @@ report(
 );
 report(
   "tryPut + tryGet, an item",
-  await nanoseconds(turnOver(standing(10)), ITEMS * 10),
+  await nanoseconds(turnOver(filled(10)), ITEMS * 10),
   " ns",
   20,
   10,
@@ -332,8 +285,8 @@ report(
 report(
   "writer + reader / TransformStream",
   await ratio(
-    () => writeAndRead(new Queue<number>()),
-    () => writeAndRead(transform()),
+    async () => expect(await writeAndRead(new Queue<number>(), ITEMS)),
+    async () => expect(await writeAndRead(transform(16), ITEMS)),
   ),
   "×",
   0.5,
@@ -342,8 +295,8 @@ report(
 report(
   "pipeThrough + pipeTo / TransformStream",
   await ratio(
-    () => pipeThrough(new Queue<number>()),
-    () => pipeThrough(transform()),
+    async () => expect(await pipeThrough(new Queue<number>(), ITEMS)),
+    async () => expect(await pipeThrough(transform(16), ITEMS)),
   ),
   "×",
   "Deno" in globalThis ? 1.5 : 1,
@@ -351,7 +304,7 @@ report(
 );
 report(
   "depth 1,000,000 / depth 10",
-  await ratio(turnOver(standing(1_000_000)), turnOver(standing(10))),
+  await ratio(turnOver(filled(1_000_000)), turnOver(filled(10))),
   "×",
   1.5,
   1.1,

@@ -6,6 +6,7 @@
  */
 
 import { binPath, installTools, nodePath, run, runDeno } from "./tools.ts";
+import { median } from "./items.ts";
 
 /** Average time of a row, by group and then by name. */
 type Times = Map<string, Map<string, number>>;
@@ -71,10 +72,6 @@ async function onMitata(program: string, flags: string[]): Promise<Times> {
     add(times, layout[group]?.name ?? "", alias, runs[0]?.stats?.avg);
   }
   return times;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1]!;
 }
 
 await installTools();

@@ -16,6 +16,33 @@ export function sourceOf<T>(items: readonly T[]): ReadableStream<T> {
   }, { highWaterMark: 0 });
 }
 
+/** A native stream that counts what is done to it. */
+export interface Counting {
+  stream: ReadableStream<number>;
+  /** How many numbers were pulled. */
+  pulled: number;
+  /** What it was cancelled with. */
+  reason: unknown;
+}
+
+/** Counts up, one number for each pull, and then ends. */
+export function counting(count: number, from: number = 0): Counting {
+  const counted: Counting = {
+    stream: new ReadableStream<number>({
+      pull(controller): void {
+        if (counted.pulled === count) controller.close();
+        else controller.enqueue(from + counted.pulled++);
+      },
+      cancel(reason): void {
+        counted.reason = reason;
+      },
+    }, { highWaterMark: 0 }),
+    pulled: 0,
+    reason: undefined,
+  };
+  return counted;
+}
+
 /** A stream that appends what is written to a list. */
 export function sinkInto<T>(items: T[]): WritableStream<T> {
   return new WritableStream<T>({ write: (item) => void items.push(item) });

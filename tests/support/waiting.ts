@@ -29,10 +29,20 @@ export async function settled(waiting: Promise<unknown>): Promise<State> {
   return watch.state;
 }
 
+/** A promise under watch. */
+export interface Watch {
+  state: State;
+  /** What it was rejected with. */
+  reason?: unknown;
+}
+
 /** How a promise stands, at any time. */
-export function watched(waiting: Promise<unknown>): { state: State } {
-  const watch: { state: State } = { state: "pending" };
-  waiting.then(() => watch.state = "fulfilled", () => watch.state = "rejected");
+export function watched(waiting: Promise<unknown>): Watch {
+  const watch: Watch = { state: "pending" };
+  waiting.then(
+    () => watch.state = "fulfilled",
+    (reason) => Object.assign(watch, { state: "rejected", reason }),
+  );
   return watch;
 }
 
@@ -56,6 +66,25 @@ export async function until(
   while (!await holds()) {
     if (performance.now() > limit) throw new Error(`Never: ${what}`);
     await pause(5);
+  }
+}
+
+/** The same promise, or an error if it takes longer. */
+export async function within<T>(
+  milliseconds: number,
+  running: T | Promise<T>,
+  what: string,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`${what} did not end within ${milliseconds} ms`));
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([running, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

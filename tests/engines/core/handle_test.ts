@@ -17,23 +17,13 @@ import {
 } from "../../../src/engines/core/handle.ts";
 import { Connection } from "../../../src/engines/core/connection.ts";
 import { test } from "../../support/harness.ts";
-import { type Kept, MemoryEngine } from "../../support/memory_engine.ts";
+import {
+  type Kept,
+  type MemoryEngine,
+  startHandle,
+} from "../../support/memory_engine.ts";
 import { SteppedClock } from "../../support/stepped_clock.ts";
 import { turns, watched } from "../../support/waiting.ts";
-
-function start(options: EngineHandleOptions<string> = {}): {
-  clock: SteppedClock;
-  engine: MemoryEngine;
-  queue: EngineHandle<string, Kept>;
-} {
-  const clock = new SteppedClock();
-  const engine = new MemoryEngine(clock);
-  const queue = new EngineHandle<string, Kept>("jobs", engine.connect(), {
-    clock,
-    ...options,
-  });
-  return { clock, engine, queue };
-}
 
 function another(
   engine: MemoryEngine,
@@ -44,7 +34,7 @@ function another(
 }
 
 test("engines: what one handle puts another receives, and acknowledges once", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   const other = another(engine);
   await queue.put("a");
   const delivery = await other.receive();
@@ -58,7 +48,7 @@ test("engines: what one handle puts another receives, and acknowledges once", as
 });
 
 test("engines: what is put in one turn goes together, in order", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   await Promise.all(["a", "b", "c"].map((item) => queue.put(item)));
   assertEquals(engine.words, 2); // open, send
   const items: string[] = [];
@@ -72,7 +62,7 @@ test("engines: what is put in one turn goes together, in order", async () => {
 });
 
 test("engines: an item that is too large is refused with both sizes before anything is sent", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   const error = await assertRejects(
     () => queue.put("x".repeat(99)),
     RangeError,
@@ -86,7 +76,7 @@ test("engines: an item that is too large is refused with both sizes before anyth
 });
 
 test("engines: what the codec throws loses nothing", async () => {
-  const { queue } = start({
+  const { queue } = startHandle({
     codec: {
       encode: () => {
         throw new TypeError("no words");
@@ -100,7 +90,7 @@ test("engines: what the codec throws loses nothing", async () => {
 });
 
 test("engines: a full engine makes put() wait, and a signal may end that", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   engine.bound = 1;
   await queue.put("a");
   const second = watched(queue.put("b"));
@@ -122,7 +112,7 @@ test("engines: a full engine makes put() wait, and a signal may end that", async
 });
 
 test("engines: overflow reject refuses with the item", async () => {
-  const { engine, queue } = start({ overflow: "reject" });
+  const { engine, queue } = startHandle({ overflow: "reject" });
   engine.bound = 1;
   await queue.put("a");
   const error = await assertRejects(() => queue.put("b"), QueueFullError);
@@ -135,7 +125,7 @@ test("engines: overflow reject refuses with the item", async () => {
 
 test("engines: a put whose answer was lost is repeated, and arrives once", async () => {
   const errors: unknown[] = [];
-  const { clock, engine, queue } = start({
+  const { clock, engine, queue } = startHandle({
     onError: (error) => errors.push(error),
   });
   await queue.put("a");
@@ -152,7 +142,7 @@ test("engines: a put whose answer was lost is repeated, and arrives once", async
 });
 
 test("engines: offline reject refuses what could not be sent", async () => {
-  const { engine, queue } = start({ offline: "reject" });
+  const { engine, queue } = startHandle({ offline: "reject" });
   engine.failures.push(new Error("down"));
   await assertRejects(() => queue.put("a"), Error, "down");
   await queue.put("b");
@@ -161,7 +151,7 @@ test("engines: offline reject refuses what could not be sent", async () => {
 });
 
 test("engines: a signal ends the wait for an engine that is down", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   engine.failures.push(new Error("down"), new Error("down"));
   const controller = new AbortController();
   const put = queue.put("a", { signal: controller.signal });
@@ -201,7 +191,7 @@ test("engines: pauses grow with the outage, not with how many words fail in it",
 });
 
 test("engines: a consumer goes on by itself after failures", async () => {
-  const { clock, engine, queue } = start();
+  const { clock, engine, queue } = startHandle();
   engine.failures.push(...Array(5).fill(new Error("down")));
   const received = watched(queue.receive().then((delivery) => delivery.ack()));
   const other = another(engine);
@@ -216,7 +206,7 @@ test("engines: a consumer goes on by itself after failures", async () => {
 });
 
 test("engines: nack() delivers again after the delay, until the attempts are over", async () => {
-  const { clock, engine, queue } = start({ attempts: 2 });
+  const { clock, engine, queue } = startHandle({ attempts: 2 });
   await queue.put("a");
   const first = await queue.receive();
   assert(await first.nack({ delay: 500 }));
@@ -234,7 +224,7 @@ test("engines: nack() delivers again after the delay, until the attempts are ove
 });
 
 test("engines: an item lent for longer than its visibility is delivered again, and its signal aborts", async () => {
-  const { clock, engine, queue } = start({ visibility: 1_000 });
+  const { clock, engine, queue } = startHandle({ visibility: 1_000 });
   const other = another(engine);
   await queue.put("a");
   const first = await queue.receive();
@@ -249,7 +239,7 @@ test("engines: an item lent for longer than its visibility is delivered again, a
 });
 
 test("engines: extend() keeps an item", async () => {
-  const { clock, queue } = start({ visibility: 1_000 });
+  const { clock, queue } = startHandle({ visibility: 1_000 });
   await queue.put("a");
   const delivery = await queue.receive();
   for (let count = 0; count < 5; count++) {
@@ -261,7 +251,10 @@ test("engines: extend() keeps an item", async () => {
 });
 
 test("engines: an item nobody answers for goes to the dead letters", async () => {
-  const { clock, engine, queue } = start({ visibility: 100, attempts: 2 });
+  const { clock, engine, queue } = startHandle({
+    visibility: 100,
+    attempts: 2,
+  });
   await queue.put("poison");
   for (let attempt = 1; attempt <= 2; attempt++) {
     const delivery = await queue.receive();
@@ -276,7 +269,7 @@ test("engines: an item nobody answers for goes to the dead letters", async () =>
 });
 
 test("engines: what cannot be decoded is a failed delivery, and a dead letter in the end", async () => {
-  const { clock, engine, queue } = start({ attempts: 3 });
+  const { clock, engine, queue } = startHandle({ attempts: 3 });
   const text = another(engine, {
     codec: { encode: (item) => item, decode: () => "" },
   });
@@ -295,7 +288,7 @@ test("engines: what cannot be decoded is a failed delivery, and a dead letter in
 });
 
 test("engines: nothing is fetched early for one who takes slowly, and what is goes back", async () => {
-  const { clock, engine, queue } = start();
+  const { clock, engine, queue } = startHandle();
   await queue.putMany(Array.from({ length: 60 }, (_, index) => `${index}`));
   await (await queue.receive()).ack();
   await turns();
@@ -315,7 +308,7 @@ test("engines: nothing is fetched early for one who takes slowly, and what is go
 });
 
 test("engines: prefetch 0 fetches for who waits, and nothing more", async () => {
-  const { engine, queue } = start({ prefetch: 0 });
+  const { engine, queue } = startHandle({ prefetch: 0 });
   await queue.putMany(Array.from({ length: 20 }, (_, index) => `${index}`));
   for (let count = 0; count < 10; count++) {
     const delivery = await queue.receive();
@@ -326,7 +319,7 @@ test("engines: prefetch 0 fetches for who waits, and nothing more", async () => 
 });
 
 test("engines: close() waits for what is lent, gives back what was fetched early, and ends receive()", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   await queue.putMany(Array.from({ length: 40 }, (_, index) => `${index}`));
   let held!: Delivery<string>;
   for (let count = 0; count < 5; count++) held = await queue.receive();
@@ -344,7 +337,7 @@ test("engines: close() waits for what is lent, gives back what was fetched early
 });
 
 test("engines: consume() works as on a Queue, and buries what failed for good", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   await queue.putMany(["a", "bad", "b"]);
   const seen: string[] = [];
   const running = consume(queue, (item) => {
@@ -360,7 +353,7 @@ test("engines: consume() works as on a Queue, and buries what failed for good", 
 });
 
 test("engines: a pipe is slowed by a full engine, and its end waits until all have arrived", async () => {
-  const { engine, queue } = start({ highWaterMark: 4 });
+  const { engine, queue } = startHandle({ highWaterMark: 4 });
   engine.bound = 3;
   let produced = 0;
   const source = new ReadableStream<string>({
@@ -385,7 +378,7 @@ test("engines: a pipe is slowed by a full engine, and its end waits until all ha
 });
 
 test("engines: an item that cannot be put errors the stream, those before it arrive", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   const writer = queue.writable.getWriter();
   writer.closed.catch(() => {});
   await writer.write("a");
@@ -398,7 +391,7 @@ test("engines: an item that cannot be put errors the stream, those before it arr
 });
 
 test("engines: the readable gives deliveries, and cancelling it loses none", async () => {
-  const { engine, queue } = start();
+  const { engine, queue } = startHandle();
   await queue.putMany(["a", "b"]);
   const reader = queue.readable.getReader();
   const { value } = await reader.read();
@@ -413,7 +406,7 @@ test("engines: the readable gives deliveries, and cancelling it loses none", asy
 });
 
 test("engines: receiveMany() takes what is there, and none once closed", async () => {
-  const { queue } = start();
+  const { queue } = startHandle();
   await queue.putMany(["a", "b", "c"]);
   const deliveries: Delivery<string>[] = [];
   while (deliveries.length < 3) {
@@ -426,7 +419,7 @@ test("engines: receiveMany() takes what is there, and none once closed", async (
 });
 
 test("engines: options that cannot be used are refused by name", () => {
-  const { engine } = start();
+  const { engine } = startHandle();
   const cases: [EngineHandleOptions<string>, string][] = [
     [
       { prefetch: -1 },
@@ -450,7 +443,7 @@ test("engines: options that cannot be used are refused by name", () => {
 });
 
 test("engines: there is no delay and no lease for ever", async () => {
-  const { queue } = start();
+  const { queue } = startHandle();
   await queue.put("a");
   const delivery = await queue.receive();
   for (const milliseconds of [Infinity, -1, NaN]) {
@@ -470,7 +463,7 @@ test("engines: there is no delay and no lease for ever", async () => {
 });
 
 test("engines: consume sees a handle close though the rate allows no call, and leaves what is there", async () => {
-  const { clock, engine, queue } = start({ prefetch: 0 });
+  const { clock, engine, queue } = startHandle({ prefetch: 0 });
   await queue.putMany(["a", "b"]);
   const running = consume(queue, () => {}, {
     rate: { limit: 1, interval: 3_600_000 },
