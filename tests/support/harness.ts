@@ -20,8 +20,7 @@
 
 import { appendFileSync } from "node:fs";
 import process from "node:process";
-import { delay } from "@std/async";
-import { within } from "./waiting.ts";
+import { pause, within } from "./waiting.ts";
 
 /** A runtime that runs the tests under `tests/`. */
 export type Runtime = "deno" | "bun" | "node";
@@ -145,7 +144,7 @@ export async function collectGarbage(): Promise<void> {
   }
   for (let round = 0; round < 4; round++) {
     collect();
-    await delay(1);
+    await pause(1);
   }
 }
 
@@ -220,7 +219,7 @@ async function failingOnUnhandled(body: Body): Promise<void> {
     await body();
   } finally {
     // Deno tells in the next turn of its loop.
-    await delay(0);
+    await pause(0);
     removeEventListener("unhandledrejection", note);
   }
   if (reasons.length > 0) {

@@ -11,7 +11,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { delay } from "@std/async";
+import { pause } from "./waiting.ts";
 
 /** What server it is. */
 export interface ServerKind {
@@ -56,7 +56,7 @@ export class ServerProcess implements AsyncDisposable {
       if (exitCode !== null || signalCode !== null) {
         throw new Error(`${command} ended with ${exitCode ?? signalCode}`);
       }
-      await delay(10);
+      await pause(10);
     }
   }
 
@@ -74,7 +74,7 @@ export class ServerProcess implements AsyncDisposable {
   async freeze(): Promise<void> {
     this.#signal("SIGSTOP");
     // All its threads have to notice.
-    await delay(50);
+    await pause(50);
   }
 
   /** The end of `freeze`. */
