@@ -74,7 +74,6 @@ export type {
   BatchOptions,
   ConsumeContext,
   ConsumeOptions,
-  ConsumeReport,
   Handler,
   UnconsumedReason,
   Work,
@@ -83,6 +82,7 @@ export type {
   DeadLetter,
   DeadLetterTarget,
 } from "./src/flow/consume/dead_letter.ts";
+export type { ConsumeReport } from "./src/flow/consume/report.ts";
 export type { Quantiles } from "./src/flow/consume/histogram.ts";
 export type { RateOptions } from "./src/flow/consume/rate.ts";
 export { replay } from "./src/flow/replay.ts";

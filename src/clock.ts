@@ -88,6 +88,35 @@ export function setAlarm(
   return clock.setTimer(callback, milliseconds);
 }
 
+/** An alarm that is set again and again, and is set at most once at a time. */
+export class Alarm {
+  readonly #clock: Clock;
+  readonly #ring: () => void;
+  #timer: unknown = undefined;
+
+  constructor(clock: Clock, ring: () => void) {
+    this.#clock = clock;
+    this.#ring = () => {
+      this.#timer = undefined;
+      ring();
+    };
+  }
+
+  get isSet(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  /** Unless it is set. */
+  set(milliseconds: number): void {
+    this.#timer ??= setAlarm(this.#clock, this.#ring, milliseconds);
+  }
+
+  clear(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
 /** Whether the process waits for the alarm, where the runtime can tell. All do at first. */
 export function keepAlive(timer: unknown, keeps: boolean): void {
   if (timer instanceof LongTimer) timer.keepsAlive = keeps;

@@ -13,14 +13,15 @@ import {
   systemClock,
 } from "../../clock.ts";
 import { checkCodec, type Codec } from "../../codec.ts";
-import { consume, failuresIn } from "../../flow/consume/run.ts";
+import { failuresIn } from "../../flow/consume/outcomes.ts";
+import type { ConsumeReport } from "../../flow/consume/report.ts";
+import { consume } from "../../flow/consume/run.ts";
 import {
   type BatchHandler,
   type BatchOptions,
   checkConsumeOptions,
   type ConsumeContext,
   type ConsumeOptions,
-  type ConsumeReport,
   type Handler,
 } from "../../flow/consume/options.ts";
 import { Retry, type RetryOptions } from "../../retry.ts";

@@ -23,6 +23,9 @@ export abstract class Call<T> implements ConsumeContext {
   /** Those it was made for. */
   abstract get jobs(): readonly ItemCall<T>[];
 
+  /** What the handler gets. */
+  abstract get work(): T | T[];
+
   /** Made when somebody looks: most handlers do not, and a controller each would cost more than all the rest. */
   get signal(): AbortSignal {
     if (this.shared !== undefined) return this.shared;
@@ -59,6 +62,12 @@ export abstract class Call<T> implements ConsumeContext {
 }
 
 /**
+ * Where an attempt is: it waits for a place, for its key, or for its time; a handler
+ * has it, or it is on its way to the dead letters; or it is no concern of the run.
+ */
+export type JobState = "waiting" | "under way" | "ended";
+
+/**
  * One attempt at an item, from when that is taken until it has ended or is tried
  * again, and the call that the handler gets to see. All jobs are in one chain,
  * oldest first.
@@ -71,13 +80,11 @@ export class ItemCall<T> extends Call<T>
   /** When it began to wait; undefined if it did not. */
   waitingSince: number | undefined = undefined;
   failure: Failure | undefined = undefined;
-  /** A handler has it, or it is on its way to the dead letters. */
-  underWay = false;
+  state: JobState = "waiting";
   /** The alarm of a retry. */
   timer: unknown = undefined;
   /** It has been lent for a while. */
   isOld = false;
-  isListed = true;
   previous: ItemCall<T> | undefined = undefined;
   next: ItemCall<T> | undefined = undefined;
 
@@ -90,6 +97,10 @@ export class ItemCall<T> extends Call<T>
 
   override get jobs(): readonly ItemCall<T>[] {
     return [this];
+  }
+
+  override get work(): T {
+    return this.item;
   }
 
   get headers(): Readonly<Record<string, string>> | undefined {
@@ -119,34 +130,8 @@ export class Batch<T> extends Call<T> {
       if (age !== undefined) this.age = Math.max(this.age ?? 0, age);
     }
   }
-}
 
-/** A place for a call, used again: its functions are made once. */
-export class Slot<T> {
-  call: Call<T> | undefined = undefined;
-  /** The alarm of a timeout. */
-  timer: unknown = undefined;
-  /** When the call began, where that is measured. */
-  began = 0;
-  /** For how many calls its time stands; 0 when it is not measured. */
-  weight = 0;
-  /** The jobs of the call do not wait for it any more. */
-  isOverrunning = false;
-  isReported = false;
-  readonly fulfilled: (result: unknown) => void;
-  readonly rejected: (error: unknown) => void;
-  readonly timedOut: () => void;
-  readonly overran: () => void;
-
-  constructor(owner: {
-    fulfilled(slot: Slot<T>, result: unknown): void;
-    rejected(slot: Slot<T>, error: unknown): void;
-    timedOut(slot: Slot<T>): void;
-    overran(slot: Slot<T>): void;
-  }) {
-    this.fulfilled = (result) => owner.fulfilled(this, result);
-    this.rejected = (error) => owner.rejected(this, error);
-    this.timedOut = () => owner.timedOut(this);
-    this.overran = () => owner.overran(this);
+  override get work(): T[] {
+    return this.jobs.map((job) => job.item);
   }
 }

@@ -6,7 +6,7 @@
 
 import { Ring } from "../../buffers/ring.ts";
 import { received } from "../../errors.ts";
-import type { ConsumeReport } from "./options.ts";
+import type { ConsumeReport } from "./report.ts";
 
 /**
  * Items of a run of `consume` failed for good and there was nowhere for them to go:

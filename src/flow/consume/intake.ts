@@ -27,18 +27,50 @@ export interface IntakeOwner<T> {
 }
 
 /** A source under way. */
-export interface Intake<T> {
+export abstract class Intake<T> {
+  /** An answer is due. */
+  isAsked = false;
+  readonly #owner: IntakeOwner<T>;
+  readonly #end: SourceEnd;
+
+  constructor(source: object, owner: IntakeOwner<T>) {
+    this.#owner = owner;
+    this.#end = new SourceEnd(source, owner);
+  }
+
   /** Takes what is there now, where that can be told at once. */
-  take(): Delivery<T> | undefined;
+  abstract take(): Delivery<T> | undefined;
+
   /** Asks for one item. */
-  ask(): void;
+  abstract ask(): void;
+
   /**
    * Whether to ask is the way to learn of an end: always, unless the source tells
    * by itself, as a queue does with `closed`. Then true once it has.
    */
-  mayHaveEnded(): boolean;
+  mayHaveEnded(): boolean {
+    return this.#end.mayHaveCome();
+  }
+
   /** Wants nothing any more. A lending source knows by its signal. */
-  leave(reason: unknown): void;
+  leave(_reason: unknown): void {
+    this.#end.forget();
+  }
+
+  protected arrived(item: T, delivery: Delivery<T> | undefined): void {
+    this.isAsked = false;
+    this.#owner.arrived(item, delivery);
+  }
+
+  protected ended(): void {
+    this.isAsked = false;
+    this.#owner.ended();
+  }
+
+  protected failed(reason: unknown): void {
+    this.isAsked = false;
+    this.#owner.failed(reason);
+  }
 }
 
 /** Whether the source lends its items. */
@@ -58,7 +90,7 @@ export function intakeOf<T>(
 ): Intake<T> {
   return lends(source)
     ? new DeliveryIntake(source, owner, signal, visibility)
-    : new FeedIntake(open(source), owner, new SourceEnd(source, owner));
+    : new FeedIntake(source, owner);
 }
 
 /** A source that need not be waited for while it has something. */
@@ -66,29 +98,28 @@ interface PromptSource<T> extends DeliverySource<T> {
   tryReceive?(options?: ReceiveOptions): Delivery<T> | undefined;
 }
 
-class DeliveryIntake<T> implements Intake<T> {
+class DeliveryIntake<T> extends Intake<T> {
   readonly #source: PromptSource<T>;
   readonly #isPrompt: boolean;
-  readonly #options: { signal: AbortSignal; visibility?: number };
+  readonly #options: ReceiveOptions;
   readonly #arrived: (delivery: Delivery<T>) => void;
   readonly #failed: (reason: unknown) => void;
-  readonly #end: SourceEnd;
 
   constructor(
-    source: DeliverySource<T>,
+    source: PromptSource<T>,
     owner: IntakeOwner<T>,
     signal: AbortSignal,
     visibility: number | undefined,
   ) {
+    super(source, owner);
     this.#source = source;
-    this.#isPrompt = typeof this.#source.tryReceive === "function";
+    this.#isPrompt = typeof source.tryReceive === "function";
     this.#options = visibility === undefined
       ? { signal }
       : { signal, visibility };
-    this.#arrived = (delivery) => owner.arrived(delivery.item, delivery);
+    this.#arrived = (delivery) => this.arrived(delivery.item, delivery);
     this.#failed = (reason) =>
-      isEnd(reason) ? owner.ended() : owner.failed(reason);
-    this.#end = new SourceEnd(source, owner);
+      isEnd(reason) ? this.ended() : this.failed(reason);
   }
 
   take(): Delivery<T> | undefined {
@@ -96,6 +127,7 @@ class DeliveryIntake<T> implements Intake<T> {
   }
 
   ask(): void {
+    this.isAsked = true;
     let delivered: Promise<Delivery<T>>;
     try {
       delivered = this.#source.receive(this.#options);
@@ -104,43 +136,30 @@ class DeliveryIntake<T> implements Intake<T> {
     }
     delivered.then(this.#arrived, this.#failed);
   }
-
-  mayHaveEnded(): boolean {
-    return this.#end.mayHaveCome();
-  }
-
-  leave(): void {
-    this.#end.forget();
-  }
 }
 
-class FeedIntake<T> implements Intake<T> {
+class FeedIntake<T> extends Intake<T> {
   readonly #feed: Feed<T>;
   readonly #stepped: (step: IteratorResult<T, unknown>) => void;
   readonly #failed: (reason: unknown) => void;
 
-  readonly #end: SourceEnd;
-
-  constructor(feed: Feed<T>, owner: IntakeOwner<T>, end: SourceEnd) {
-    this.#feed = feed;
-    this.#end = end;
+  constructor(source: Source<T>, owner: IntakeOwner<T>) {
+    super(source, owner);
+    this.#feed = open(source);
     this.#stepped = (step) =>
-      step.done ? owner.ended() : owner.arrived(step.value, undefined);
-    this.#failed = (reason) => owner.failed(reason);
+      step.done ? this.ended() : this.arrived(step.value, undefined);
+    this.#failed = (reason) => this.failed(reason);
   }
 
   take(): undefined {}
 
   ask(): void {
+    this.isAsked = true;
     this.#feed.next().then(this.#stepped, this.#failed);
   }
 
-  mayHaveEnded(): boolean {
-    return this.#end.mayHaveCome();
-  }
-
-  leave(reason: unknown): void {
-    this.#end.forget();
+  override leave(reason: unknown): void {
+    super.leave(reason);
     markHandled(this.#feed.cancel(reason));
   }
 }

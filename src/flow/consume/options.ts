@@ -17,7 +17,6 @@ import {
   wrongType,
 } from "../../checks.ts";
 import type { DeadLetterTarget } from "./dead_letter.ts";
-import type { Quantiles } from "./histogram.ts";
 import type { RateOptions } from "./rate.ts";
 import type { RetryOptions } from "../../retry.ts";
 
@@ -102,42 +101,6 @@ export interface ConsumeOptions<
   clock?: Clock | undefined;
   /** Where the jitter of retries comes from, from 0 to 1, 1 excluded. Default: `Math.random`. */
   random?: (() => number) | undefined;
-}
-
-/**
- * What became of the items. *processed + failed + returned + lost* are all that
- * were taken; a retry on a source that lends is taken once more, and adds one to
- * *retried*.
- */
-export interface ConsumeReport {
-  /** Items whose handler ended well. */
-  readonly processed: number;
-  /** Items that failed for good: *deadLettered + undelivered*. */
-  readonly failed: number;
-  /** Attempts that failed and were followed by another. */
-  readonly retried: number;
-  /** Items that the `deadLetter` target has taken over. */
-  readonly deadLettered: number;
-  /** Items that failed and ended with `onUndelivered`, or nowhere if there is none. */
-  readonly undelivered: number;
-  /** Items that a stop gave back to the source, or to `onUndelivered` where it takes nothing back. */
-  readonly returned: number;
-  /** Items that somebody else has got meanwhile, as their delivery was lost. */
-  readonly lost: number;
-  /** Attempts whose handler did not end in time after its signal. */
-  readonly overrun: number;
-  /** What the first and the last failed attempt failed with; undefined when none did. */
-  readonly errors:
-    | { readonly first: unknown; readonly last: unknown }
-    | undefined;
-  /** Whether the signal ended the run. */
-  readonly stopped: boolean;
-  /** How many milliseconds it took. */
-  readonly duration: number;
-  /** How long items waited for their first attempt: since they were put, where the source notes that, else since they were taken. */
-  readonly wait: Quantiles;
-  /** How long calls of the handler took: measured for each, or, after 256, for one of sixteen while one is through every 0.05 ms. */
-  readonly run: Quantiles;
 }
 
 /** What a handler gets: an item, or with the option `batch` an array of them. */

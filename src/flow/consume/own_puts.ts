@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { Clock } from "../../clock.ts";
+import { Alarm, type Clock } from "../../clock.ts";
 import { QueueFullError } from "../../errors.ts";
 import { type PutWatch, type Queue, watchPuts } from "../../queue.ts";
 import type { Putter } from "../../waiters.ts";
-import type { Call, Slot } from "./calls.ts";
+import type { Call } from "./calls.ts";
 
 /** The run whose source is watched. */
 export interface PuttingRun<T> {
@@ -36,22 +36,21 @@ const QUIET = 1_000;
  * put that would have been accepted is worse than to miss one that hangs.
  */
 export class OwnPuts<T> {
-  /** The place of the call whose handler has not returned yet. */
-  beginning: Slot<T> | undefined = undefined;
+  /** The call whose handler has not returned yet. */
+  beginning: Call<T> | undefined = undefined;
   readonly #run: PuttingRun<T>;
-  readonly #clock: Clock;
   readonly #watch: PutWatch;
   /** Puts that wait, or did, and the call that has begun them where it had not returned. */
   readonly #puts: Map<Putter<T>, Call<T> | undefined> = new Map();
   readonly #awaited: WeakSet<Putter<T>> = new WeakSet();
   readonly #takenBefore: number;
   #moves = 0;
-  #timer: unknown = undefined;
+  readonly #alarm: Alarm;
 
   constructor(watch: PutWatch, run: PuttingRun<T>, clock: Clock) {
     this.#watch = watch;
     this.#run = run;
-    this.#clock = clock;
+    this.#alarm = new Alarm(clock, () => this.#look());
     this.#takenBefore = watch.taken();
   }
 
@@ -59,19 +58,17 @@ export class OwnPuts<T> {
   end(): void {
     this.#watch.end();
     this.#puts.clear();
-    this.#stopTimer();
+    this.#alarm.clear();
   }
 
   /** A put begins to wait. */
   note(putter: Putter<T>): void {
-    const call = this.beginning?.call;
+    const call = this.beginning;
     if (call === undefined && putter.group?.signal === undefined) return;
     this.#noticeWait(putter);
     this.#puts.set(putter, call);
     if (this.#puts.size > 2 * this.#watch.waiting() + 16) this.#forgetSettled();
-    if (this.#timer === undefined && this.#run.allCalls() !== undefined) {
-      this.#startTimer();
-    }
+    if (!this.#alarm.isSet && this.#run.allCalls() !== undefined) this.#wait();
   }
 
   /** Whoever awaits a promise, or chains to it, asks for its constructor; who has let go of it must not get a rejection that nobody handles. */
@@ -92,26 +89,20 @@ export class OwnPuts<T> {
     }
   }
 
-  #startTimer(): void {
+  #wait(): void {
     this.#moves = this.#watch.moves();
-    this.#timer = this.#clock.setTimer(() => this.#look(), QUIET);
-  }
-
-  #stopTimer(): void {
-    if (this.#timer !== undefined) this.#clock.clearTimer(this.#timer);
-    this.#timer = undefined;
+    this.#alarm.set(QUIET);
   }
 
   #look(): void {
-    this.#timer = undefined;
     this.#forgetSettled();
     const calls = this.#run.allCalls();
     if (this.#puts.size === 0 || calls === undefined) return;
-    if (this.#watch.moves() !== this.#moves) return this.#startTimer();
+    if (this.#watch.moves() !== this.#moves) return this.#wait();
     const taken = this.#watch.taken() - this.#takenBefore;
     if (taken !== this.#run.received || this.#watch.hasOthers()) return;
     const stuck = this.#putsOf(calls);
-    if (stuck === undefined) return this.#startTimer();
+    if (stuck === undefined) return this.#wait();
     for (const putter of stuck) {
       putter.withdraw(this.#refusal(putter.item, calls.length));
     }

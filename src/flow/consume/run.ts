@@ -2,42 +2,39 @@
  * Runs a handler on the items of a source: bounded, each item accounted for, one
  * failure never stops the rest.
  *
+ * A run moves from phase to phase (`run.ts`) and is made of parts: `intake.ts` takes
+ * from the source, `backlog.ts` has all that has not ended, `keys.ts` and
+ * `batching.ts` tell what of it may begin and `limits.ts` when, `slots.ts` runs the
+ * calls, `outcomes.ts` decides what becomes of the items, `report.ts` counts and
+ * measures.
+ *
  * @module
  */
 
-import { Ring } from "../../buffers/ring.ts";
-import { callOut, ignore, isThenable, refusePromise } from "../../callbacks.ts";
-import { Chain } from "../../chain.ts";
-import { type Clock, setAlarm, systemClock } from "../../clock.ts";
-import type { Delivery, DeliverySource } from "../../delivery.ts";
-import { type Deferred, deferred } from "../../waiters.ts";
+import { refusePromise } from "../../callbacks.ts";
 import { checkFunction } from "../../checks.ts";
-import { Batch, type Call, ItemCall, Slot } from "./calls.ts";
-import { Unheard } from "./error.ts";
+import { Alarm, type Clock, systemClock } from "../../clock.ts";
+import type { Delivery, DeliverySource } from "../../delivery.ts";
+import { isQueue } from "../../queue.ts";
+import { unrecoverable } from "../../retry.ts";
+import { type Deferred, deferred } from "../../waiters.ts";
+import { checkSource, type Source } from "../source.ts";
+import { Backlog } from "./backlog.ts";
+import { Batching } from "./batching.ts";
+import { Batch, type Call, type ItemCall } from "./calls.ts";
+import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
+import { Limits, type Room } from "./limits.ts";
 import {
   type BatchOptions,
-  checkConcurrency,
   checkConsumeOptions,
   type ConsumeOptions,
-  type ConsumeReport,
   type Handler,
-  type UnconsumedReason,
   type Work,
 } from "./options.ts";
-import {
-  type DeadLetter,
-  type DeadLetterSink,
-  deadLetterSink,
-} from "./dead_letter.ts";
+import { Outcomes, type OutcomesOwner } from "./outcomes.ts";
 import { type OwnPuts, type PuttingRun, watchOwnPuts } from "./own_puts.ts";
-import { Histogram, Sampling } from "./histogram.ts";
-import { isQueue } from "../../queue.ts";
-import { type Intake, intakeOf, type IntakeOwner, lends } from "./intake.ts";
-import { KeyLines } from "./keys.ts";
-import { SlidingWindow } from "./rate.ts";
-import { FailureMemory } from "./failures.ts";
-import { type FailureReason, Retry, unrecoverable } from "../../retry.ts";
-import { checkSource, type Source } from "../source.ts";
+import { type ConsumeReport, Measures } from "./report.ts";
+import { Slots, type SlotsOwner } from "./slots.ts";
 
 /**
  * Runs `handler(item, context)` on all items of a source, up to `concurrency` at a
@@ -167,117 +164,115 @@ export async function consume<
   ).outcome;
 }
 
+/**
+ * Where a run is:
+ *
+ * - `"taking"`: it asks the source for items;
+ * - `"draining"`: that has ended, and what is here is worked on;
+ * - `"stopping"`: nothing begins any more, what is under way may end;
+ * - `"returning"`: what has not ended goes back;
+ * - `"over"`.
+ */
+type Phase = "taking" | "draining" | "stopping" | "returning" | "over";
+
+/** Where it may go from there. */
+const NEXT: Readonly<Record<Phase, readonly Phase[]>> = {
+  taking: ["draining", "stopping"],
+  // A source that was empty and closed has something again when an item goes back to it.
+  draining: ["taking", "stopping", "returning"],
+  stopping: ["returning"],
+  returning: ["over"],
+  // For what was on its way here.
+  over: ["returning"],
+};
+
+/** Why a run ends before the work is done, or with an error. */
+interface Cause {
+  readonly reason: unknown;
+  /** The reason is what the run rejects with. */
+  readonly isFailure: boolean;
+}
+
 /** Of a source that lends nothing. */
 const NO_LIMITS: { visibility?: undefined; attempts?: undefined } = {};
 
-/** How many items may wait to be tried again. */
-const MAX_WAITING = 1_000;
-
-class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
-  readonly #intake: Intake<T>;
-  readonly #handler: Handler<T & T[]>;
+class Run<T>
+  implements IntakeOwner<T>, OutcomesOwner, PuttingRun<T>, SlotsOwner {
   readonly #options: ConsumeOptions<T>;
-  readonly #concurrency: number | (() => number);
-  readonly #retry: Retry;
-  /** For how long what is here is lent at a time; undefined when for ever. */
-  readonly #visibility: number | undefined;
-  readonly #grace: number;
   readonly #clock: Clock;
-  readonly #deadLetters: DeadLetterSink<T> | undefined;
-  readonly #keys: KeyLines<ItemCall<T>> | undefined;
-  readonly #rate: SlidingWindow | undefined;
-  readonly #memory: FailureMemory<T> = new FailureMemory();
-  readonly #unheard: Unheard = new Unheard();
+  readonly #limits: Limits<T>;
+  readonly #batching: Batching | undefined;
+  readonly #backlog: Backlog<T>;
+  readonly #outcomes: Outcomes<T>;
+  readonly #measures: Measures;
+  readonly #intake: Intake<T>;
+  readonly #slots: Slots<T>;
   readonly #ownPuts: OwnPuts<T> | undefined;
-  received = 0;
   /** Aborts when the run is stopped. */
   readonly #controller: AbortController = new AbortController();
   /** Undefined where each attempt may need its own. */
   readonly #sharedSignal: AbortSignal | undefined;
+  readonly #grace: Alarm;
+  readonly #aborted: () => void;
   readonly #finished: Deferred<ConsumeReport> = deferred();
-  readonly #stopped: () => void;
-
-  /** Jobs that can begin, in order. */
-  readonly #ready: Ring<ItemCall<T>> = new Ring();
-  readonly #free: Slot<T>[] = [];
-  /** All there are. */
-  readonly #slots: Slot<T>[] = [];
-  /** Slots that are taken. */
-  #running = 0;
-  /** Jobs with a handler, or on their way to the dead letters. */
-  #underWay = 0;
-  /** Jobs that wait to be tried again. */
-  #waiting = 0;
-  /** All that have not ended, oldest first. */
-  readonly #jobs: Chain<ItemCall<T>> = new Chain();
-
-  #advancing = false;
-  #asking = false;
-  #sourceEnded = false;
-  #sourceFailure: { reason: unknown } | undefined = undefined;
-  #stopReason: { reason: unknown; isFailure: boolean } | undefined = undefined;
-  #over = false;
-  #givingBack = false;
-
-  #rateTimer: unknown = undefined;
-  #lingerTimer: unknown = undefined;
-  #lingered = false;
-  #leaseTimer: unknown = undefined;
-  #graceTimer: unknown = undefined;
-
-  #processed = 0;
-  readonly #noteProcessed: () => void = () => void this.#processed++;
-  #retried = 0;
-  #deadLettered = 0;
-  #undelivered = 0;
-  #returned = 0;
-  #lost = 0;
-  #overrun = 0;
-  #errors: { first: unknown; last: unknown } | undefined = undefined;
-  readonly #began: number;
-  /** That of the end of a call, for one that begins right after it: some clocks cost more than all the rest. */
-  #time: number | undefined = undefined;
-  readonly #waits: Histogram = new Histogram();
-  readonly #runs: Histogram = new Histogram();
-  readonly #sampling: Sampling = new Sampling();
+  #phase: Phase = "taking";
+  #cause: Cause | undefined = undefined;
+  #isAdvancing = false;
 
   constructor(
     source: Source<T> | DeliverySource<T>,
     handler: Handler<T & T[]>,
     options: ConsumeOptions<T>,
   ) {
-    const { retry, random = Math.random, rate, deadLetter, signal } = options;
-    this.#handler = handler;
+    const { batch, signal, clock = systemClock } = options;
+    const advance = (): void => this.advance();
     this.#options = options;
-    this.#concurrency = options.concurrency ?? 1;
-    this.#grace = options.grace ?? 1000;
-    this.#clock = options.clock ?? systemClock;
+    this.#clock = clock;
     const { visibility, attempts } = lends(source) ? source : NO_LIMITS;
-    this.#retry = new Retry("consume", retry, random, attempts);
-    const deliveredFor = options.visibility ?? visibility;
-    this.#visibility = deliveredFor === Infinity ? undefined : deliveredFor;
-    this.#rate = rate && new SlidingWindow("consume", rate);
-    this.#keys = options.keyOf && new KeyLines();
-    if (options.timeout === undefined && !lends(source)) {
-      this.#sharedSignal = this.#controller.signal;
-    }
-    this.#deadLetters = deadLetter && deadLetterSink("consume", deadLetter);
+    this.#limits = new Limits(options, clock, advance);
+    this.#batching = batch && new Batching(batch, clock, advance);
+    this.#backlog = new Backlog(
+      options,
+      clock,
+      options.visibility ?? visibility,
+    );
+    this.#outcomes = new Outcomes(
+      options,
+      clock,
+      this.#backlog,
+      this,
+      attempts,
+    );
     try {
-      const { signal } = this.#controller;
-      this.#intake = intakeOf(source, this, signal, options.visibility);
+      this.#intake = intakeOf(source, this, this.signal, options.visibility);
     } catch (error) {
-      this.#deadLetters?.release();
+      this.#outcomes.close();
       throw error;
     }
-    if (isQueue<T>(source) && typeof this.#concurrency === "number") {
-      this.#ownPuts = watchOwnPuts<T>(source, this, this.#clock);
+    if (options.timeout === undefined && !lends(source)) {
+      this.#sharedSignal = this.signal;
     }
-    this.#began = this.#clock.now();
-    this.#stopped = () => this.#stop(signal!.reason, false);
-    if (signal?.aborted === true) this.#stopped();
+    if (isQueue<T>(source) && this.#limits.concurrency !== undefined) {
+      this.#ownPuts = watchOwnPuts<T>(source, this, clock);
+    }
+    this.#measures = new Measures(clock);
+    this.#slots = new Slots(handler, options, {
+      clock,
+      measures: this.#measures,
+      judge: this.#outcomes,
+      owner: this,
+      ownPuts: this.#ownPuts,
+    });
+    this.#grace = new Alarm(clock, () => {
+      this.#slots.tellOverruns();
+      void this.#finish();
+    });
+    this.#aborted = () =>
+      this.#stop({ reason: signal!.reason, isFailure: false });
+    if (signal?.aborted === true) this.#aborted();
     else {
-      signal?.addEventListener("abort", this.#stopped);
-      this.#advance();
+      signal?.addEventListener("abort", this.#aborted);
+      this.advance();
     }
   }
 
@@ -285,751 +280,243 @@ class Run<T> implements IntakeOwner<T>, PuttingRun<T> {
     return this.#finished.promise;
   }
 
-  // -- Taking -----------------------------------------------------------------
+  // -- What the parts ask, and tell -------------------------------------------
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get received(): number {
+    return this.#backlog.received;
+  }
+
+  get isStopping(): boolean {
+    return this.#phase !== "taking" && this.#phase !== "draining";
+  }
+
+  /** The key of an item is not free while its handler runs. */
+  get leavesOverrunning(): boolean {
+    return this.#options.keyOf === undefined && !this.isStopping;
+  }
 
   arrived(item: T, delivery: Delivery<T> | undefined): void {
-    this.#asking = false;
-    const job = new ItemCall(item, delivery);
-    this.#list(job);
-    if (this.#over) return void this.#giveBack();
-    if (this.#stopReason === undefined && this.#mayBegin(job)) {
-      this.#ready.push(job, 1);
-    }
-    this.#advance();
-    // Most begin at once, and the time is not worth asking for.
-    if (job.isListed && !job.underWay) job.waitingSince = this.#clock.now();
+    const job = this.#backlog.add(item, delivery);
+    if (this.#phase === "over") return void this.#giveBack();
+    if (!this.isStopping && this.#mayBegin(job)) this.#backlog.release(job);
+    this.advance();
   }
 
   ended(): void {
-    this.#asking = false;
-    this.#sourceEnded = true;
-    this.#advance();
+    this.#moveTo("draining");
+    this.advance();
   }
 
   failed(reason: unknown): void {
-    if (this.#stopReason === undefined) this.#sourceFailure = { reason };
-    this.ended();
+    if (this.#moveTo("draining")) this.#cause = { reason, isFailure: true };
+    this.advance();
   }
 
   endCame(): void {
-    this.#advance();
+    this.advance();
   }
 
-  /** With keys, only when its own is free; otherwise its turn comes when that is. */
-  #mayBegin(job: ItemCall<T>): boolean {
-    if (job.attempt > 1) {
-      job.failure = this.#memory.recall(job.item, job.attempt);
-    }
-    if (this.#keys === undefined) return true;
-    try {
-      job.key = this.#options.keyOf!(job.item);
-    } catch (error) {
-      job.key = job; // a key that nobody else has
-      this.#keys.enter(job);
-      this.#startWork(job);
-      void Promise.resolve(this.#fail(job, unrecoverable(error)))
-        .then(() => this.#advance());
-      return false;
-    }
-    if (typeof job.key === "object" && !this.#isKey(job.key)) return false;
-    return this.#keys.enter(job);
+  returned(): void {
+    this.#moveTo("taking");
   }
 
-  /** A promise is none: no two would be the same, and the order would be lost without a word. */
-  #isKey(key: unknown): boolean {
-    try {
-      refusePromise("consume", "keyOf(item)", key);
-      return true;
-    } catch (error) {
-      this.#stop(error, true);
-      return false;
-    }
+  fail(reason: unknown): void {
+    this.#stop({ reason, isFailure: true });
   }
 
-  /** Begins what can begin, asks for more if that could begin as well, and ends the run if there is nothing left. */
-  #advance(): void {
+  allCalls(): Call<T>[] | undefined {
+    const isFull = this.#slots.taken === this.#limits.concurrency;
+    return isFull && !this.isStopping ? this.#slots.calls() : undefined;
+  }
+
+  // -- Taking, and beginning --------------------------------------------------
+
+  /** Does what can be done now, and ends the run if there is nothing left to do. */
+  advance(): void {
     // A handler that does not wait comes back in here.
-    if (this.#advancing || this.#over) return;
-    this.#advancing = true;
-    do {
-      while (this.#canBegin()) this.#begin(this.#nextCall());
-    } while (this.#wantsMore() && this.#take());
-    this.#advancing = false;
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    while (this.#step());
+    this.#isAdvancing = false;
+    if (this.#backlog.ready > 0) this.#backlog.noteWaiting();
     if (this.#isDone()) void this.#finish();
   }
 
-  /** Takes what is there now; asks for it if that cannot be told at once. */
-  #take(): boolean {
-    // What comes now may have to wait for the rate.
-    const delivery = this.#isWithinRate() ? this.#intake.take() : undefined;
-    if (delivery === undefined) {
-      this.#asking = true;
-      this.#intake.ask();
-      return false;
-    }
-    const job = new ItemCall(delivery.item, delivery);
-    this.#list(job);
-    if (!this.#mayBegin(job)) return true;
-    // keyOf may have stopped the run.
-    if (this.#stopReason !== undefined) return false;
-    if (this.#options.batch === undefined) {
-      this.#noteStart(job);
-      this.#begin(job);
-    } else {
-      // It waits for others.
-      job.waitingSince = this.#clock.now();
-      this.#ready.push(job, 1);
-    }
-    return true;
+  /** Begins a call, or takes an item. False when there is nothing to do until something happens. */
+  #step(): boolean {
+    if (this.isStopping) return false;
+    const isReady = this.#isCallReady();
+    if (!isReady && !this.#wantsItem()) return false;
+    const room = this.#roomForCall();
+    if (room === "full") return false;
+    if (room === "now") return isReady ? this.#beginReady() : this.#take();
+    return !isReady && this.#mayBeOver() && this.#ask();
   }
 
-  #canBegin(): boolean {
-    const count = this.#ready.length;
-    if (count === 0 || this.#stopReason !== undefined) return false;
-    const { batch } = this.#options;
-    if (
-      batch !== undefined && count < batch.max && !this.#lingered &&
-      !this.#sourceEnded
-    ) {
-      this.#linger(batch.linger ?? 0);
-      return false;
-    }
-    return this.#hasSlot() && this.#isWithinRate();
+  #isCallReady(): boolean {
+    const { ready } = this.#backlog;
+    if (ready === 0) return false;
+    return this.#batching === undefined || this.#phase === "draining" ||
+      this.#batching.isDue(ready);
   }
 
-  #wantsMore(): boolean {
-    return !this.#asking && !this.#sourceEnded &&
-      this.#ready.length < (this.#options.batch?.max ?? 1) &&
-      this.#waiting < MAX_WAITING &&
-      (this.#keys === undefined ||
-        this.#keys.waiting < (this.#options.readAhead ?? 64)) &&
-      this.#hasSlot() && this.#stopReason === undefined &&
-      (this.#isWithinRate() || this.#mayBeOver());
+  #wantsItem(): boolean {
+    return this.#phase === "taking" && !this.#intake.isAsked &&
+      this.#backlog.hasRoom;
+  }
+
+  #roomForCall(): Room {
+    try {
+      return this.#limits.roomBeside(this.#slots.taken);
+    } catch (error) {
+      this.fail(error);
+      return "full";
+    }
   }
 
   /** Nothing is left here, so the end of the source would be that of the run, however long the rate allows no call. */
   #mayBeOver(): boolean {
-    return this.#jobs.first === undefined && this.#intake.mayHaveEnded();
+    return this.#backlog.isEmpty && this.#intake.mayHaveEnded();
   }
 
-  #hasSlot(): boolean {
-    if (typeof this.#concurrency === "number") {
-      return this.#running < this.#concurrency;
-    }
-    try {
-      const limit = this.#concurrency();
-      checkConcurrency(limit);
-      return this.#running < limit;
-    } catch (error) {
-      this.#stop(error, true);
-      return false;
-    }
+  /** Takes what is there now; asks for it if that cannot be told at once. */
+  #take(): boolean {
+    const delivery = this.#intake.take();
+    if (delivery === undefined) return this.#ask();
+    const job = this.#backlog.add(delivery.item, delivery);
+    if (!this.#mayBegin(job)) return true;
+    if (this.#batching === undefined) this.#begin(job);
+    else this.#backlog.release(job);
+    return true;
   }
 
-  #isWithinRate(): boolean {
-    if (this.#rate === undefined) return true;
-    const wait = this.#rate.waitFrom(this.#clock.now());
-    if (wait === 0) return true;
-    this.#rateTimer ??= this.#clock.setTimer(() => {
-      this.#rateTimer = undefined;
-      this.#advance();
-    }, wait);
+  #ask(): false {
+    this.#intake.ask();
     return false;
   }
 
-  #linger(milliseconds: number): void {
-    this.#lingerTimer ??= this.#clock.setTimer(() => {
-      this.#lingered = true;
-      this.#advance();
-    }, milliseconds);
+  /** With keys, only when its own is free; otherwise its turn comes when that is. */
+  #mayBegin(job: ItemCall<T>): boolean {
+    if (job.attempt > 1) this.#outcomes.recall(job);
+    const { keyOf } = this.#options;
+    if (keyOf === undefined) return true;
+    try {
+      job.key = keyOf(job.item);
+    } catch (error) {
+      job.key = job; // a key that nobody else has
+      this.#failBefore(job, unrecoverable(error));
+      return false;
+    }
+    try {
+      // No two promises are the same, and the order would be lost without a word.
+      refusePromise("consume", "keyOf(item)", job.key);
+    } catch (error) {
+      this.fail(error);
+      return false;
+    }
+    return this.#backlog.enterLine(job);
   }
 
-  #clear(timer: unknown): void {
-    if (timer !== undefined) this.#clock.clearTimer(timer);
+  /** It fails before a call could begin with it. */
+  #failBefore(job: ItemCall<T>, error: unknown): void {
+    this.#backlog.enterLine(job);
+    this.#backlog.begin(job);
+    void Promise.resolve(this.#outcomes.failed(job, error))
+      .then(() => this.advance());
   }
 
-  // -- Running ----------------------------------------------------------------
+  /** Calls the handler with what is ready. */
+  #beginReady(): true {
+    if (this.#batching === undefined) this.#begin(this.#backlog.next());
+    else this.#beginBatch(this.#batching);
+    return true;
+  }
 
-  #begin(call: Call<T>): void {
-    const slot = this.#takeSlot();
-    slot.call = call;
+  #begin(job: ItemCall<T>): void {
+    this.#backlog.begin(job);
+    this.#measures.begins(job);
+    this.#call(job);
+  }
+
+  #beginBatch(batching: Batching): void {
+    const jobs: ItemCall<T>[] = [];
+    let now: number | undefined;
+    while (jobs.length < batching.max && this.#backlog.ready > 0) {
+      const job = this.#backlog.next();
+      this.#backlog.begin(job);
+      now = this.#measures.begins(job, now);
+      jobs.push(job);
+    }
+    batching.reset();
+    this.#call(new Batch(jobs));
+  }
+
+  #call(call: Call<T>): void {
     call.shared = this.#sharedSignal;
-    slot.weight = this.#sampling.next();
-    if (this.#rate !== undefined) this.#rate.note(this.#now());
-    if (slot.weight > 0) slot.began = this.#now();
-    // The handler may take its time before it returns.
-    this.#time = undefined;
-    const { timeout } = this.#options;
-    if (timeout !== undefined) {
-      slot.timer = setAlarm(this.#clock, slot.timedOut, timeout);
-    }
-    const own = this.#ownPuts;
-    try {
-      const items = call instanceof ItemCall
-        ? call.item
-        : call.jobs.map((job) => job.item);
-      if (own !== undefined) own.beginning = slot;
-      const result = (0, this.#handler)(items as T & T[], call);
-      if (own !== undefined) own.beginning = undefined;
-      if (isThenable(result)) {
-        Promise.resolve(result).then(slot.fulfilled, slot.rejected);
-        return;
-      }
-      this.#fulfilled(slot, result);
-    } catch (error) {
-      if (own !== undefined) own.beginning = undefined;
-      this.#rejected(slot, error);
-    }
-  }
-
-  allCalls(): Call<T>[] | undefined {
-    if (this.#running !== this.#concurrency || this.#stopReason !== undefined) {
-      return undefined;
-    }
-    const calls: Call<T>[] = [];
-    // A place without a call waits for a dead letter to be taken.
-    for (const { call } of this.#slots) {
-      if (call === undefined) return undefined;
-      calls.push(call);
-    }
-    return calls;
-  }
-
-  #takeSlot(): Slot<T> {
-    this.#running++;
-    const slot = this.#free.pop();
-    if (slot !== undefined) return slot;
-    const made = new Slot<T>({
-      fulfilled: (slot, result) => this.#fulfilled(slot, result),
-      rejected: (slot, error) => this.#rejected(slot, error),
-      timedOut: (slot) => this.#timedOut(slot),
-      overran: (slot) => this.#overran(slot),
-    });
-    this.#slots.push(made);
-    return made;
-  }
-
-  /** With what is ready. */
-  #nextCall(): Call<T> {
-    const { batch } = this.#options;
-    const job = this.#nextReady();
-    if (batch === undefined) return job;
-    return new Batch([job, ...this.#takeOthers(batch.max - 1)]);
-  }
-
-  #nextReady(): ItemCall<T> {
-    const job = this.#ready.shift();
-    this.#noteStart(job);
-    return job;
-  }
-
-  /** A call begins with it. */
-  #noteStart(job: ItemCall<T>): void {
-    this.#startWork(job);
-    const since = job.delivery?.enqueuedAt;
-    if (since !== undefined) job.age = Math.max(0, this.#now() - since);
-    if (job.attempt > 1) return;
-    const { waitingSince } = job;
-    const waited = job.age ??
-      (waitingSince === undefined ? 0 : this.#now() - waitingSince);
-    this.#waits.record(waited);
-  }
-
-  #takeOthers(max: number): ItemCall<T>[] {
-    const others: ItemCall<T>[] = [];
-    while (others.length < max && this.#ready.length > 0) {
-      others.push(this.#nextReady());
-    }
-    this.#clear(this.#lingerTimer);
-    this.#lingerTimer = undefined;
-    this.#lingered = false;
-    return others;
-  }
-
-  #now(): number {
-    return this.#time ??= this.#clock.now();
-  }
-
-  #fulfilled(slot: Slot<T>, result: unknown): void {
-    const call = this.#endCall(slot);
-    if (slot.isOverrunning) return this.#freeSlot(slot);
-    if (call instanceof ItemCall) {
-      const ending = this.#succeed(call);
-      if (ending === undefined) return this.#freeSlot(slot);
-      return this.#freeSlotAfter(slot, [ending]);
-    }
-    const { jobs } = call;
-    const failures = failuresIn(result, jobs.length);
-    let endings: Promise<void>[] | undefined;
-    for (let index = 0; index < jobs.length; index++) {
-      const job = jobs[index]!;
-      const failure = failures?.[index];
-      const ending = failure === undefined
-        ? this.#succeed(job)
-        : this.#fail(job, failure.reason);
-      if (ending !== undefined) (endings ??= []).push(ending);
-    }
-    this.#freeSlotAfter(slot, endings);
-  }
-
-  #rejected(slot: Slot<T>, error: unknown): void {
-    const call = this.#endCall(slot);
-    if (slot.isOverrunning) return this.#freeSlot(slot);
-    this.#freeSlotAfter(slot, this.#failAll(call, error));
-  }
-
-  #failAll(call: Call<T>, error: unknown): Promise<void>[] | undefined {
-    let endings: Promise<void>[] | undefined;
-    for (const job of call.jobs) {
-      const ending = this.#fail(job, error);
-      if (ending !== undefined) (endings ??= []).push(ending);
-    }
-    return endings;
-  }
-
-  #endCall(slot: Slot<T>): Call<T> {
-    const call = slot.call!;
-    slot.call = undefined;
-    this.#clear(slot.timer);
-    slot.timer = undefined;
-    if (slot.weight > 0) this.#measure(slot);
-    return call;
-  }
-
-  #measure({ began, weight }: Slot<T>): void {
-    this.#time = this.#clock.now();
-    const took = this.#time - began;
-    this.#runs.record(took, weight);
-    this.#sampling.note(took / this.#running);
-  }
-
-  #freeSlotAfter(slot: Slot<T>, endings: Promise<void>[] | undefined): void {
-    if (endings === undefined) this.#freeSlot(slot);
-    else {
-      this.#time = undefined;
-      Promise.all(endings).then(() => this.#freeSlot(slot));
-    }
-  }
-
-  #freeSlot(slot: Slot<T>): void {
-    slot.isOverrunning = false;
-    slot.isReported = false;
-    this.#running--;
-    this.#free.push(slot);
-    this.#advance();
-    this.#time = undefined;
-  }
-
-  #timedOut(slot: Slot<T>): void {
-    const call = slot.call!;
-    const reason = new DOMException(
-      `The handler took longer than ${this.#options.timeout} ms`,
-      "TimeoutError",
-    );
-    // Before the handler learns of it: it may end at once.
-    slot.timer = setAlarm(this.#clock, slot.overran, this.#grace);
-    call.abort(reason);
-  }
-
-  #overran(slot: Slot<T>): void {
-    slot.timer = undefined;
-    this.#noteOverrun(slot);
-    // Its key is not free while it runs.
-    if (this.#keys !== undefined || this.#stopReason !== undefined) return;
-    slot.isOverrunning = true;
-    const call = slot.call!;
-    const endings = this.#failAll(call, call.aborted!.reason);
-    if (endings === undefined) this.#advance();
-    else Promise.all(endings).then(() => this.#advance());
-  }
-
-  #noteOverrun(slot: Slot<T>): void {
-    if (slot.isReported) return;
-    slot.isReported = true;
-    this.#overrun++;
-    const { onOverrun } = this.#options;
-    if (onOverrun === undefined) return;
-    for (const { item, attempt } of slot.call!.jobs) {
-      callOut("consume", "onOverrun", onOverrun, item, attempt);
-    }
-  }
-
-  // -- What becomes of a job --------------------------------------------------
-
-  /** These return a promise when the slot has to wait for it; it never rejects. */
-  #succeed(job: ItemCall<T>): Promise<void> | undefined {
-    return this.#acknowledge(job, this.#noteProcessed);
-  }
-
-  #fail(job: ItemCall<T>, error: unknown): Promise<void> | undefined {
-    if (!job.isListed) return undefined;
-    // An answer to the stop says nothing about the item, which goes back.
-    if (this.#stopReason !== undefined) return this.#endWork(job);
-    this.#noteFailure(job, error);
-    const reason = this.#reasonToGiveUp(job, error);
-    if (reason !== undefined) return this.#bury(job, reason);
-    let delay: number;
-    try {
-      delay = this.#retry.delayAfter(job.attempt);
-    } catch (thrown) {
-      this.#stop(thrown, true);
-      return this.#endWork(job);
-    }
-    if (job.delivery === undefined || this.#keys !== undefined) {
-      return this.#waitForRetry(job, delay);
-    }
-    return this.#returnForRetry(job, delay);
-  }
-
-  #noteFailure(job: ItemCall<T>, error: unknown): void {
-    this.#errors ??= { first: error, last: error };
-    this.#errors.last = error;
-    const now = this.#clock.now();
-    job.failure ??= {
-      attempts: job.attempt,
-      first: error,
-      last: error,
-      firstAt: now,
-      lastAt: now,
-    };
-    job.failure.attempts = job.attempt;
-    job.failure.last = error;
-    job.failure.lastAt = now;
-  }
-
-  #reasonToGiveUp(job: ItemCall<T>, error: unknown): FailureReason | undefined {
-    try {
-      return this.#retry.reasonToGiveUp(job.attempt, error);
-    } catch (thrown) {
-      this.#noteFailure(job, thrown);
-      return "when";
-    }
-  }
-
-  #waitForRetry(job: ItemCall<T>, delay: number): undefined {
-    this.#endWork(job);
-    this.#retried++;
-    this.#waiting++;
-    const next = job.again();
-    this.#jobs.replace(job, next);
-    job.isListed = false;
-    next.timer = this.#clock.setTimer(() => {
-      next.timer = undefined;
-      this.#waiting--;
-      this.#ready.push(next, 1);
-      this.#advance();
-    }, delay);
-  }
-
-  #returnForRetry(
-    job: ItemCall<T>,
-    delay: number,
-  ): Promise<void> | undefined {
-    const failure = job.failure!;
-    // Before it can come back.
-    this.#memory.remember(job.item, failure);
-    const options = { delay, reason: failure.last };
-    return this.#settle(job, (delivery) => delivery.nack(options), () => {
-      this.#retried++;
-      // A source that was empty and closed has something again.
-      this.#sourceEnded = false;
-    });
-  }
-
-  async #bury(job: ItemCall<T>, reason: FailureReason): Promise<void> {
-    const { onError } = this.#options;
-    const error = job.failure!.last;
-    if (this.#deadLetters !== undefined) {
-      await this.#send(job, reason, this.#deadLetters);
-    } else if (onError === "abort") {
-      this.#endWork(job);
-    } else if (job.delivery?.bury !== undefined) {
-      const deadLetter = (): void => void this.#deadLettered++;
-      await this.#settle(job, (delivery) => delivery.bury!(error), deadLetter);
-    } else {
-      await this.#acknowledge(job, () => this.#reportFailed(job, "failed"));
-    }
-    if (onError === "abort") this.#stop(error, true);
-  }
-
-  async #send(
-    job: ItemCall<T>,
-    reason: FailureReason,
-    sink: DeadLetterSink<T>,
-  ): Promise<void> {
-    const { attempts, first, last, firstAt, lastAt } = job.failure!;
-    const epoch = this.#options.clock === undefined
-      ? performance.timeOrigin
-      : 0;
-    const deadLetter: DeadLetter<T> = {
-      item: job.item,
-      attempts,
-      errors: { first, last },
-      firstAt: epoch + firstAt,
-      lastAt: epoch + lastAt,
-      reason,
-    };
-    try {
-      await sink.send(deadLetter, this.#controller.signal);
-    } catch (error) {
-      // Cut short by a stop: it goes back like everything else.
-      if (this.#stopReason !== undefined) return this.#endWork(job);
-      await this.#acknowledge(
-        job,
-        () => this.#reportFailed(job, "dead-letter", error),
-      );
-      return;
-    }
-    await this.#acknowledge(job, () => void this.#deadLettered++);
-  }
-
-  #reportFailed(
-    job: ItemCall<T>,
-    reason: UnconsumedReason,
-    error: unknown = job.failure!.last,
-  ): void {
-    this.#undelivered++;
-    const { onUndelivered, onError } = this.#options;
-    if (onUndelivered !== undefined) this.#report(job.item, reason, error);
-    else if (onError !== "ignore") this.#unheard.note(error);
-  }
-
-  #acknowledge(job: ItemCall<T>, done: () => void): Promise<void> | undefined {
-    if (job.delivery !== undefined) return this.#settle(job, acknowledge, done);
-    if (!job.isListed) return undefined;
-    this.#leave(job);
-    done();
-    return undefined;
-  }
-
-  /** Lets go of what was lent, and counts it as lost if it was not ours any more. */
-  #settle(
-    job: ItemCall<T>,
-    letGo: (delivery: Delivery<T>) => boolean | Promise<boolean>,
-    done: () => void,
-  ): Promise<void> | undefined {
-    let settled: boolean | Promise<boolean>;
-    try {
-      settled = letGo(job.delivery!);
-    } catch {
-      settled = false;
-    }
-    if (typeof settled !== "boolean") {
-      return settled.then(undefined, () => false).then((isOurs) =>
-        this.#settled(job, isOurs, done)
-      );
-    }
-    this.#settled(job, settled, done);
-    return undefined;
-  }
-
-  #settled(job: ItemCall<T>, isOurs: boolean, done: () => void): void {
-    if (!job.isListed) return;
-    this.#leave(job);
-    if (isOurs) done();
-    else this.#lost++;
-  }
-
-  #startWork(job: ItemCall<T>): void {
-    job.underWay = true;
-    this.#underWay++;
-  }
-
-  #endWork(job: ItemCall<T>): undefined {
-    if (!job.underWay) return;
-    job.underWay = false;
-    this.#underWay--;
-  }
-
-  #report(item: T, reason: UnconsumedReason, error: unknown): void {
-    const { onUndelivered } = this.#options;
-    if (onUndelivered === undefined) return;
-    callOut("consume", "onUndelivered", onUndelivered, item, reason, error);
-  }
-
-  // -- The list of jobs -------------------------------------------------------
-
-  #list(job: ItemCall<T>): void {
-    this.received++;
-    this.#jobs.push(job);
-    if (this.#visibility !== undefined) this.#renewLater();
-  }
-
-  /** The job has ended; who is behind it can begin. */
-  #leave(job: ItemCall<T>): void {
-    this.#endWork(job);
-    this.#jobs.remove(job);
-    job.isListed = false;
-    if (this.#keys === undefined || this.#stopReason !== undefined) return;
-    const follower = this.#keys.leave(job.key);
-    if (follower !== undefined) this.#ready.push(follower, 1);
-  }
-
-  /** One alarm for all that is lent: who has been here at two of them in a row needs more time. */
-  #renewLater(): void {
-    const visibility = this.#visibility!;
-    this.#leaseTimer ??= setAlarm(this.#clock, () => {
-      this.#leaseTimer = undefined;
-      for (let job = this.#jobs.first; job !== undefined; job = job.next) {
-        if (job.isOld) extend(job.delivery, visibility);
-        job.isOld = true;
-      }
-      if (this.#jobs.first !== undefined) this.#renewLater();
-    }, visibility / 3);
+    this.#limits.begun();
+    this.#slots.run(call);
   }
 
   // -- Endings ----------------------------------------------------------------
 
-  #stop(reason: unknown, isFailure: boolean): void {
-    if (this.#stopReason !== undefined || this.#over) return;
-    this.#stopReason = { reason, isFailure };
-    for (let job = this.#jobs.first; job !== undefined; job = job.next) {
-      this.#clear(job.timer);
-    }
-    this.#clear(this.#rateTimer);
-    this.#clear(this.#lingerTimer);
-    this.#graceTimer = setAlarm(this.#clock, () => {
-      for (const slot of this.#slots) {
-        if (slot.call !== undefined) this.#noteOverrun(slot);
-      }
-      void this.#finish();
-    }, this.#grace);
-    this.#intake.leave(reason);
-    this.#controller.abort(reason);
-    for (const { call } of this.#slots) call?.abort(reason);
-    this.#advance();
+  /** The one place where the run moves on. False where it cannot go there from where it is. */
+  #moveTo(phase: Phase): boolean {
+    if (!NEXT[this.#phase].includes(phase)) return false;
+    this.#phase = phase;
+    return true;
+  }
+
+  #stop(cause: Cause): void {
+    if (!this.#moveTo("stopping")) return;
+    this.#cause = cause;
+    this.#backlog.stopRetries();
+    this.#limits.stop();
+    this.#batching?.reset();
+    this.#grace.set(this.#options.grace ?? 1000);
+    this.#intake.leave(cause.reason);
+    this.#controller.abort(cause.reason);
+    this.#slots.abort(cause.reason);
+    this.advance();
   }
 
   /** A stopped run waits for what is under way, the others until there is nothing left. */
   #isDone(): boolean {
-    if (this.#over || this.#asking) return false;
-    if (this.#stopReason !== undefined) return this.#underWay === 0;
-    return this.#sourceEnded && this.#jobs.first === undefined;
+    if (this.#intake.isAsked) return false;
+    if (this.#phase === "stopping") return this.#backlog.underWay === 0;
+    return this.#phase === "draining" && this.#backlog.isEmpty;
   }
 
   async #finish(): Promise<void> {
-    if (this.#over) return;
-    this.#over = true;
+    const isStopped = this.#phase === "stopping";
     this.#ownPuts?.end();
-    this.#clear(this.#graceTimer);
-    this.#clear(this.#rateTimer);
-    this.#options.signal?.removeEventListener("abort", this.#stopped);
+    this.#grace.clear();
+    this.#limits.stop();
+    this.#options.signal?.removeEventListener("abort", this.#aborted);
     await this.#giveBack();
-    this.#clear(this.#leaseTimer);
-    this.#deadLetters?.release();
-    const failure = this.#stopReason?.isFailure === true
-      ? this.#stopReason
-      : this.#stopReason === undefined
-      ? this.#sourceFailure
-      : undefined;
-    if (failure !== undefined) return this.#finished.reject(failure.reason);
-    const report = this.#makeReport();
-    const unheard = this.#unheard.errorWith(report);
-    if (unheard === undefined) this.#finished.resolve(report);
-    else this.#finished.reject(unheard);
-  }
-
-  /** The newest first, where each goes to the head of a queue. */
-  async #giveBack(): Promise<void> {
-    if (this.#givingBack) return;
-    this.#givingBack = true;
-    const reason = this.#stopReason?.reason;
-    const toReport: T[] = [];
-    while (this.#jobs.last !== undefined) {
-      const answers: (Promise<void> | undefined)[] = [];
-      // In one turn: engines put back in order what they hear of together.
-      for (
-        let job = this.#jobs.last, next = job;
-        job !== undefined;
-        job = next
-      ) {
-        next = job.previous!;
-        if (job.delivery === undefined) {
-          this.#leave(job);
-          this.#returned++;
-          toReport.push(job.item);
-        } else answers.push(this.#return(job, reason));
-      }
-      await Promise.all(answers);
+    this.#backlog.stopRenewal();
+    this.#outcomes.close();
+    if (this.#cause?.isFailure) {
+      return this.#finished.reject(this.#cause.reason);
     }
-    this.#givingBack = false;
-    for (const item of toReport.reverse()) {
-      this.#report(item, "stopped", reason);
-    }
-  }
-
-  /** The stop is no attempt of the item; what failed before it is. */
-  #return(job: ItemCall<T>, reason: unknown): Promise<void> | undefined {
-    const counted = job.attempt > job.delivery!.attempt ||
-      job.failure?.attempts === job.attempt;
-    return this.#settle(
-      job,
-      (delivery) => delivery.nack({ reason, counted }),
-      () => void this.#returned++,
-    );
-  }
-
-  #makeReport(): ConsumeReport {
-    return Object.freeze({
-      processed: this.#processed,
-      failed: this.#deadLettered + this.#undelivered,
-      retried: this.#retried,
-      deadLettered: this.#deadLettered,
-      undelivered: this.#undelivered,
-      returned: this.#returned,
-      lost: this.#lost,
-      overrun: this.#overrun,
-      errors: this.#errors,
-      stopped: this.#stopReason !== undefined,
-      duration: this.#clock.now() - this.#began,
-      wait: this.#waits.quantiles(),
-      run: this.#runs.quantiles(),
+    const { counts, errors, unheard } = this.#outcomes;
+    const report = this.#measures.report(counts, {
+      overrun: this.#slots.overruns,
+      errors,
+      stopped: isStopped,
     });
+    const error = unheard.errorWith(report);
+    if (error === undefined) this.#finished.resolve(report);
+    else this.#finished.reject(error);
   }
-}
 
-/**
- * The rejected ones among what `Promise.allSettled` gave, if that is what the handler
- * of a batch returned. Rows of the user's own that look a little like it are not.
- */
-export function failuresIn(
-  result: unknown,
-  count: number,
-): (PromiseRejectedResult | undefined)[] | undefined {
-  if (!Array.isArray(result) || !result.every(isSettled)) return undefined;
-  const failures = result.map((entry) =>
-    entry.status === "rejected" ? entry : undefined
-  );
-  if (failures.every((failure) => failure === undefined)) return undefined;
-  if (result.length === count) return failures;
-  // Whose failures they are cannot be told.
-  const reason = new TypeError(
-    `Cannot tell which items failed: the handler of a batch must return a ` +
-      `result for each of its ${count} items, received ${result.length}`,
-  );
-  return Array.from({ length: count }, () => ({ status: "rejected", reason }));
-}
-
-function isSettled(entry: unknown): entry is PromiseSettledResult<unknown> {
-  if (typeof entry !== "object" || entry === null) return false;
-  const { status } = entry as Partial<PromiseSettledResult<unknown>>;
-  return status === "fulfilled"
-    ? Object.hasOwn(entry, "value")
-    : status === "rejected" && Object.hasOwn(entry, "reason");
-}
-
-function acknowledge<T>(delivery: Delivery<T>): boolean | Promise<boolean> {
-  return delivery.ack();
-}
-
-function extend<T>(
-  delivery: Delivery<T> | undefined,
-  milliseconds: number,
-): void {
-  try {
-    const answer = delivery?.extend(milliseconds);
-    if (typeof answer === "object") answer.catch(ignore);
-  } catch {
-    // Lost, or about to be: the signal of the delivery tells.
+  async #giveBack(): Promise<void> {
+    // What arrives meanwhile goes with the rest.
+    if (!this.#moveTo("returning")) return;
+    await this.#outcomes.giveBack(this.#cause?.reason);
+    this.#moveTo("over");
   }
 }

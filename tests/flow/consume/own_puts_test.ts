@@ -1,16 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { Queue, QueueFullError } from "../../../mod.ts";
-import { type Call, ItemCall, Slot } from "../../../src/flow/consume/calls.ts";
+import { type Call, ItemCall } from "../../../src/flow/consume/calls.ts";
 import { watchOwnPuts } from "../../../src/flow/consume/own_puts.ts";
 import { test } from "../../support/harness.ts";
 import { ignore } from "../../support/waiting.ts";
-
-const OWNER = {
-  fulfilled: ignore,
-  rejected: ignore,
-  timedOut: ignore,
-  overran: ignore,
-};
 
 /** How often a call was looked up when so many had waited in a put of their own, and were told. */
 async function looks(count: number): Promise<number> {
@@ -36,9 +29,7 @@ async function looks(count: number): Promise<number> {
   const run = { received: 0, allCalls: () => counted };
   const own = watchOwnPuts(queue, run, clock)!;
   const puts = calls.map((call, item) => {
-    const slot = new Slot<number>(OWNER);
-    slot.call = call;
-    own.beginning = slot;
+    own.beginning = call;
     const put = queue.put(item).then(ignore, (error: unknown) => error);
     own.beginning = undefined;
     return put;

@@ -1529,3 +1529,35 @@ test("consume: an argument that cannot be used is named, and the source is left 
   await assertRejects(() => consume(locked, () => {}, options), TypeError);
   assertEquals(letters.locked, false);
 });
+
+test("consume: an item that waits for its key waits in the report, too", async () => {
+  const clock = new SteppedClock();
+  const queue = new Queue<string>();
+  await queue.putMany(["first", "second"]);
+  queue.close();
+  const open = deferred<void>();
+  const running = consume(queue, () => open.promise, {
+    clock,
+    concurrency: 2,
+    keyOf: () => "same",
+  });
+  await clock.pass(40);
+  open.resolve();
+  const { processed, wait } = await running;
+  assertEquals([processed, wait.max], [2, 40]);
+});
+
+test("consume: an item that waits for others of its batch waits in the report, too", async () => {
+  const clock = new SteppedClock();
+  const queue = new Queue<string>();
+  await queue.putMany(["first", "second"]);
+  const running = consume(queue, () => {}, {
+    clock,
+    batch: { max: 3, linger: 1_000 },
+  });
+  await clock.pass(40);
+  await queue.put("third");
+  queue.close();
+  const { processed, wait } = await running;
+  assertEquals([processed, wait.max], [3, 40]);
+});
