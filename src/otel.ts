@@ -71,6 +71,7 @@ import type {
 import { ObservedQueue, type Operation } from "./otel/client.ts";
 import { ask, type Counters, Inquiry, listed, nameOf } from "./counters.ts";
 import type { Monitored } from "./counters.ts";
+import { MEASURES, type Reading } from "./measures.ts";
 import type { QueueOptions } from "./strategy.ts";
 
 const SYSTEM = "messaging.system";
@@ -179,7 +180,7 @@ export function instrument(
       const counters = all[index]!;
       // Numbers of before are none.
       if (counters.failure === undefined) {
-        instruments.measure(one, counters, result);
+        observeAll(instruments, counters, one, result);
       }
     }
   };
@@ -188,115 +189,102 @@ export function instrument(
     if (!("then" in all)) return observe(result, all);
     return all.then((answers) => observe(result, answers));
   };
-  meter.addBatchObservableCallback(measure, instruments.all);
+  const observables = instruments.map(({ observable }) => observable);
+  meter.addBatchObservableCallback(measure, observables);
   const stop = (): void => {
-    meter.removeBatchObservableCallback(measure, instruments.all);
+    meter.removeBatchObservableCallback(measure, observables);
     measured.length = 0;
     inquiries.length = 0;
   };
   return { stop, [Symbol.dispose]: stop };
 }
 
-interface Instruments {
-  readonly all: Observable[];
-  measure(
-    one: Measured,
-    counters: Counters,
-    result: BatchObservableResult,
-  ): void;
+/** What is observed, and how each of its values is found. */
+interface Instrument {
+  readonly observable: Observable;
+  readonly values: Values;
 }
 
-function makeInstruments(meter: Meter): Instruments {
-  const all: Observable[] = [];
-  const add = (observable: Observable): Observable => {
-    all.push(observable);
-    return observable;
-  };
-  const counter = (name: string, description: string): Observable =>
-    add(
-      meter.createObservableCounter(name, { description, unit: "{message}" }),
-    );
-  const level = (
-    name: string,
-    description: string,
-    unit: string = "{message}",
-  ): Observable =>
-    add(meter.createObservableUpDownCounter(name, { description, unit }));
-  const gauge = (name: string, description: string, unit: string): Observable =>
-    add(meter.createObservableGauge(name, { description, unit }));
+type Values = { readonly [Whose in keyof Measured]?: Reading };
 
-  const sent = counter("messaging.client.sent.messages", "Items put.");
-  const consumed = counter(
+function makeInstruments(meter: Meter): Instrument[] {
+  const shared = MEASURES.map(([kind, name, help, all]) => {
+    const unit = name === "size" ? "1" : "{message}";
+    return [kind, `highwater.queue.${name}`, help, unit, { all }] as const;
+  });
+  return [...shared, ...OWN].map(([kind, name, description, unit, values]) => {
+    const options = { description, unit };
+    const observable = kind === "counter"
+      ? meter.createObservableCounter(name, options)
+      : kind === "level"
+      ? meter.createObservableUpDownCounter(name, options)
+      : meter.createObservableGauge(name, options);
+    return { observable, values };
+  });
+}
+
+/** What OpenTelemetry has beside what others have. */
+const OWN: readonly (readonly [
+  kind: "counter" | "level" | "gauge",
+  name: string,
+  description: string,
+  unit: string,
+  values: Values,
+])[] = [
+  ["counter", "messaging.client.sent.messages", "Items put.", "{message}", {
+    put: ({ put }) => put,
+  }],
+  [
+    "counter",
     "messaging.client.consumed.messages",
     "Items taken.",
-  );
-  const dropped = counter(
-    "highwater.queue.dropped",
-    "Items dropped by the overflow policy.",
-  );
-  const undelivered = counter(
-    "highwater.queue.undelivered",
-    "Accepted items that reached no consumer.",
-  );
-  const returned = counter(
-    "highwater.queue.returned",
-    "Lent items that came back.",
-  );
-  const length = level("highwater.queue.length", "Items stored.");
-  const size = level("highwater.queue.size", "Weight of the items.", "1");
-  const limit = level("highwater.queue.limit", "The highWaterMark.", "1");
-  const utilization = gauge(
+    "{message}",
+    { get: ({ taken }) => taken },
+  ],
+  ["level", "highwater.queue.limit", "The highWaterMark.", "1", {
+    all: ({ highWaterMark }) =>
+      highWaterMark === Infinity ? undefined : highWaterMark,
+  }],
+  [
+    "gauge",
     "highwater.queue.utilization",
     "Share of the highWaterMark in use, puts that wait included.",
     "1",
-  );
-  const age = gauge(
+    { all: ({ fill }) => fill },
+  ],
+  [
+    "gauge",
     "highwater.queue.oldest.age",
     "Age of the item whose turn it is.",
     "s",
-  );
-  const inFlight = level("highwater.queue.in_flight", "Items that are lent.");
-  const delayed = level(
-    "highwater.queue.delayed",
-    "Items kept back by a nack with a delay.",
-  );
-  const deadLetters = level(
-    "highwater.queue.dead_letters",
-    "Items among the dead letters of the engine.",
-  );
-  const waiting = level(
+    { all: ({ oldestAge }) => oldestAge && oldestAge / 1000 },
+  ],
+  [
+    "level",
     "highwater.queue.waiting",
     "Puts that wait for room, and gets that wait for an item.",
     "{operation}",
-  );
-  return {
-    all,
-    measure({ all, put, get }, counters, result): void {
-      const { highWaterMark, oldestAge, own } = counters;
-      const observe = (
-        observable: Observable,
-        value: number | undefined,
-        attributes: Attributes,
-      ): void => {
-        if (value !== undefined) result.observe(observable, value, attributes);
-      };
-      observe(sent, counters.put, put);
-      observe(consumed, counters.taken, get);
-      observe(dropped, own?.dropped, all);
-      observe(undelivered, own?.undelivered, all);
-      observe(returned, own?.returned, all);
-      observe(length, counters.length, all);
-      observe(size, counters.size, all);
-      if (highWaterMark !== Infinity) observe(limit, highWaterMark, all);
-      observe(utilization, counters.fill, all);
-      observe(age, oldestAge === undefined ? undefined : oldestAge / 1000, all);
-      observe(inFlight, counters.inFlight, all);
-      observe(delayed, counters.delayed, all);
-      observe(deadLetters, counters.deadLetters, all);
-      observe(waiting, counters.waitingPuts, put);
-      observe(waiting, own?.waitingGets, get);
+    {
+      put: ({ waitingPuts }) => waitingPuts,
+      get: ({ own }) => own?.waitingGets,
     },
-  };
+  ],
+];
+
+/** Of one queue at one moment. */
+function observeAll(
+  instruments: Instrument[],
+  counters: Counters,
+  attributes: Measured,
+  result: BatchObservableResult,
+): void {
+  for (const { observable, values } of instruments) {
+    for (const whose of ["all", "put", "get"] as const) {
+      const value = values[whose]?.(counters);
+      if (value === undefined) continue;
+      result.observe(observable, value, attributes[whose]);
+    }
+  }
 }
 
 function withAttributes(queue: Monitored, more?: Attributes): Measured {

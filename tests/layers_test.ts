@@ -23,7 +23,7 @@ const LAYERS: readonly string[][] = [
   ["src/lifo_queue.ts", "src/priority_queue.ts", "src/work_stealing_queue.ts"],
   ["src/flow/"],
   ["src/flow/consume/", "src/flow/replay.ts"],
-  ["src/counters.ts", "src/monitor.ts"],
+  ["src/counters.ts", "src/measures.ts", "src/monitor.ts"],
   ["mod.ts", "src/dashboard/", "src/dashboard.ts"],
   ["src/engines/core/", "src/threads/"],
   ["src/engines/", "src/otel/", "src/otel.ts"],

@@ -59,8 +59,8 @@ export function credentials(options: CredentialsOptions): Authorization {
     const header = request.headers.get("authorization") ?? "";
     const [, scheme = "", sent = ""] = /^(\w+) +(\S+) *$/.exec(header) ?? [];
     const [hash, all] = await Promise.all([
-      hashOf(`${scheme.toLowerCase()} ${sent}`),
-      hashes ??= Promise.all(accepted.map(hashOf)),
+      sha256Of(`${scheme.toLowerCase()} ${sent}`),
+      hashes ??= Promise.all(accepted.map(sha256Of)),
     ]);
     let known = 0;
     for (const one of all) known |= Number(areEqual(one, hash));
@@ -136,7 +136,7 @@ function base64(text: string): string {
   return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 }
 
-async function hashOf(text: string): Promise<Uint8Array> {
+async function sha256Of(text: string): Promise<Uint8Array> {
   const bytes = new TextEncoder().encode(text);
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 }

@@ -31,13 +31,13 @@ export function pageOf(title: string, names: string[], nonce: string): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)}</title>
+<title>${escapedHtml(title)}</title>
 <link rel="icon" href="data:,">
 <style nonce="${nonce}">${STYLE}</style>
 </head>
 <body>
 <header>
-<h1>${escaped(title)}</h1>
+<h1>${escapedHtml(title)}</h1>
 <p id="status" role="status"></p>
 <button id="pause" type="button" aria-pressed="false" hidden>Pause</button>
 </header>
@@ -86,7 +86,7 @@ ${
 }
 
 function sectionOf(name: string, index: number): string {
-  const shown = escaped(name === "" ? `Queue ${index}` : name);
+  const shown = escapedHtml(name === "" ? `Queue ${index}` : name);
   return `<section data-index="${index}" aria-labelledby="q${index}">` +
     `<h2 id="q${index}">${shown}</h2></section>`;
 }
@@ -108,7 +108,7 @@ function chartOf(
 }
 
 /** What may stand where text does, and in an attribute. */
-function escaped(text: string): string {
+function escapedHtml(text: string): string {
   return text.replace(
     /[&<>"']/g,
     (character) => `&#${character.charCodeAt(0)};`,
