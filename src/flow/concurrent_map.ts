@@ -5,18 +5,11 @@
  */
 
 import { ignore, isThenable } from "../callbacks.ts";
+import { Lifecycle } from "../lifecycle.ts";
 import { Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
-import {
-  type Deferred,
-  deferred,
-  FULFILLED,
-  Line,
-  markHandled,
-  Putter,
-  type WaiterGroup,
-} from "../waiters.ts";
+import { FULFILLED, Line, Putter, type WaiterGroup } from "../waiters.ts";
 import {
   checkBoolean,
   checkFunction,
@@ -133,20 +126,13 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   #oldest: Mapping<R> | undefined = undefined;
   #newest: Mapping<R> | undefined = undefined;
   #free: Mapping<R> | undefined = undefined;
-  /** No item will come any more. */
-  #closing = false;
-  /** Why no call begins any more. */
-  #failure: { reason: unknown } | undefined = undefined;
+  readonly #life: Lifecycle = new Lifecycle("map");
   /** The readable has got all it will get. */
   #over = false;
   #admitting = false;
-  #ready: Deferred<void> | undefined = undefined;
-  /** Settles the closing of the writer. */
-  readonly #finished: Deferred<void> = deferred();
-
   /** When the writer's close would fulfil. */
   get finished(): Promise<void> {
-    return this.#finished.promise;
+    return this.#life.closed;
   }
 
   constructor(
@@ -167,18 +153,17 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
         return FULFILLED;
       },
     });
-    markHandled(this.#finished.promise);
   }
 
   // -- Writing ----------------------------------------------------------------
 
   get open(): boolean {
-    return !this.#closing && this.#failure === undefined;
+    return this.#life.state === "open";
   }
 
   get desiredSize(): number | null {
-    if (this.#failure !== undefined) return null;
-    if (this.#closing) return 0;
+    if (this.#life.failure !== undefined) return null;
+    if (!this.open) return 0;
     return Math.min(
       this.#concurrency - this.#running,
       this.#places - this.#begun - this.#results.length,
@@ -186,18 +171,11 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   }
 
   get ready(): Promise<void> {
-    if (!this.open || this.desiredSize! > 0) return FULFILLED;
-    if (this.#ready === undefined) {
-      this.#ready = deferred();
-      markHandled(this.#ready.promise);
-    }
-    return this.#ready.promise;
+    return this.#life.ready(this.desiredSize! > 0);
   }
 
   put(item: T, group: WaiterGroup): Promise<void> {
-    if (this.#failure !== undefined) {
-      return Promise.reject(this.#failure.reason);
-    }
+    if (this.#life.aborted) return Promise.reject(this.#life.reason);
     if (this.#putters.first === undefined && this.#hasRoom()) {
       this.#start(item);
       return FULFILLED;
@@ -218,19 +196,14 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
     // A call that ends at once comes back in here.
     if (this.#admitting || !this.#hasRoom()) return;
     this.#admitting = true;
-    for (
-      let putter = this.#putters.first;
-      putter !== undefined && this.#hasRoom();
-      putter = this.#putters.first
-    ) {
+    while (this.#putters.first !== undefined && this.#hasRoom()) {
+      const putter = this.#putters.first;
       putter.leave();
       putter.accepted();
       this.#start(putter.item);
     }
     this.#admitting = false;
-    if (this.#ready === undefined || this.desiredSize! <= 0) return;
-    this.#ready.resolve();
-    this.#ready = undefined;
+    if (this.#life.awaitsRoom && this.desiredSize! > 0) this.#life.roomCame();
   }
 
   // -- Calls ------------------------------------------------------------------
@@ -296,12 +269,10 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
     this.#running--;
     if (this.#over) return;
     call.state = "failed";
-    const isFirst = this.#failure === undefined;
-    this.#failure ??= { reason };
-    if (isFirst) this.#refuseWrites(reason);
+    this.#refuseWrites(reason);
     if (this.#ordered) this.#giveInOrder();
     else this.#failResults();
-    if (isFirst) this.#controller.abort(reason);
+    this.#controller.abort(reason);
   }
 
   // -- Results ----------------------------------------------------------------
@@ -329,11 +300,9 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   // -- Endings ----------------------------------------------------------------
 
   close(): Promise<void> {
-    this.#closing = true;
-    this.#ready?.resolve();
-    this.#ready = undefined;
+    this.#life.close();
     this.#endIfDone();
-    return this.#finished.promise;
+    return this.#life.closed;
   }
 
   failed(reason: unknown): void {
@@ -345,39 +314,36 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
     this.#over = true;
     this.#oldest = undefined;
     this.#newest = undefined;
-    const wasGoingOn = this.#failure === undefined;
-    this.#failure ??= { reason };
-    if (wasGoingOn) this.#refuseWrites(reason);
+    this.#refuseWrites(reason);
     this.#results.abort(reason);
-    if (wasGoingOn) this.#controller.abort(reason);
+    this.#controller.abort(reason);
   }
 
   #endIfDone(): void {
-    if (!this.#closing || this.#begun > 0 || this.#putters.length > 0) return;
+    if (this.#life.state !== "closing") return;
+    if (this.#begun > 0 || this.#putters.length > 0) return;
     this.#over = true;
     this.#results.close();
-    this.#finished.resolve();
+    this.#life.finish();
+    this.#life.tell();
   }
 
+  /** No call begins any more. */
   #refuseWrites(reason: unknown): void {
-    for (
-      let putter = this.#putters.first;
-      putter !== undefined;
-      putter = this.#putters.first
-    ) {
+    if (!this.#life.abort(reason)) return;
+    while (this.#putters.first !== undefined) {
+      const putter = this.#putters.first;
       putter.leave();
       putter.reject(reason);
     }
-    this.#ready?.reject(reason);
-    this.#ready = undefined;
-    this.#finished.reject(reason);
+    this.#life.tell();
     this.writable.erroredByQueue(reason);
   }
 
   /** The readable fails once the results before are read. */
   #failResults(): void {
     this.#over = true;
-    this.#results.fail(this.#failure!.reason);
+    this.#results.fail(this.#life.reason);
   }
 }
 

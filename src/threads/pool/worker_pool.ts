@@ -6,16 +6,11 @@
 
 import { refusePromise } from "../../callbacks.ts";
 import { checkCount, outOfRange, wrongType } from "../../checks.ts";
-import { QueueClosedError, reasonOr } from "../../errors.ts";
+import { reasonOr } from "../../errors.ts";
 import { mapInPair } from "../../flow/concurrent_map.ts";
+import { Lifecycle } from "../../lifecycle.ts";
 import { printBy } from "../../printing.ts";
-import {
-  type Deferred,
-  deferred,
-  FULFILLED,
-  markHandled,
-  signalOf,
-} from "../../waiters.ts";
+import { FULFILLED, signalOf } from "../../waiters.ts";
 import { WorkStealingQueue } from "../../work_stealing_queue.ts";
 import type { TransferableObject } from "../endpoint.ts";
 import { PoolLane, type PoolWorkerStats } from "./lane.ts";
@@ -129,9 +124,7 @@ export class WorkerPool<T, R = ResultOf<T>>
   readonly #queue: WorkStealingQueue<PoolTask<TaskOf<T>, R>>;
   readonly #tasks: PoolTasks<TaskOf<T>, R>;
   readonly #lanes: PoolLane<TaskOf<T>, R>[] = [];
-  readonly #closed: Deferred<void> = deferred();
-  #state: "open" | "closing" | "closed" | "aborted" = "open";
-  #failure: { readonly reason: unknown } | undefined = undefined;
+  readonly #life: Lifecycle;
   #pair: ReadableWritablePair<R, TaskOf<T>> | undefined = undefined;
   #isDealing = false;
   #isReferenced = true;
@@ -150,14 +143,13 @@ export class WorkerPool<T, R = ResultOf<T>>
   ) {
     printBy(WorkerPool.prototype, (pool) => pool.#facts());
     this.#options = checkPoolOptions(source, options);
-    const { size: lanes, steal, highWaterMark } = this.#options;
-    const called = this.#called();
+    const { size: lanes, steal, highWaterMark, name } = this.#options;
+    this.#life = new Lifecycle("pool", name);
     this.#queue = new WorkStealingQueue({ lanes, steal, highWaterMark });
     this.#tasks = new PoolTasks(
-      { ...this.#options, called },
+      { ...this.#options, called: this.#life.called },
       () => this.#keepAlive(),
     );
-    markHandled(this.#closed.promise);
     this.#queue.closed.then(() => this.#end(), () => {});
     const listener = {
       deal: () => this.#dealSoon(),
@@ -179,7 +171,7 @@ export class WorkerPool<T, R = ResultOf<T>>
    * rejection.
    */
   get closed(): Promise<void> {
-    return this.#closed.promise;
+    return this.#life.closed;
   }
 
   /**
@@ -243,7 +235,7 @@ export class WorkerPool<T, R = ResultOf<T>>
       });
       this.#checkLane(lane);
       transfer = this.#transferOf(task, options);
-      this.#checkOpen(task);
+      if (this.#life.state !== "open") throw this.#refusal(task);
     } catch (reason) {
       return Promise.reject(reason);
     }
@@ -331,7 +323,14 @@ export class WorkerPool<T, R = ResultOf<T>>
   #facts(): Readonly<Record<string, unknown>> {
     const { name, size, waiting, running } = this.stats();
     const { highWaterMark } = this.#queue.lane(0);
-    return { name, size, waiting, running, highWaterMark, state: this.#state };
+    return {
+      name,
+      size,
+      waiting,
+      running,
+      highWaterMark,
+      state: this.#life.state,
+    };
   }
 
   #transferOf(
@@ -353,13 +352,10 @@ export class WorkerPool<T, R = ResultOf<T>>
     throw outOfRange("run", `lane must be a whole number below ${size}`, lane);
   }
 
-  #checkOpen(task: TaskOf<T>): void {
-    if (this.#state === "open") return;
-    if (this.#failure !== undefined) throw this.#failure.reason;
-    throw new QueueClosedError<TaskOf<T>>(
-      `Cannot run: ${this.#called()} must be open, received one that is ${this.#state}`,
-      { item: task },
-    );
+  #refusal(item: TaskOf<T>): unknown {
+    return this.#life.aborted
+      ? this.#life.reason
+      : this.#life.notOpen("run", { item });
   }
 
   // -- Dealing ----------------------------------------------------------------
@@ -423,7 +419,7 @@ export class WorkerPool<T, R = ResultOf<T>>
     if (!this.#lanes.every(({ isGivenUp }) => isGivenUp)) return;
     this.abort(
       new Error(
-        `Cannot start the workers of ${this.#called()}: each has ended ` +
+        `Cannot start the workers of ${this.#life.called}: each has ended ` +
           `${times} times before it could do a task`,
         { cause },
       ),
@@ -470,11 +466,8 @@ export class WorkerPool<T, R = ResultOf<T>>
    * workers are ended. Returns {@linkcode WorkerPool.closed}. Idempotent.
    */
   close(): Promise<void> {
-    if (this.#state === "open") {
-      this.#state = "closing";
-      this.#queue.close();
-    }
-    return this.#closed.promise;
+    if (this.#life.close()) this.#queue.close();
+    return this.#life.closed;
   }
 
   /**
@@ -487,12 +480,10 @@ export class WorkerPool<T, R = ResultOf<T>>
   }
 
   #abort(reason: unknown): void {
-    if (this.#state === "closed" || this.#state === "aborted") return;
-    this.#state = "aborted";
-    this.#failure = { reason };
+    if (!this.#life.abort(reason)) return;
     void this.#dismissAll();
     this.#queue.abort(reason);
-    this.#closed.reject(reason);
+    this.#life.tell();
     this.#tasks.giveUpAll(reason);
   }
 
@@ -508,18 +499,13 @@ export class WorkerPool<T, R = ResultOf<T>>
   /** All tasks are done. */
   async #end(): Promise<void> {
     await this.#dismissAll();
-    if (this.#state !== "closing") return;
-    this.#state = "closed";
-    this.#closed.resolve();
+    if (this.#life.over) return;
+    this.#life.finish();
+    this.#life.tell();
   }
 
   async #dismissAll(): Promise<void> {
     await Promise.allSettled(this.#lanes.map((lane) => lane.dismiss()));
-  }
-
-  #called(): string {
-    const { name } = this.#options;
-    return name === "" ? "the pool" : `the pool ${JSON.stringify(name)}`;
   }
 }
 

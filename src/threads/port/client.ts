@@ -6,6 +6,7 @@
  */
 
 import { received } from "../../errors.ts";
+import { type Failure, Lifecycle } from "../../lifecycle.ts";
 import type { TransferableObject } from "../endpoint.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import { type Deferred, deferred } from "../../waiters.ts";
@@ -36,6 +37,7 @@ let connections = 0;
 
 /** The connected side. */
 export class PortClient<T> implements ConnectionListener<ServerFrame> {
+  readonly life: Lifecycle = new Lifecycle("queue");
   readonly wire: ClientConnection;
   readonly sender: PortSender<T>;
   readonly receiver: PortReceiver<T>;
@@ -55,6 +57,7 @@ export class PortClient<T> implements ConnectionListener<ServerFrame> {
     this.wire.session = `${++connections} ${Math.random()}`;
     this.receiver = new PortReceiver<T>(this.wire, options);
     this.sender = new PortSender<T>(
+      this.life,
       this.wire,
       options.onUndelivered,
       (reason) => this.abort(reason),
@@ -67,7 +70,7 @@ export class PortClient<T> implements ConnectionListener<ServerFrame> {
 
   /** Aborts the queue, for all its users. */
   abort(reason: unknown): void {
-    if (this.receiver.over) return;
+    if (this.life.over) return;
     this.#end(reason);
     this.wire.send(["abort", packReason(reason)]);
   }
@@ -162,7 +165,7 @@ export class PortClient<T> implements ConnectionListener<ServerFrame> {
       return "welcome must come first, and once";
     }
     if (
-      (frame as unknown[]).includes("own") && this.sender.failure === undefined
+      (frame as unknown[]).includes("own") && this.life.failure === undefined
     ) {
       return "a reason of this side must be one";
     }
@@ -208,6 +211,7 @@ export class PortClient<T> implements ConnectionListener<ServerFrame> {
     this.#ended = true;
     this.sender.closing(undefined);
     this.receiver.ended();
+    this.#finish(undefined);
     return undefined;
   }
 
@@ -218,6 +222,15 @@ export class PortClient<T> implements ConnectionListener<ServerFrame> {
     if (isDrained) this.sender.closing({ reason });
     else this.sender.stop(reason);
     this.receiver.abort(reason);
+    this.#finish({ reason });
+  }
+
+  /** What was said first over there holds, whatever was said here. */
+  #finish(failure: Failure | undefined): void {
+    if (this.life.over) return;
+    this.life.failure = failure;
+    this.life.finish();
+    this.life.tell();
   }
 
   #hearBye(): string | undefined {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { QueueClosedError, reasonOr } from "../../errors.ts";
+import { reasonOr } from "../../errors.ts";
 import { printBy } from "../../printing.ts";
 import { comeInTime, producerPolicy, putEach } from "../../putting.ts";
 import type {
@@ -183,7 +183,7 @@ export class PortQueue<T>
    * {@linkcode PortQueue.disconnect}. Ignoring it causes no unhandled rejection.
    */
   get closed(): Promise<void> {
-    return this.#receiver.closed;
+    return this.#client.life.closed;
   }
 
   // -- Putting ----------------------------------------------------------------
@@ -345,7 +345,7 @@ export class PortQueue<T>
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
       this.#writable = new QueueWritable<T>(this.#sender);
-      this.#sender.follow(this.#writable);
+      this.#client.life.follow(this.#writable);
     }
     return this.#writable;
   }
@@ -358,17 +358,10 @@ export class PortQueue<T>
    */
   producer(options?: ProducerOptions): WritableStream<T> {
     const onError = producerPolicy(options);
-    if (!this.#sender.open) {
-      const { failure } = this.#sender;
-      throw new QueueClosedError(
-        "Cannot register a producer: the queue must be open, " +
-          `received one that is ${this.#state()}`,
-        failure === undefined ? {} : { cause: failure.reason },
-      );
-    }
-    const { wire } = this.#client;
+    const { life, wire } = this.#client;
+    if (!this.#sender.open) throw life.notOpen("register a producer");
     const id = ++this.#producers;
-    return new PortProducer<T>(wire, this.#sender, id, onError).stream;
+    return new PortProducer<T>(wire, this.#sender, life, id, onError).stream;
   }
 
   /** A `ReadableStream` of its own for one of several competing consumers; cancelling it leaves the items and the others alone. */
@@ -387,7 +380,7 @@ export class PortQueue<T>
       waitingPuts: this.#sender.waiting,
       underWay: this.#sender.underWay,
       waitingGets: this.#receiver.waiting,
-      state: this.#state(),
+      state: this.#client.life.state,
     });
   }
 
@@ -395,13 +388,6 @@ export class PortQueue<T>
     const { channel, highWaterMark } = this.#options;
     const { length, state } = this.stats();
     return { channel, length, highWaterMark, state };
-  }
-
-  #state(): QueueState {
-    if (this.#receiver.over) {
-      return this.#sender.failure === undefined ? "closed" : "errored";
-    }
-    return this.#sender.open ? "open" : "closing";
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Lifecycle } from "../../lifecycle.ts";
 import { type PuttingEnd, QueueWritable } from "../../views/writable.ts";
 import type { WaiterGroup } from "../../waiters.ts";
 import { packReason } from "../failure.ts";
@@ -16,6 +17,7 @@ export class PortProducer<T> implements PuttingEnd<T> {
   readonly stream: QueueWritable<T>;
   readonly #wire: ClientConnection;
   readonly #sender: PortSender<T>;
+  readonly #life: Lifecycle;
   readonly #id: number;
   /** What it still waits to put. */
   #waiting: WaiterGroup | undefined = undefined;
@@ -24,15 +26,17 @@ export class PortProducer<T> implements PuttingEnd<T> {
   constructor(
     wire: ClientConnection,
     sender: PortSender<T>,
+    life: Lifecycle,
     id: number,
     onError: "collect" | "abort" | "ignore",
   ) {
     this.#wire = wire;
     this.#sender = sender;
+    this.#life = life;
     this.#id = id;
     wire.send(["producer", id, onError]);
     this.stream = new QueueWritable<T>(this);
-    sender.follow(this.stream);
+    life.follow(this.stream);
   }
 
   get desiredSize(): number | null {
@@ -78,7 +82,7 @@ export class PortProducer<T> implements PuttingEnd<T> {
   #finish(frame: ClientFrame): void {
     if (this.#done) return;
     this.#done = true;
-    this.#sender.unfollow(this.stream);
+    this.#life.unfollow(this.stream);
     this.#wire.send(frame);
   }
 }

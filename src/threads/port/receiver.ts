@@ -71,15 +71,6 @@ export class PortReceiver<T> {
     return isAwaited(this.#here) ? this.#here.stats().waitingGets : 0;
   }
 
-  get closed(): Promise<void> {
-    return this.#here.closed;
-  }
-
-  /** Whether nothing more will be taken. */
-  get over(): boolean {
-    return this.#over;
-  }
-
   get(options: GetOptions | undefined): Promise<T> {
     this.#wire.touch();
     return this.#here.get(options);

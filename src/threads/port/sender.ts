@@ -6,26 +6,13 @@
  */
 
 import { carryItem, QueueClosedError, QueueFullError } from "../../errors.ts";
-import type { PuttingEnd, QueueWritable } from "../../views/writable.ts";
-import {
-  type Deferred,
-  deferred,
-  FULFILLED,
-  Line,
-  markHandled,
-  Putter,
-  SignalGroups,
-  type WaiterGroup,
-} from "../../waiters.ts";
+import type { Failure, Lifecycle } from "../../lifecycle.ts";
+import type { PuttingEnd } from "../../views/writable.ts";
+import { Line, Putter, SignalGroups, type WaiterGroup } from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import type { ClientConnection } from "./connection.ts";
 import { type PortClosedError, reportUndelivered } from "./errors.ts";
 import type { ClientFrame } from "./frames.ts";
-
-/** Why the queue ended. */
-interface Failure {
-  readonly reason: unknown;
-}
 
 const ANSWERS = "answers must be about puts that wait for one";
 
@@ -68,6 +55,7 @@ export class PortSender<T> implements PuttingEnd<T> {
   refusesWhenFull = false;
   /** How many puts the queue has accepted. */
   accepted = 0;
+  readonly #life: Lifecycle;
   readonly #wire: ClientConnection;
   readonly #onUndelivered: ((item: T, reason: unknown) => void) | undefined;
   /** Aborts the whole queue. */
@@ -77,13 +65,8 @@ export class PortSender<T> implements PuttingEnd<T> {
   readonly #signals: SignalGroups = new SignalGroups();
   /** Those that wait for their answer. */
   readonly #underWay: Map<number, PendingPut<T>> = new Map();
-  /** The streams that end with the queue. */
-  readonly #followers: Set<QueueWritable<T>> = new Set();
   #ids = 0;
   #credits = 0;
-  #state: "open" | "closing" | "errored" = "open";
-  #failure: Failure | undefined = undefined;
-  #ready: Deferred<void> | undefined = undefined;
   /** What is to be said once nothing waits for a credit. */
   #ending: ClientFrame | undefined = undefined;
   /** The other side knows that puts wait. */
@@ -93,17 +76,19 @@ export class PortSender<T> implements PuttingEnd<T> {
     this.#wire.send(["cancel", id]);
 
   constructor(
+    life: Lifecycle,
     wire: ClientConnection,
     onUndelivered: ((item: T, reason: unknown) => void) | undefined,
     abort: (reason: unknown) => void,
   ) {
+    this.#life = life;
     this.#wire = wire;
     this.#onUndelivered = onUndelivered;
     this.#abort = abort;
   }
 
   get open(): boolean {
-    return this.#state === "open";
+    return this.#life.state === "open";
   }
 
   /** Those that wait for a credit. */
@@ -116,32 +101,18 @@ export class PortSender<T> implements PuttingEnd<T> {
     return this.#underWay.size;
   }
 
-  /** With what the queue was ended, if it was by an error. */
-  get failure(): Failure | undefined {
-    return this.#failure;
-  }
-
   get desiredSize(): number | null {
-    if (this.#failure !== undefined) return null;
+    if (this.#life.failure !== undefined) return null;
     return this.open ? this.#credits - this.#line.length : 0;
   }
 
   get ready(): Promise<void> {
-    if (this.#ready !== undefined) return this.#ready.promise;
-    if (this.#failure === undefined) {
-      if (!this.open || this.desiredSize! > 0) return FULFILLED;
-      this.#ready = deferred();
-    } else {
-      this.#ready = deferred();
-      this.#ready.reject(this.#failure.reason);
-    }
-    markHandled(this.#ready.promise);
-    return this.#ready.promise;
+    return this.#life.ready(this.desiredSize! > 0);
   }
 
   /** Puts an item in line; the promise settles with the answer. */
   put(item: T, group?: WaiterGroup, signal?: AbortSignal): Promise<void> {
-    if (!this.open) return Promise.reject(this.#refusal(item));
+    if (!this.open) return Promise.reject(this.#life.refusal(item));
     const put = this.#make(item, false);
     (signal === undefined ? group : this.#signals.of(signal))?.add(put);
     this.#line.push(put);
@@ -151,7 +122,7 @@ export class PortSender<T> implements PuttingEnd<T> {
 
   /** Sends an item if there is a credit for it. Throws what speaks against any put. */
   tryPut(item: T): boolean {
-    if (!this.open) throw this.#refusal(item);
+    if (!this.open) throw this.#life.refusal(item);
     if (this.#line.first !== undefined || this.#credits === 0) return false;
     this.#send(this.#make(item, true));
     return true;
@@ -161,11 +132,11 @@ export class PortSender<T> implements PuttingEnd<T> {
 
   /** Takes nothing more; the other side learns of it once all that waits is sent. */
   close(): void {
-    if (this.open) this.#close(["close"], undefined);
+    this.#close(["close"], undefined);
   }
 
   fail(reason: unknown): void {
-    if (this.open) this.#close(["fail", packReason(reason)], { reason });
+    this.#close(["fail", packReason(reason)], { reason });
   }
 
   failed(reason: unknown): void {
@@ -178,9 +149,10 @@ export class PortSender<T> implements PuttingEnd<T> {
 
   /** Refuses what is not sent. What is under way is answered by the other side. */
   stop(reason: unknown): void {
-    if (this.#state === "errored") return;
-    this.#seal("errored", { reason });
-    this.#refuseWaiting(() => reason);
+    if (!this.#life.abort(reason)) return;
+    this.#life.tell();
+    this.#ending = undefined;
+    this.#refuseWaiting();
   }
 
   /** Asks to take back what is under way. */
@@ -194,16 +166,6 @@ export class PortSender<T> implements PuttingEnd<T> {
     for (const put of [...this.#underWay.values()]) {
       this.#refuse(put, failure.withItem(put.item));
     }
-  }
-
-  /** The stream ends with the queue. */
-  follow(stream: QueueWritable<T>): void {
-    this.#followers.add(stream);
-    if (!this.open) this.#tellFollowers();
-  }
-
-  unfollow(stream: QueueWritable<T>): void {
-    this.#followers.delete(stream);
   }
 
   // -- What the other side says: each gives the rule that it breaks, if any ---------
@@ -248,15 +210,15 @@ export class PortSender<T> implements PuttingEnd<T> {
 
   /** The queue takes nothing more: what is not sent is refused. */
   closing(failure: Failure | undefined): void {
-    if (!this.open && this.#ending === undefined) return;
-    if (this.open) this.#seal("closing", failure);
+    if (this.#life.close(failure)) this.#life.tell();
+    else if (this.#ending === undefined) return;
     this.#ending = undefined;
-    this.#refuseWaiting((item) => this.#refusal(item));
+    this.#refuseWaiting();
   }
 
   /** A reason as it came; it may be one that was given on this side. */
   unpack(packed: PackedReason | "own" | undefined): Failure | undefined {
-    if (packed === "own") return this.#failure;
+    if (packed === "own") return this.#life.failure;
     return packed && { reason: unpackReason(packed) };
   }
 
@@ -291,11 +253,8 @@ export class PortSender<T> implements PuttingEnd<T> {
   }
 
   #sendWaiting(): void {
-    for (
-      let put = this.#line.first;
-      put !== undefined && this.#credits > 0;
-      put = this.#line.first
-    ) {
+    while (this.#line.first !== undefined && this.#credits > 0) {
+      const put = this.#line.first;
       this.#line.remove(put);
       this.#send(put);
     }
@@ -320,62 +279,28 @@ export class PortSender<T> implements PuttingEnd<T> {
     this.#changed();
   }
 
-  #refuseWaiting(reasonFor: (item: T) => unknown): void {
-    for (
-      let put = this.#line.first;
-      put !== undefined;
-      put = this.#line.first
-    ) {
+  #refuseWaiting(): void {
+    while (this.#line.first !== undefined) {
+      const put = this.#line.first;
       put.leave();
-      put.reject(reasonFor(put.item));
+      put.reject(this.#life.refusal(put.item));
     }
     this.#changed();
   }
 
   #close(ending: ClientFrame, failure: Failure | undefined): void {
-    this.#seal("closing", failure);
+    if (!this.#life.close(failure)) return;
+    this.#life.tell();
     this.#ending = ending;
     this.#changed();
   }
 
-  #seal(state: "closing" | "errored", failure: Failure | undefined): void {
-    this.#state = state;
-    this.#failure = failure;
-    this.#ending = undefined;
-    if (failure === undefined) this.#ready?.resolve();
-    else this.#ready?.reject(failure.reason);
-    this.#ready = undefined;
-    this.#tellFollowers();
-  }
-
-  #tellFollowers(): void {
-    const followers = [...this.#followers];
-    this.#followers.clear();
-    for (const stream of followers) {
-      if (this.#failure === undefined) stream.endedByQueue();
-      else stream.erroredByQueue(this.#failure.reason);
-    }
-  }
-
   #changed(): void {
     this.#wire.touch();
-    if (this.open && this.desiredSize! > 0) {
-      this.#ready?.resolve();
-      this.#ready = undefined;
-    }
+    if (this.#life.awaitsRoom && this.desiredSize! > 0) this.#life.roomCame();
     if (this.#line.first !== undefined || this.#ending === undefined) return;
     this.#wire.send(this.#ending);
     this.#ending = undefined;
-  }
-
-  #refusal(item: T): unknown {
-    if (this.#state === "errored") return this.#failure!.reason;
-    return new QueueClosedError<T>(
-      "Cannot put: the queue must be open, received one that is closing",
-      this.#failure === undefined
-        ? { item }
-        : { item, cause: this.#failure.reason },
-    );
   }
 }
 

@@ -175,6 +175,29 @@ test("port: messages that are not counted disconnect, here and there", async () 
   }
 });
 
+test("port: what was said first over there holds: closed rejects though close() was called here", async () => {
+  const { there, port, session } = await connecting();
+  const reason = new Error("failed over there");
+  there.close();
+  port.say(session, [["closing", packReason(reason)], [
+    "errored",
+    packReason(reason),
+    true,
+  ]]);
+  assertEquals(
+    ((await reasonOf(there.closed)) as Error).message,
+    reason.message,
+  );
+  assertEquals([there.stats().state, there.desiredSize], ["errored", null]);
+});
+
+test("port: what was said first over there holds: closed fulfils though fail() was called here", async () => {
+  const { there, port, session } = await connecting();
+  there.fail(new Error("too late"));
+  port.say(session, [["closing", undefined], ["ended"]]);
+  await there.closed;
+});
+
 test("port: what breaks the protocol is printed where nobody wants to learn of it", async () => {
   const printed = await printedBy(() => {
     const { port } = serving(1, { onError: undefined });
