@@ -10,11 +10,14 @@ import {
   type DeadLetter,
   type Delivery,
 } from "../../mod.ts";
-import { type EnginePlace, ENGINES } from "../support/engines.ts";
+import { MISSING, startEngine } from "../support/engine_servers.ts";
+import {
+  type EngineName,
+  type EnginePlace,
+  ENGINES,
+} from "../support/engines.ts";
 import { outcomeOf, startScript } from "../support/example.ts";
 import { test } from "../support/harness.ts";
-import { noNats, startNats } from "../support/nats_server.ts";
-import { noRedis, startRedis } from "../support/redis_server.ts";
 import { pause } from "../support/waiting.ts";
 
 const LONG = 600_000;
@@ -23,21 +26,17 @@ function testOnEngines(
   name: string,
   body: (
     place: EnginePlace,
-    engine: "redis" | "nats",
+    engine: EngineName,
     address: string,
   ) => Promise<void>,
   timeout = 60_000,
 ): void {
-  for (
-    const [engine, skip] of Object.entries({ redis: noRedis, nats: noNats })
-  ) {
-    const kind = engine as "redis" | "nats";
-    test(`innocence on ${kind}: ${name}`, async () => {
-      await using server =
-        await (kind === "redis" ? startRedis() : startNats());
-      await using place = await ENGINES[kind](server.address);
-      await body(place, kind, server.address);
-    }, { skip, timeout });
+  for (const engine of ["redis", "nats"] as const) {
+    test(`innocence on ${engine}: ${name}`, async () => {
+      await using server = await startEngine(engine);
+      await using place = await ENGINES[engine](server.address);
+      await body(place, engine, server.address);
+    }, { skip: MISSING[engine], timeout });
   }
 }
 

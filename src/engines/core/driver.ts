@@ -1,6 +1,17 @@
 /**
- * What an adapter does on its engine. Waiting, batching, backoff, leases and
- * endings are done for it, by `EngineHandle`.
+ * The seam between the queues on engines and what is different about each of them.
+ *
+ * An adapter is a class that extends {@linkcode EngineHandle}, checks its options and
+ * gives it a {@linkcode Driver}. Done for it are: codecs and headers, batches of puts,
+ * backpressure, waiting, prefetching, attempts and dead letters, backoff and repetition
+ * after failures, what is lent alone, counters, and the end. What a driver has to see to:
+ *
+ * - **Puts are told by their ids.** One that is sent again is no second message.
+ * - **Loans end by time**, on the clock of the engine, and are known apart: who names one
+ *   that is over is told `false`, and changes nothing.
+ * - **Deliveries are counted**, without those that were released; and it is noted whether
+ *   one was worked on alone, for who gets the message after a crash.
+ * - **Order.** What comes back at once comes before what is new.
  *
  * @module
  */

@@ -14,20 +14,12 @@ import {
   type createCluster,
   type createSentinel,
 } from "redis";
+import { consume } from "../../../mod.ts";
 import {
-  consume,
-  type Delivery,
-  QueueClosedError,
-  QueueFullError,
-} from "../../../mod.ts";
-import {
-  bytes,
-  json,
   type RedisClient,
   RedisError,
   RedisQueue,
   type RedisQueueOptions,
-  structured,
 } from "../../../src/redis.ts";
 import { test } from "../../support/harness.ts";
 import { CLIENTS, type TestClient } from "../../support/redis_clients.ts";
@@ -137,67 +129,7 @@ test("redis: arguments are checked before anything is sent", () => {
 });
 
 testOnRedis(
-  "items go from one handle to another, by all roads",
-  async ({ open }) => {
-    const [producer, consumer] = [open<number>(), open<number>()];
-    await producer.put(1);
-    await producer.putMany([2, 3]);
-    const writer = producer.writable.getWriter();
-    await writer.write(4);
-    await writer.close();
-    await ReadableStream.from([5, 6]).pipeTo(producer.producer());
-    const first = await consumer.receive();
-    assertEquals([first.item, first.attempt], [1, 1]);
-    assertEquals(await first.ack(), true);
-    const many: Delivery<number>[] = [];
-    while (many.length < 2) many.push(...await consumer.receiveMany(2));
-    for (const delivery of many) await delivery.ack();
-    const items: number[] = [];
-    for await (const delivery of consumer.readable) {
-      items.push(delivery.item);
-      await delivery.ack();
-      if (items.length === 3) break;
-    }
-    assertEquals([...many.map(({ item }) => item), ...items], [2, 3, 4, 5, 6]);
-    const { backlog, inFlight, oldestAge } = await producer.stats();
-    assertEquals([backlog, inFlight, oldestAge], [0, 0, undefined]);
-  },
-);
-
-testOnRedis(
-  "consume works as on a Queue, and gives up to the dead letters",
-  async ({ open, command }) => {
-    const queue = open<number>({ attempts: 3 });
-    await queue.putMany([1, 2, 3]);
-    const attempts: Record<number, number[]> = { 1: [], 2: [], 3: [] };
-    const controller = new AbortController();
-    const report = await consume(queue, async (item, { attempt }) => {
-      attempts[item]!.push(attempt);
-      if (item === 2) {
-        throw Object.assign(new Error("poison"), { status: 503 });
-      }
-      await undefined;
-    }, {
-      concurrency: 2,
-      retry: { attempts: 3, delay: 1 },
-      signal: stopsWhen(controller, async () => {
-        const { backlog, inFlight } = await queue.stats();
-        return backlog + inFlight === 0;
-      }),
-    });
-    assertEquals(attempts, { 1: [1], 2: [1, 2, 3], 3: [1] });
-    assertEquals([report.processed, report.retried], [2, 2]);
-    assertEquals((await queue.stats()).deadLetters, 1);
-    const [[, fields]] = await command(
-      ...["XRANGE", "highwater:{jobs}:dead", "-", "+"],
-    ) as [[string, string[]]];
-    assertEquals(fields.slice(0, 2), ["p", "2"]);
-    assert(fields.includes('Error: poison {"status":503}'), `${fields}`);
-  },
-);
-
-testOnRedis(
-  "what cannot be decoded counts, and ends in the dead letters",
+  "an entry of somebody else's ends in the dead letters",
   async ({ open, command }) => {
     const queue = open<number>({ attempts: 1 });
     await queue.put(1);
@@ -221,68 +153,6 @@ testOnRedis(
 );
 
 testOnRedis(
-  "bytes stay bytes",
-  async ({ open }) => {
-    const queue = open<Uint8Array>({ codec: bytes() });
-    const item = new Uint8Array([0, 255, 13, 10, 128]);
-    await queue.put(item);
-    const delivery = await queue.receive();
-    assertEquals(delivery.item, item);
-    assertEquals(delivery.item.buffer.byteLength, 5);
-    await delivery.ack();
-  },
-);
-
-testOnRedis(
-  "what JSON cannot carry arrives as it was with structured()",
-  async ({ open }) => {
-    const queue = open<unknown>({ codec: structured() });
-    const items = [
-      new Map([["when", new Date(5)]]),
-      { rates: [NaN, -0, 1n], tags: new Set(["a"]) },
-      new Float64Array([1.5, -2]),
-      undefined,
-      { body: new Uint8Array(5_000).fill(0xff) },
-    ];
-    await queue.putMany(items);
-    for (const item of items) {
-      const delivery = await queue.receive();
-      assertEquals(delivery.item, item);
-      await delivery.ack();
-    }
-  },
-);
-
-testOnRedis(
-  "json is text in Redis",
-  async ({ command, open }) => {
-    const queue = open<unknown>();
-    const stream = "highwater:{jobs}:stream";
-    const texts = ['{"a":[1,null]}', "1.5", '"é"', "undefined"];
-    const items = [{ a: [1, null] }, 1.5, "é", undefined];
-    await queue.putMany(items);
-    const entries = await command("XRANGE", stream, "-", "+") as [
-      string,
-      string[],
-    ][];
-    assertEquals(entries.map(([, [, text]]) => text), texts);
-    for (const text of texts) await command("XADD", stream, "*", "p", text);
-    for (const item of [...items, ...items]) {
-      const delivery = await queue.receive();
-      assertEquals(delivery.item, item);
-      await delivery.ack();
-    }
-    const strict = open<unknown>({ codec: json() }, "others");
-    await assertRejects(
-      () => strict.put({ tags: new Map() }),
-      TypeError,
-      "Cannot encode: item.tags must be what JSON carries unchanged",
-    );
-    assertEquals((await strict.stats()).backlog, 0);
-  },
-);
-
-testOnRedis(
   "an item that is too large is refused before it is sent",
   async ({ open }) => {
     const queue = open({ maxPayload: 10 });
@@ -292,28 +162,6 @@ testOnRedis(
       "Cannot put: the encoded item must be at most 10 bytes, received 11",
     );
     await queue.put("x".repeat(8));
-  },
-);
-
-testOnRedis(
-  "at its capacity it refuses, or lets puts wait for room",
-  async ({ open }) => {
-    const queue = open({ capacity: 2 });
-    const strict = open({ capacity: 2, overflow: "reject" });
-    await queue.putMany(["a", "b"]);
-    const error = await assertRejects(() => strict.put("c"), QueueFullError);
-    assertEquals(error.item, "c");
-    const putting = queue.putMany(["c", "d", "e", "f"]);
-    const items: string[] = [];
-    while (items.length < 6) {
-      const { backlog, inFlight } = await queue.stats();
-      assert(backlog + inFlight <= 2);
-      const delivery = await queue.receive();
-      items.push(delivery.item);
-      await delivery.ack();
-    }
-    await putting;
-    assertEquals(items, ["a", "b", "c", "d", "e", "f"]);
   },
 );
 
@@ -334,31 +182,6 @@ testOnRedis(
       "highwater:{other}:stream",
       "x:{jobs}:stream",
     ]);
-  },
-);
-
-testOnRedis(
-  "closing gives back what was fetched early, leaves the client, and refuses the rest",
-  async ({ open, command }) => {
-    const [leaving, staying] = [open<number>(), open<number>()];
-    await leaving.putMany([1, 2, 3]);
-    const held = await leaving.receive();
-    const waiting = open<number>({}, "empty").receive();
-    waiting.catch(() => {});
-    const closing = leaving.close();
-    await assertRejects(() => leaving.put(4), QueueClosedError);
-    await assertRejects(() => leaving.receive(), QueueClosedError);
-    const items: number[] = [];
-    while (items.length < 2) {
-      const delivery = await staying.receive();
-      assertEquals(delivery.attempt, 1);
-      items.push(delivery.item);
-      await delivery.ack();
-    }
-    assertEquals(items, [2, 3]);
-    assertEquals(await held.ack(), true);
-    await closing;
-    assertEquals(await command("PING"), "PONG");
   },
 );
 
@@ -390,15 +213,6 @@ test("redis: passwords are not in errors", async () => {
   assertEquals(all.includes("sesame"), false);
   await queue.close();
 });
-
-/** A signal that aborts once it is so. */
-function stopsWhen(
-  controller: AbortController,
-  isSo: () => Promise<boolean>,
-): AbortSignal {
-  void until(isSo).then(() => controller.abort());
-  return controller.signal;
-}
 
 testOnRedis(
   "a lease of 90 days takes a handful of scripts, and a delay of any length is kept",
@@ -445,22 +259,5 @@ testOnRedis(
       run.errors?.first,
     ]);
     assertEquals((await queue.stats()).backlog, 1);
-  },
-);
-
-testOnRedis(
-  "headers travel beside an item, as long as it may be",
-  async ({ open }) => {
-    const queue = open<string>({
-      headersOf: (item) => ({ length: String(item.length) }),
-    });
-    const items = ["", "ü", "x".repeat(5_000)];
-    await queue.putMany(items);
-    for (const item of items) {
-      const delivery = await queue.receive();
-      assertEquals(delivery.item, item);
-      assertEquals(delivery.headers, { length: String(item.length) });
-      await delivery.ack();
-    }
   },
 );

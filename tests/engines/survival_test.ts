@@ -1,23 +1,27 @@
 /**
- * What a queue in Redis survives. Duration proves nothing here; where something
- * must not wait for a visibility, that is so long that the test would not end.
+ * What a queue on an engine survives, on Redis as on NATS. Duration proves nothing
+ * here; where something must not wait for a visibility, that is so long that the test
+ * would not end.
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
-import { consume, type ConsumeReport, type Delivery } from "../../../mod.ts";
-import { RedisQueue, type RedisQueueOptions } from "../../../src/redis.ts";
-import { runtime, test } from "../../support/harness.ts";
-import { CLIENTS, type TestClient } from "../../support/redis_clients.ts";
+import { consume, type ConsumeReport, type Delivery } from "../../mod.ts";
+import type { EngineQueue } from "../../src/engines/core/engine_queue.ts";
 import {
-  noRedis,
-  type RedisServerOptions,
-  startRedis,
-} from "../../support/redis_server.ts";
-import type { ServerProcess } from "../../support/server_process.ts";
-import { startWorker, type Worker } from "../../support/redis_workers.ts";
-import { pause, until } from "../../support/waiting.ts";
-import { upTo } from "../../support/items.ts";
+  startWorker,
+  type Worker,
+  type WorkerOptions,
+} from "../support/engine_workers.ts";
+import { MISSING, startEngine } from "../support/engine_servers.ts";
+import {
+  type EngineName,
+  type EnginePlace,
+  ENGINES,
+} from "../support/engines.ts";
+import { runtime, test } from "../support/harness.ts";
+import type { ServerProcess } from "../support/server_process.ts";
+import { pause, until } from "../support/waiting.ts";
 
 const LONG = 600_000;
 /** Processes take their time to start: they are shared out among the runtimes. */
@@ -27,65 +31,49 @@ const KILLS = Number(process.env["HIGHWATER_KILLS"]) ||
 const CRASH_VISIBILITY = 3_000;
 const PROCESSES = runtime === "deno" ? 10 : runtime === "bun" ? 5 : 2;
 
-interface Place {
+interface Place extends EnginePlace {
   readonly server: ServerProcess;
-  readonly client: TestClient;
-  open<T = number>(options?: RedisQueueOptions<T>): RedisQueue<T>;
+  start(options: WorkerOptions): Worker;
 }
 
-function testOnRedis(
+const ALL: readonly EngineName[] = ["redis", "node-redis", "nats"];
+/** For what does not depend on the client. */
+const ONE_CLIENT: readonly EngineName[] = ["redis", "nats"];
+
+function testOnEngines(
   name: string,
+  engines: readonly EngineName[],
   body: (place: Place) => Promise<void>,
-  { each = true, timeout = 120_000, ...options }: RedisServerOptions & {
-    each?: boolean;
-    timeout?: number;
-  } = {},
 ): void {
-  for (const kind of each ? CLIENTS : CLIENTS.slice(0, 1)) {
-    const title = each ? `${name} (${kind.name})` : name;
-    test(`redis survival: ${title}`, async () => {
-      await using server = await startRedis(options);
-      await using client = await kind.connect(`redis://${server.address}`);
-      const queues: RedisQueue<never>[] = [];
-      try {
-        await body({
-          server,
-          client,
-          open(options = {}) {
-            const queue = new RedisQueue(client.client, "jobs", options);
-            queues.push(queue as unknown as RedisQueue<never>);
-            return queue;
-          },
-        });
-      } finally {
-        const signal = AbortSignal.abort();
-        await Promise.all(queues.map((queue) => queue.close({ signal })));
-      }
-    }, { skip: noRedis, timeout });
+  for (const engine of engines) {
+    test(`survival on ${engine}: ${name}`, async () => {
+      await using server = await startEngine(engine, true);
+      await using place = await ENGINES[engine](server.address);
+      const start = (options: WorkerOptions): Worker =>
+        startWorker(engine, server, options);
+      await body({ ...place, server, start });
+    }, { skip: MISSING[engine], timeout: 120_000 });
   }
 }
 
-testOnRedis(
+testOnEngines(
   `${KILLS} times a consumer is killed in its work: nothing is lost, and only what was in work is done again`,
-  async ({ server, client, open }) => {
+  ONE_CLIENT,
+  async ({ open, start }) => {
     const concurrency = 4;
-    const options = {
-      ...{ work: 25, concurrency, visibility: CRASH_VISIBILITY, prefetch: 8 },
-      kind: "ioredis", // it starts twice as fast
-    };
-    const start = (): Worker =>
-      startWorker(`redis://${server.address}`, client, options);
-    const queue = open({ capacity: 100 });
+    const visibility = CRASH_VISIBILITY;
+    const options = { work: 25, concurrency, visibility, prefetch: 8 };
+    const queue = open({ capacity: 100, visibility });
     let isEnding = false;
     let count = 0;
     const putting = (async () => {
       while (!isEnding) await queue.put(count++);
     })();
-    const running = [start(), start(), start()];
+    const running = [start(options), start(options), start(options)];
     const killed: Worker[] = [];
     while (killed.length < KILLS) {
       const victim = running.shift()!;
-      running.push(start());
+      running.push(start(options));
       await victim.hasBegun(2 + killed.length % 7);
       await victim.kill();
       killed.push(victim);
@@ -97,7 +85,7 @@ testOnRedis(
 
     const begunBy = new Map<number, Worker[]>();
     for (const worker of [...killed, ...running]) {
-      for (const item of await worker.begun()) {
+      for (const item of worker.begun) {
         const others = begunBy.get(item);
         if (others === undefined) begunBy.set(item, [worker]);
         else others.push(worker);
@@ -111,45 +99,42 @@ testOnRedis(
         assert(killed.includes(worker), `${item} was done again without need`);
       }
     }
-    // A place is held until Redis has the acknowledgement.
+    // A place is held until the engine has the acknowledgement.
     for (const items of redone.values()) assert(items <= concurrency);
   },
-  { each: false },
 );
 
-testOnRedis(
+testOnEngines(
   `${PROCESSES} consumers in as many processes: each item once, fairly`,
-  async ({ server, client, open }) => {
+  ONE_CLIENT,
+  async ({ open, start }) => {
     const each = 80;
     const count = PROCESSES * each;
+    const queue = open({ visibility: LONG });
+    await queue.stats();
     const options = { work: 40, concurrency: 2, visibility: LONG };
-    const workers = Array.from(
-      { length: PROCESSES },
-      () => startWorker(`redis://${server.address}`, client, options),
-    );
-    await until(async () =>
-      await client.command("LLEN", "ready") === PROCESSES
-    );
-    const queue = open();
-    await queue.putMany(upTo(count));
+    const workers = Array.from({ length: PROCESSES }, () => start(options));
+    await until(() => workers.every(({ isReady }) => isReady));
+    await queue.putMany(Array.from({ length: count }, (_, index) => index));
     await until(() => isEmpty(queue));
     const reports = await Promise.all(workers.map((worker) => worker.stop()));
     assertEquals(sum(reports.map(({ processed }) => processed!)), count);
-    const begun = await Promise.all(workers.map((worker) => worker.begun()));
+    const begun = workers.map((worker) => worker.begun);
     assertEquals(sorted(begun.flat()), sorted(Array(count).keys()));
     for (const { length } of begun) {
       // A machine that is busy elsewhere holds some of them up.
       assert(length >= 0.5 * each && length <= 1.5 * each, `fair: ${length}`);
     }
   },
-  { each: false },
 );
 
-testOnRedis(
+testOnEngines(
   "the server stops, crashes and comes back: nothing accepted is lost, all go on by themselves",
+  ALL,
   async ({ server, open }) => {
     const errors: unknown[] = [];
     const options = {
+      capacity: 100,
       visibility: 300,
       attempts: Infinity,
       onError: (error: unknown) => errors.push(error),
@@ -173,30 +158,30 @@ testOnRedis(
     });
     for (const end of ["stop", "kill", "kill"] as const) {
       const before = accepted.length;
-      await until(() => Promise.resolve(accepted.length > before + 50));
+      await until(() => accepted.length > before + 50);
       await server[end]();
       const failures = errors.length;
-      await until(() => Promise.resolve(errors.length > failures));
+      await until(() => errors.length > failures);
       await server.start();
     }
     const before = seen.length;
-    await until(() => Promise.resolve(seen.length > before + 50));
+    await until(() => seen.length > before + 50);
     isEnding = true;
     await Promise.all(putters);
     await until(() => isEmpty(queue));
     controller.abort();
     await consuming;
     assertEquals(accepted.length, count);
-    const missing = accepted.filter((item) => !new Set(seen).has(item));
-    assertEquals(missing, []);
+    const all = new Set(seen);
+    assertEquals(accepted.filter((item) => !all.has(item)), []);
     assertEquals((await queue.stats()).failure, undefined);
   },
-  { persistent: true },
 );
 
-testOnRedis(
+testOnEngines(
   "a put whose answer was lost is no second item when it is repeated",
-  async ({ server, open, client }) => {
+  ALL,
+  async ({ server, open, stored }) => {
     const queue = open();
     let isEnding = false;
     let count = 0;
@@ -205,25 +190,22 @@ testOnRedis(
     });
     for (let round = 0; round < 2; round++) {
       const before = count;
-      await until(() => Promise.resolve(count > before + 200));
+      await until(() => count > before + 200);
       await server.kill();
       await server.start();
     }
     const before = count;
-    await until(() => Promise.resolve(count > before + 200));
+    await until(() => count > before + 200);
     isEnding = true;
     await Promise.all(putters);
-    const entries = await client.command(
-      ...["XRANGE", "highwater:{jobs}:stream", "-", "+"],
-    ) as [string, string[]][];
-    const items = entries.map(([, fields]) => Number(fields[1]));
+    const items = (await stored()).map(({ text }) => Number(text));
     assertEquals(sorted(items), sorted(Array(count).keys()));
   },
-  { persistent: true },
 );
 
-testOnRedis(
+testOnEngines(
   "while the server is away puts reject where that was asked for",
+  ONE_CLIENT,
   async ({ server, open }) => {
     const queue = open({ offline: "reject" });
     await queue.put(1);
@@ -233,11 +215,11 @@ testOnRedis(
     await until(async () => await queue.put(3).then(() => true, () => false));
     assertEquals((await queue.receive()).item, 1);
   },
-  { persistent: true, each: false },
 );
 
-testOnRedis(
+testOnEngines(
   "a slow consumer holds up who puts, and both sides stay small",
+  ALL,
   async ({ open }) => {
     const capacity = 50;
     const highWaterMark = 20;
@@ -257,21 +239,23 @@ testOnRedis(
     let done = 0;
     while (done < count) {
       const delivery = await consumer.receive();
-      if (done++ % 20 === 0) {
+      assertEquals(delivery.item, done++);
+      if (done % 20 === 0) {
         const stats = await queue.stats();
         most = Math.max(most, stats.backlog + stats.inFlight);
-        ahead = Math.max(ahead, produced - delivery.item);
+        ahead = Math.max(ahead, produced - done);
       }
       await delivery.ack();
     }
     await piping;
-    assert(most <= capacity);
+    assert(most <= capacity, `${most} there`);
     assert(ahead <= capacity + highWaterMark + 8, `${ahead} ahead`);
   },
 );
 
-testOnRedis(
+testOnEngines(
   "a poison item ends in the dead letters, and the others are done",
+  ALL,
   async ({ open }) => {
     const queue = open({ attempts: 3 });
     await queue.putMany([0, 1, 2, 3, 4, 5]);
@@ -293,17 +277,15 @@ testOnRedis(
   },
 );
 
-testOnRedis(
+testOnEngines(
   "an item that kills who takes it ends in the dead letters",
-  async ({ server, client, open }) => {
-    const queue = open({ attempts: 2 });
+  ONE_CLIENT,
+  async ({ open, start }) => {
+    const visibility = 200;
+    const queue = open({ attempts: 2, visibility });
     await queue.put(13);
     for (let crash = 0; crash < 2; crash++) {
-      const worker = startWorker(`redis://${server.address}`, client, {
-        work: LONG,
-        concurrency: 1,
-        visibility: 100,
-      });
+      const worker = start({ work: LONG, concurrency: 1, visibility });
       await worker.hasBegun(1);
       await worker.kill();
     }
@@ -314,14 +296,15 @@ testOnRedis(
     assertEquals([delivery.item, delivery.attempt], [14, 1]);
     await delivery.ack();
   },
-  { each: false },
 );
 
-testOnRedis(
+testOnEngines(
   "a handler slower than its visibility keeps its item by extending, and loses it once without",
+  ALL,
   async ({ open }) => {
     const [queue, other] = [open(), open()];
     await queue.putMany([1, 2]);
+    // Long enough for a machine that stands still for a moment.
     const kept = await queue.receive({ visibility: 1_500 });
     const slow = await queue.receive({ visibility: 1_500 });
     const lost = new Promise((resolve) => {
@@ -341,16 +324,17 @@ testOnRedis(
     let calls = 0;
     const report = await consume(queue, async () => {
       calls++;
-      await pause(400);
+      await pause(700);
       controller.abort();
-    }, { visibility: 120, signal: controller.signal });
+    }, { visibility: 300, signal: controller.signal });
     assertEquals([calls, report.processed, report.lost], [1, 1, 0]);
   },
 );
 
-testOnRedis(
+testOnEngines(
   "clocks of the hosts may be wrong by days",
-  async ({ server, client, open }) => {
+  ONE_CLIENT,
+  async ({ open, start }) => {
     const queue = open();
     const now = Date.now;
     let delivery: Delivery<number>;
@@ -359,30 +343,34 @@ testOnRedis(
       await queue.put(1);
       delivery = await queue.receive({ visibility: LONG });
       assert(Math.abs(performance.now() - delivery.enqueuedAt!) < 60_000);
+      assert((await queue.stats()).oldestAge! < 60_000);
       Date.now = () => now() - 3 * 86_400_000;
       const other = open();
       await other.put(2);
       const second = await other.receive();
       assertEquals([second.item, second.attempt], [2, 1]);
+      assert(Math.abs(performance.now() - second.enqueuedAt!) < 60_000);
       await second.nack({ delay: 20 });
-      assertEquals((await queue.receive()).attempt, 2);
+      const again = await queue.receive();
+      assertEquals([again.item, again.attempt], [2, 2]);
+      assertEquals(await again.ack(), true);
       assertEquals(await delivery.ack(), true);
     } finally {
       Date.now = now;
     }
     await queue.putMany([3, 4, 5]);
-    const worker = startWorker(`redis://${server.address}`, client, {
+    const worker = start({
       ...{ work: 0, concurrency: 1, visibility: LONG },
       clockShift: -86_400_000,
     });
     await worker.hasBegun(3);
     assertEquals((await worker.stop())["processed"], 3);
   },
-  { each: false },
 );
 
-testOnRedis(
+testOnEngines(
   "a graceful end: what is in work is finished or given back at once",
+  ALL,
   async ({ open }) => {
     const [leaving, staying] = [open({ prefetch: 8 }), open()];
     await leaving.putMany([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
@@ -400,7 +388,7 @@ testOnRedis(
       },
       { concurrency: 3, visibility: LONG, signal: controller.signal },
     );
-    await until(() => Promise.resolve(begun.length === 3));
+    await until(() => begun.length === 3);
     controller.abort();
     const report = await consuming;
     await leaving.close();
@@ -416,7 +404,7 @@ testOnRedis(
   },
 );
 
-async function isEmpty<T>(queue: RedisQueue<T>): Promise<boolean> {
+async function isEmpty(queue: EngineQueue<number>): Promise<boolean> {
   const { backlog, inFlight } = await queue.stats();
   return backlog + inFlight === 0;
 }
