@@ -124,10 +124,11 @@ export class Backlog<T> {
 
   /** It has ended; who is behind it can begin. */
   remove(job: ItemCall<T>): void {
-    this.rest(job);
-    this.#all.remove(job);
+    if (job.state === "under way") this.underWay--;
     job.state = "ended";
-    const follower = this.#keys?.leave(job.key);
+    this.#all.remove(job);
+    if (this.#keys === undefined) return;
+    const follower = this.#keys.leave(job.key);
     if (follower !== undefined) this.release(follower);
   }
 

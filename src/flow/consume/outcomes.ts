@@ -272,6 +272,7 @@ export class Outcomes<T> implements Judge<T> {
     if (job.state === "ended") return;
     this.#backlog.remove(job);
     this.counts[outcome]++;
+    if (outcome === "processed") return;
     if (outcome === "retried") this.#owner.returned();
     if (outcome === "undelivered") this.#report(job.item, unconsumed!);
   }

@@ -348,7 +348,6 @@ class Run<T>
 
   /** Begins a call, or takes an item. False when there is nothing to do until something happens. */
   #step(): boolean {
-    if (this.isStopping) return false;
     const isReady = this.#isCallReady();
     if (!isReady && !this.#wantsItem()) return false;
     const room = this.#roomForCall();
@@ -359,7 +358,7 @@ class Run<T>
 
   #isCallReady(): boolean {
     const { ready } = this.#backlog;
-    if (ready === 0) return false;
+    if (ready === 0 || this.isStopping) return false;
     return this.#batching === undefined || this.#phase === "draining" ||
       this.#batching.isDue(ready);
   }
