@@ -52,6 +52,7 @@ export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type { BurialReason } from "./engines/core/driver.ts";
 export type { EnginePutOptions } from "./engines/core/engine_queue.ts";
 export { type CloseOptions, PuttingHandle } from "./engines/core/putting.ts";
+export type { PuttingOptions } from "./engines/core/putting_options.ts";
 export {
   CloudflareQueue,
   type CloudflareQueueOptions,

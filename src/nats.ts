@@ -10,6 +10,7 @@ export {
   type EngineHandleOptions,
 } from "./engines/core/handle.ts";
 export { type CloseOptions, PuttingHandle } from "./engines/core/putting.ts";
+export type { PuttingOptions } from "./engines/core/putting_options.ts";
 export type {
   EnginePutOptions,
   EngineQueue,

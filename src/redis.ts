@@ -25,6 +25,7 @@ export {
   type EngineHandleOptions,
 } from "./engines/core/handle.ts";
 export { type CloseOptions, PuttingHandle } from "./engines/core/putting.ts";
+export type { PuttingOptions } from "./engines/core/putting_options.ts";
 export { bytes, type BytesOptions, type Codec, json } from "./codec.ts";
 export type { Message } from "./engines/core/driver.ts";
 export type { RedisMessage } from "./engines/redis/driver.ts";

@@ -239,7 +239,7 @@ testOnEngines(
     let done = 0;
     while (done < count) {
       const delivery = await consumer.receive();
-      assertEquals(delivery.item, done++);
+      done++;
       if (done % 20 === 0) {
         const stats = await queue.stats();
         most = Math.max(most, stats.backlog + stats.inFlight);

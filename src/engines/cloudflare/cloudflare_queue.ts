@@ -10,29 +10,28 @@ import { type Codec, json } from "../../codec.ts";
 import { FULFILLED } from "../../waiters.ts";
 import type { CloudflareRequest, QueueBinding } from "./types.ts";
 import type { Answer, Outgoing, PuttingDriver } from "../core/driver.ts";
-import { Connection } from "../core/connection.ts";
 import { pause } from "../core/pause.ts";
-import { Outbox } from "../core/outbox.ts";
-import { checkPuttingOptions, PuttingHandle } from "../core/putting.ts";
+import { PuttingHandle } from "../core/putting.ts";
+import {
+  checkPuttingOptions,
+  outboxTo,
+  PUTTING_OPTIONS,
+  type PuttingOptions,
+} from "../core/putting_options.ts";
 
 /** Options of {@linkcode CloudflareQueue}. */
-export interface CloudflareQueueOptions<T> {
+export interface CloudflareQueueOptions<T>
+  extends Omit<PuttingOptions<T>, "keyOf" | "headersOf"> {
   /**
    * How items become bytes, which the handler has to be told as well. Unless told
    * they go as JSON that Cloudflare knows as such, for consumers of any kind and
    * the dashboard.
    */
   codec?: Codec<T> | undefined;
-  /** How many puts may be without an answer before streams and `putMany` wait; 1024 unless told. */
-  highWaterMark?: number | undefined;
   /** What it means for a put that Cloudflare takes nothing at the moment, as the rate or the storage of the queue is exhausted: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
   overflow?: "wait" | "reject" | undefined;
   /** What any other failure means for a put: it rejects (`"reject"`, unless told), or tries again, later and later (`"wait"`). */
   offline?: "wait" | "reject" | undefined;
-  /** Learns of each failure. */
-  onError?: ((error: unknown) => void) | undefined;
-  /** Where time comes from; the machine unless told. */
-  clock?: Clock | undefined;
 }
 
 /**
@@ -78,31 +77,14 @@ export interface CloudflareQueueOptions<T> {
 export class CloudflareQueue<T> extends PuttingHandle<T> {
   /** Sends nothing yet. A `TypeError` or `RangeError` names what cannot be used. */
   constructor(binding: QueueBinding, options: CloudflareQueueOptions<T> = {}) {
-    checkOptions(ACTION, options, {
-      codec: true,
-      highWaterMark: true,
-      overflow: true,
-      offline: true,
-      onError: true,
-      clock: true,
-    });
+    checkOptions(ACTION, options, PUTTING_OPTIONS);
     checkPuttingOptions(ACTION, options);
     checkBinding(ACTION, "binding", binding);
-    const {
-      codec,
-      highWaterMark = 1024,
-      overflow = "wait",
-      offline = "reject",
-      onError,
-      clock = systemClock,
-    } = options;
+    const { codec, clock = systemClock, offline = "reject" } = options;
     const request = codec === undefined ? jsonRequest : bytesRequest;
     const driver = new CloudflareDriver(binding, request, clock);
-    const name = "on Cloudflare";
-    const connection = new Connection(driver, { name, clock, onError });
-    const outbox = new Outbox<T>(connection, {
-      highWaterMark,
-      overflow,
+    const { outbox } = outboxTo<T, CloudflareDriver>(driver, "on Cloudflare", {
+      ...options,
       offline,
     });
     super(outbox, { codec: codec ?? textOfBodies() });

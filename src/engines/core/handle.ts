@@ -5,8 +5,8 @@
  */
 
 import { checkCount, checkLimit, type Names, wrongType } from "../../checks.ts";
-import { checkDelay, type Clock, systemClock } from "../../clock.ts";
-import { type Codec, json } from "../../codec.ts";
+import { checkDelay } from "../../clock.ts";
+import { json } from "../../codec.ts";
 import type { Delivery, ReceiveOptions } from "../../delivery.ts";
 import { QueueReadable } from "../../views/readable.ts";
 import { signalOf } from "../../waiters.ts";
@@ -17,55 +17,34 @@ import type {
   ReceiveManyOptions,
 } from "./engine_queue.ts";
 import { Inbox } from "./inbox.ts";
-import { Connection } from "./connection.ts";
-import { Outbox } from "./outbox.ts";
-import { checkPuttingOptions, PuttingHandle } from "./putting.ts";
+import type { Connection } from "./connection.ts";
+import type { Outbox } from "./outbox.ts";
+import { PuttingHandle } from "./putting.ts";
+import {
+  checkPuttingOptions,
+  outboxTo,
+  PUTTING_OPTIONS,
+  type PuttingOptions,
+} from "./putting_options.ts";
 
 /** What every queue on an engine may be told. */
-export interface EngineHandleOptions<T> {
-  /** How items become bytes; `json()` unless told. */
-  codec?: Codec<T> | undefined;
-  /** Items of one key stay in order, where the engine can do that. */
-  keyOf?: ((item: T) => string) | undefined;
-  /**
-   * What travels beside an item, words by name: `Delivery.headers`. Asked when it
-   * is put, by whatever road. Handles of older versions cannot read an item that
-   * has some. Default: nothing.
-   */
-  headersOf?:
-    | ((item: T) => Readonly<Record<string, string>> | undefined)
-    | undefined;
-  /** How many puts of this handle may be without an answer before streams are told to wait; 1024 unless told. */
-  highWaterMark?: number | undefined;
+export interface EngineHandleOptions<T> extends PuttingOptions<T> {
   /** How many deliveries may be fetched early, for a consumer that takes fast; 32 unless told, 0 for none. */
   prefetch?: number | undefined;
   /** For how many milliseconds an item is lent unless `receive` says so; 30,000 unless told. */
   visibility?: number | undefined;
   /** After how many attempts an item goes to the dead letters. Default: 5. An attempt is a delivery that failed, or that was worked on alone and nobody answered for; what was lent beside others in a process that died counts once, if it is the first that happens to the item, and is worked on alone then. */
   attempts?: number | undefined;
-  /** What a full engine means for a put: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
-  overflow?: "wait" | "reject" | undefined;
-  /** What an engine that cannot be reached means for a put: it waits for it (`"wait"`, unless told) or rejects. */
-  offline?: "wait" | "reject" | undefined;
-  /** Learns of each word with the engine that failed. Without it the first failure of each kind that is waited out is printed. */
-  onError?: ((error: unknown) => void) | undefined;
-  /** Where the time of this process comes from; the machine unless told. */
-  clock?: Clock | undefined;
 }
 
 /** The names of all of them. */
 export const ENGINE_OPTIONS: Names<EngineHandleOptions<never>> = {
-  codec: true,
+  ...PUTTING_OPTIONS,
   keyOf: true,
   headersOf: true,
-  highWaterMark: true,
   prefetch: true,
   visibility: true,
   attempts: true,
-  overflow: true,
-  offline: true,
-  onError: true,
-  clock: true,
 };
 
 /** A queue on an engine, as one process sees it: an {@linkcode EngineQueue}. */
@@ -91,21 +70,11 @@ export class EngineHandle<T, M extends Message> extends PuttingHandle<T>
     checkHandleOptions(name, options);
     const {
       codec = json<T>(),
-      highWaterMark = 1024,
       prefetch = 32,
       visibility = 30_000,
       attempts = 5,
-      overflow = "wait",
-      offline = "wait",
-      onError,
-      clock = systemClock,
     } = options;
-    const connection = new Connection(driver, { name, clock, onError });
-    const outbox = new Outbox<T>(connection, {
-      highWaterMark,
-      overflow,
-      offline,
-    });
+    const { connection, outbox } = outboxTo(driver, name, options);
     const inbox = new Inbox(connection, {
       codec,
       prefetch,

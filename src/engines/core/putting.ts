@@ -5,16 +5,9 @@
  * @module
  */
 
-import {
-  checkCallbacks,
-  checkLimit,
-  checkWord,
-  outOfRange,
-  wrongType,
-} from "../../checks.ts";
+import { outOfRange, wrongType } from "../../checks.ts";
 import { refusePromise } from "../../callbacks.ts";
-import { checkClock, type Clock } from "../../clock.ts";
-import { checkCodec, type Codec, payloadOf } from "../../codec.ts";
+import { type Codec, payloadOf } from "../../codec.ts";
 import { printBy } from "../../printing.ts";
 import { comeInTime, putEach } from "../../putting.ts";
 import { type PuttingEnd, QueueWritable } from "../../views/writable.ts";
@@ -294,32 +287,4 @@ class Writing<T> implements PuttingEnd<T> {
     this.#options.failed(reason);
     this.#waiting?.withdrawAll(reason);
   }
-}
-
-/** Throws unless a handle can put with them. */
-export function checkPuttingOptions<T>(
-  action: string,
-  options: {
-    codec?: Codec<T> | undefined;
-    keyOf?: ((item: T) => string) | undefined;
-    headersOf?: ((item: T) => ItemHeaders | undefined) | undefined;
-    highWaterMark?: number | undefined;
-    overflow?: string | undefined;
-    offline?: string | undefined;
-    onError?: ((error: unknown) => void) | undefined;
-    clock?: Clock | undefined;
-  },
-): void {
-  const { highWaterMark, codec, clock } = options;
-  if (highWaterMark !== undefined) {
-    checkLimit(action, "highWaterMark", highWaterMark, 1);
-  }
-  for (const name of ["overflow", "offline"] as const) {
-    const value = options[name];
-    if (value !== undefined) checkWord(action, name, value, ["wait", "reject"]);
-  }
-  const { keyOf, headersOf, onError } = options;
-  checkCallbacks(action, { keyOf, headersOf, onError });
-  if (codec !== undefined) checkCodec(action, codec);
-  if (clock !== undefined) checkClock(action, clock);
 }
