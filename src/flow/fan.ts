@@ -403,10 +403,7 @@ export class Cursor<T> implements TakingEnd<T> {
 
   cancel(reason: unknown): void | Promise<void> {
     if (this.#ending !== undefined) return;
-    this.#missed = this.missed;
-    this.#ending = { failure: { reason } };
-    this.#fan.remove(this);
-    for (const receiver of leaving(this.#receivers)) receiver.end();
+    this.#end({ failure: { reason } }, (receiver) => receiver.end());
     this.#fan.changed();
     return this.#cancelled?.(reason);
   }
@@ -491,15 +488,20 @@ export class Cursor<T> implements TakingEnd<T> {
   }
 
   #conclude(ending: FanEnding): void {
+    const { failure } = ending;
+    this.#end(ending, (receiver) => {
+      if (failure === undefined) receiver.end();
+      else receiver.reject(failure.reason);
+    });
+    if (this.#view !== undefined) this.#tellEnding(this.#view, ending);
+  }
+
+  /** Leaves the fan, and tells those who wait. */
+  #end(ending: FanEnding, tell: (receiver: Receiver<T>) => void): void {
     this.#missed = this.missed;
     this.#ending = ending;
     this.#fan.remove(this);
-    const { failure } = ending;
-    for (const receiver of leaving(this.#receivers)) {
-      if (failure === undefined) receiver.end();
-      else receiver.reject(failure.reason);
-    }
-    if (this.#view !== undefined) this.#tellEnding(this.#view, ending);
+    for (const receiver of leaving(this.#receivers)) tell(receiver);
   }
 
   #tellEnding(view: EndingView, { failure }: FanEnding): void {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isSignal } from "../../checks.ts";
 import { QueueClosedError, QueueFullError } from "../../errors.ts";
 import {
   type Deferred,
@@ -344,8 +345,4 @@ export function closedError<T>(item: T): QueueClosedError<T> {
     "Cannot put: the queue must be open, received a closed queue",
     { item },
   );
-}
-
-function isSignal(by: AbortSignal | WaiterGroup): by is AbortSignal {
-  return typeof (by as Partial<AbortSignal>).addEventListener === "function";
 }
