@@ -10,20 +10,13 @@ import { checkBytesItem, type Codec, payloadOf } from "../../codec.ts";
 import { outOfRange } from "../../checks.ts";
 import { FULFILLED } from "../../waiters.ts";
 import { RECORD_HEADER } from "./layout.ts";
+import type { Lines } from "./lines.ts";
 import { Records, wordsFor } from "./record.ts";
 import type { Image, SharedRing } from "./ring.ts";
 import { isDirect } from "./runs.ts";
 
 /** Words of records that are stored at once. */
 const BATCH_WORDS = 8192;
-
-/** Who waits at the handle. */
-export interface Lines {
-  readonly putters: { readonly first: unknown };
-  readonly getters: { readonly first: unknown };
-  /** Lets puts in and gives items out, as far as that goes. */
-  move(): void;
-}
 
 /** Encodes the items of one handle and stores them. */
 export class Outgoing<T> {
@@ -33,7 +26,7 @@ export class Outgoing<T> {
   /** The most bytes of an item. */
   readonly #longest: number;
   readonly #called: string;
-  readonly #lines: Lines;
+  readonly #lines: Lines<T>;
   /** Lent to whoever encodes: a codec may put here as well. */
   #records: Records | undefined = new Records();
 
@@ -41,7 +34,7 @@ export class Outgoing<T> {
     ring: SharedRing,
     codec: Codec<T>,
     called: string,
-    lines: Lines,
+    lines: Lines<T>,
   ) {
     this.#ring = ring;
     this.#codec = codec;

@@ -7,7 +7,9 @@
 import { callOut } from "../../callbacks.ts";
 import { checkCount, checkLimit } from "../../checks.ts";
 import { checkDelay, systemClock } from "../../clock.ts";
-import { allOf, QueueClosedError, reasonOr } from "../../errors.ts";
+import { QueueClosedError, reasonOr } from "../../errors.ts";
+import { Lifecycle } from "../../lifecycle.ts";
+import type { EndingView, Failure } from "../../lifecycle.ts";
 import type {
   GetManyOptions,
   GetOptions,
@@ -23,19 +25,17 @@ import {
 import { factsOfStats, printBy } from "../../printing.ts";
 import { comeInTime, producerPolicy, putEach } from "../../putting.ts";
 import { QueueReadable } from "../../views/readable.ts";
-import type { EndingView, TakingEnd } from "../../views/readable.ts";
+import type { TakingEnd } from "../../views/readable.ts";
 import { QueueWritable } from "../../views/writable.ts";
 import type { PuttingEnd } from "../../views/writable.ts";
 import {
-  deferred,
   FULFILLED,
-  markHandled,
+  leaving,
   Putter,
   SignalGroups,
   signalOf,
-  WatchedLine,
 } from "../../waiters.ts";
-import type { Deferred, Receiver, Waiter, WaiterGroup } from "../../waiters.ts";
+import type { Receiver, Waiter, WaiterGroup } from "../../waiters.ts";
 import { Incoming } from "./incoming.ts";
 import { Header, Slot, State } from "./layout.ts";
 import type { SharedQueueHandle } from "./layout.ts";
@@ -45,28 +45,16 @@ import { Attachment, deadlineOf, readOptions } from "./options.ts";
 import type {
   AttachOptions,
   SharedQueueOptions,
-  SharedQueueState,
   SharedQueueStats,
   SyncOptions,
 } from "./options.ts";
 import { Outgoing } from "./outgoing.ts";
-import {
-  addFailure,
-  readFailures,
-  readReason,
-  writeReason,
-} from "./reason_text.ts";
+import { Producers } from "./producers.ts";
+import { readReason, writeReason } from "./reason_text.ts";
+import { Lines } from "./lines.ts";
 import { type Image, SharedRing } from "./ring.ts";
-import {
-  checkMayBlock,
-  everyone,
-  FillingGetter,
-  SyncPutter,
-} from "./waiting.ts";
+import { checkMayBlock, FillingGetter, SyncPutter } from "./waiting.ts";
 import { type Waiting, WakeUps } from "./wake_up.ts";
-
-/** After so many wake-ups in vain a put lets nobody else put before it. */
-const PATIENCE = 4;
 
 /**
  * A bounded queue between threads: any number of them put, any number take, over
@@ -128,33 +116,25 @@ export class SharedQueue<T>
   readonly #outgoing: Outgoing<T>;
   readonly #incoming: Incoming<T>;
   readonly #wakeUps: WakeUps;
+  readonly #producers: Producers;
   readonly #name: string;
-  /** How messages call it. */
-  readonly #called: string;
   readonly #onUndelivered: AttachOptions<T>["onUndelivered"];
   readonly #onAbandoned: AttachOptions<T>["onAbandoned"];
 
-  #state: SharedQueueState = "open";
-  #failure: { reason: unknown } | undefined = undefined;
+  readonly #life: Lifecycle;
+  /** Why this handle has ended the queue; of others it is read in the memory. */
+  #ownFailure: Failure | undefined = undefined;
+  #hasLeft = false;
 
-  readonly #getters: WatchedLine<Receiver<T>>;
-  readonly #putters: WatchedLine<Putter<T>>;
+  readonly #lines: Lines<T>;
   readonly #signals: SignalGroups = new SignalGroups();
   readonly #putWithdrawn: () => void = () => this.#move();
-  /** Wake-ups of the first waiting put that were in vain. */
-  #inVain = 0;
   #watchesEnd = false;
 
-  #ready: Deferred<void> | undefined = undefined;
-  #closed: Deferred<void> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
-  readonly #readers: Set<EndingView> = new Set();
-  readonly #writables: Set<QueueWritable<T>> = new Set();
   /** Where else it is said that the item of a receiver cannot be decoded. */
   readonly #viewOf: WeakMap<Receiver<T>, EndingView> = new WeakMap();
-  /** How to tell the registered producers that they failed. */
-  readonly #producers: Set<(reason: unknown) => void> = new Set();
 
   /**
    * Makes a queue, and this handle on it.
@@ -167,9 +147,7 @@ export class SharedQueue<T>
     const settings = readOptions(options);
     const { codec, memory, name } = settings;
     this.#name = name;
-    this.#called = name === ""
-      ? "the queue"
-      : `the queue ${JSON.stringify(name)}`;
+    this.#life = new Lifecycle("queue", name);
     this.#onUndelivered = settings.onUndelivered;
     this.#onAbandoned = settings.onAbandoned;
     this.#ring = new SharedRing(memory, {
@@ -177,16 +155,18 @@ export class SharedQueue<T>
       died: (id) => this.#foundDead(id),
     });
     this.#incoming = new Incoming(this.#ring, codec);
+    this.#producers = new Producers(this.#ring, this, this.#life.called);
     this.#wakeUps = new WakeUps(this.#ring, this.#asWaiting());
-    this.#getters = new WatchedLine(() =>
-      this.#wakeUps.release(Header.WAIT_ITEM)
-    );
-    this.#putters = new WatchedLine((length) => this.#fewerPut(length));
-    this.#outgoing = new Outgoing(this.#ring, codec, this.#called, {
-      putters: this.#putters,
-      getters: this.#getters,
-      move: () => this.#move(),
+    this.#lines = new Lines(this.#ring, this.#incoming, {
+      release: (what) => this.#wakeUps.release(what),
+      refuse: (receiver, error) => this.#refuseUnread(receiver, error),
     });
+    this.#outgoing = new Outgoing(
+      this.#ring,
+      codec,
+      this.#life.called,
+      this.#lines,
+    );
     const { displaced } = this.#ring.member;
     // Later: nobody knows this handle yet.
     if (displaced.length > 0) queueMicrotask(() => this.#settle(displaced));
@@ -242,13 +222,13 @@ export class SharedQueue<T>
   /**
    * The room left in items: highWaterMark − stored − waiting here; 0 or less also
    * while the ring has no room for any record or puts wait here for more of it.
-   * 0 once `close()` was called, null once `fail()` or `abort()` was.
+   * 0 once `close()` was called, null once `fail()`, `abort()` or `detach()` was.
    */
   get desiredSize(): number | null {
     this.#observe();
-    if (this.#failure !== undefined) return null;
-    if (this.#state !== "open") return 0;
-    const waiting = this.#putters.length;
+    if (this.#life.failure !== undefined) return null;
+    if (this.#life.state !== "open") return 0;
+    const waiting = this.#lines.putters.length;
     const room = this.highWaterMark - this.#ring.length;
     if (waiting > 0) return Math.min(room, 0) - waiting;
     return this.#ring.hasRoomFor(1) ? room : Math.min(room, 0);
@@ -278,17 +258,9 @@ export class SharedQueue<T>
    */
   get ready(): Promise<void> {
     this.#observe();
-    if (this.#ready !== undefined) return this.#ready.promise;
-    if (
-      this.#failure === undefined &&
-      (this.#state !== "open" || this.desiredSize! > 0)
-    ) return FULFILLED;
-    const ready = deferred<void>();
-    markHandled(ready.promise);
-    this.#ready = ready;
-    if (this.#failure !== undefined) ready.reject(this.#failure.reason);
-    else this.#wakeUps.look();
-    return ready.promise;
+    const ready = this.#life.ready(this.desiredSize! > 0);
+    if (this.#life.awaitsRoom) this.#wakeUps.look();
+    return ready;
   }
 
   /**
@@ -297,20 +269,10 @@ export class SharedQueue<T>
    * `QueueClosedError` when this handle is detached before.
    */
   get closed(): Promise<void> {
-    if (this.#closed === undefined) {
-      this.#closed = deferred();
-      markHandled(this.#closed.promise);
-      this.#observe();
-      if (this.#state === "closed") this.#closed.resolve();
-      else if (this.#state === "errored") this.#closed.reject(this.#reason());
-      else if (this.#state === "detached") {
-        this.#closed.reject(this.#detachedError("wait for the end"));
-      } else {
-        this.#watchesEnd = true;
-        this.#wakeUps.look();
-      }
-    }
-    return this.#closed.promise;
+    this.#observe();
+    const { closed } = this.#life;
+    this.#watchEnd();
+    return closed;
   }
 
   // -- Putting ----------------------------------------------------------------
@@ -371,11 +333,11 @@ export class SharedQueue<T>
 
   /** False when the queue has ended meanwhile. */
   #standInLine(putter: Putter<T>): boolean {
-    if (!this.#ring.announcePut(this.#putters.length + 1)) {
+    if (!this.#ring.announcePut(this.#lines.putters.length + 1)) {
       this.#observe();
       return false;
     }
-    this.#putters.push(putter);
+    this.#lines.putters.push(putter);
     return true;
   }
 
@@ -396,7 +358,7 @@ export class SharedQueue<T>
     const image = this.#outgoing.put(item);
     if (image === undefined) return undefined;
     this.#observe();
-    if (this.#state !== "open") throw this.#refusal(item);
+    if (this.#life.state !== "open") throw this.#refusal(item);
     return image;
   }
 
@@ -558,7 +520,7 @@ export class SharedQueue<T>
       (item) => outcome.item = item,
       (reason) => outcome.failure = { reason },
     );
-    if (this.#isLive() && !this.#ring.isDrained) checkMayBlock(action);
+    if (!this.#life.over && !this.#ring.isDrained) checkMayBlock(action);
     this.#standAtTheEnd(getter, undefined);
     this.#block(action, getter, deadline);
     if (outcome.failure !== undefined) throw outcome.failure.reason;
@@ -615,7 +577,7 @@ export class SharedQueue<T>
    * the end. Idempotent.
    */
   close(): void {
-    if (this.#state === "detached") return;
+    if (this.#hasLeft) return;
     this.#ring.end(State.CLOSED, undefined);
     this.#observe();
   }
@@ -642,9 +604,9 @@ export class SharedQueue<T>
    * ```
    */
   fail(reason: unknown): void {
-    if (this.#state === "detached") return;
+    if (this.#hasLeft) return;
     if (this.#ring.end(State.FAILED, writeReason(reason))) {
-      this.#failure ??= { reason };
+      this.#ownFailure = { reason };
     }
     this.#observe();
   }
@@ -656,12 +618,12 @@ export class SharedQueue<T>
    * crosses as that of {@linkcode SharedQueue.fail} does.
    */
   abort(reason?: unknown): void {
-    if (this.#state === "detached") return;
+    if (this.#hasLeft) return;
     const why = reasonOr(reason, "The queue was aborted");
     if (!this.#ring.end(State.ABORTED, writeReason(why))) {
       return this.#observe();
     }
-    this.#failure = { reason: why };
+    this.#ownFailure = { reason: why };
     const items = this.#incoming.abort();
     this.#observe();
     this.#report(items);
@@ -678,10 +640,8 @@ export class SharedQueue<T>
    * one that just ends counts as `abandoned`.
    */
   detach(): void {
-    if (this.#state === "detached") return;
-    for (const failed of [...this.#producers]) {
-      failed(this.#detachedError("finish a producer"));
-    }
+    if (this.#hasLeft) return;
+    this.#producers.failAll(this.#detachedError());
     this.#leave();
   }
 
@@ -716,7 +676,7 @@ export class SharedQueue<T>
     checkCount("reap", "id", id, 1);
     const producers = this.#ring.expel(id);
     if (producers === undefined) return false;
-    this.#abandonProducers(producers);
+    this.#producers.abandon(producers);
     this.#wakeUps.look();
     return true;
   }
@@ -733,7 +693,7 @@ export class SharedQueue<T>
 
   /** A frozen snapshot of the counters. */
   stats(): SharedQueueStats {
-    if (this.#state !== "detached") this.#lookForDead();
+    if (!this.#hasLeft) this.#lookForDead();
     this.#observe();
     const { memory } = this.#ring;
     const { words } = memory;
@@ -750,11 +710,11 @@ export class SharedQueue<T>
         Atomics.load(words, Header.CLEARED) - this.#incoming.kept,
       undelivered,
       waitingPuts: total(memory, Slot.WAITING_PUTS),
-      waitingGets: this.#getters.length,
+      waitingGets: this.#lines.getters.length,
       producers: total(memory, Slot.PRODUCERS),
       handles: countMembers(memory),
       abandoned: Atomics.load(words, Header.ABANDONED),
-      state: this.#state,
+      state: this.#hasLeft ? "detached" : this.#life.state,
     });
   }
 
@@ -803,33 +763,21 @@ export class SharedQueue<T>
    */
   producer(options?: ProducerOptions): WritableStream<T> {
     const onError = producerPolicy(options);
-    if (this.#state === "detached") {
-      throw this.#detachedError("register a producer");
-    }
-    if (!this.#ring.addProducer()) {
+    const producer = this.#hasLeft
+      ? undefined
+      : this.#producers.register(onError);
+    if (producer === undefined) {
       this.#observe();
-      throw new QueueClosedError(
-        `Cannot register a producer: ${this.#called} must be open, ` +
-          `received one that is ${this.#state}`,
-        this.#failure === undefined ? {} : { cause: this.#failure.reason },
-      );
+      throw this.#life.notOpen("register a producer");
     }
-    let done = false;
-    const finish = (): boolean => {
-      if (done) return false;
-      done = true;
-      this.#writables.delete(stream);
-      this.#producers.delete(failed);
-      return true;
-    };
     const failed = (reason: unknown): void => {
-      if (!finish()) return;
-      if (onError === "abort") return this.abort(reason);
-      this.#producersDone(1, onError === "collect" ? reason : undefined);
+      this.#life.unfollow(stream);
+      producer.failed(reason);
     };
     const stream = new QueueWritable<T>(this.#puttingEnd({
       close: () => {
-        if (finish()) this.#producersDone(1, undefined);
+        this.#life.unfollow(stream);
+        producer.done();
       },
       abort: (reason, pending) => {
         pending.withdrawAll(reason);
@@ -837,7 +785,6 @@ export class SharedQueue<T>
       },
       failed,
     }));
-    this.#producers.add(failed);
     this.#follow(stream);
     return stream;
   }
@@ -862,8 +809,8 @@ export class SharedQueue<T>
 
   /** Whether nobody here waits longer. */
   #isNext(): boolean {
-    if (this.#getters.first !== undefined) this.#move();
-    return this.#getters.first === undefined;
+    if (this.#lines.getters.first !== undefined) this.#move();
+    return this.#lines.getters.first === undefined;
   }
 
   /** Takes what is there, and throws only if the very first cannot be decoded. */
@@ -895,8 +842,8 @@ export class SharedQueue<T>
   }
 
   #afterTaking(): void {
-    if (this.#putters.first !== undefined) this.#move();
-    if (this.#ready !== undefined) this.#signalRoom();
+    if (this.#lines.putters.first !== undefined) this.#move();
+    if (this.#life.awaitsRoom) this.#signalRoom();
     if (this.#ring.state !== State.OPEN) this.#observe();
   }
 
@@ -912,129 +859,58 @@ export class SharedQueue<T>
     signal: AbortSignal | undefined,
   ): boolean {
     this.#observe();
-    if (this.#isLive()) {
-      this.#getters.push(receiver);
-      if (signal !== undefined) this.#signals.of(signal).add(receiver);
-      return true;
+    if (this.#life.over) {
+      this.#dismiss(receiver);
+      return false;
     }
-    if (this.#state === "closed") receiver.end();
-    else if (this.#state === "errored") receiver.reject(this.#reason());
-    else receiver.reject(this.#detachedError("get"));
-    return false;
+    this.#lines.getters.push(receiver);
+    if (signal !== undefined) this.#signals.of(signal).add(receiver);
+    return true;
   }
 
   #watchEnd(): void {
-    if (this.#watchesEnd) return;
     this.#watchesEnd = true;
-    this.#wakeUps.look();
-  }
-
-  #isLive(): boolean {
-    return this.#state === "open" || this.#state === "closing";
+    if (!this.#life.over) this.#wakeUps.look();
   }
 
   #waitsForRoom(): boolean {
-    return this.#putters.first !== undefined ||
-      (this.#ready !== undefined && this.#state === "open");
+    return this.#lines.putters.first !== undefined || this.#life.awaitsRoom;
   }
 
   #asWaiting(): Waiting {
     const isAwaited = (): boolean =>
-      this.#getters.first !== undefined || this.#waitsForRoom() ||
-      (this.#closed !== undefined && this.#isLive());
+      this.#lines.getters.first !== undefined || this.#waitsForRoom() ||
+      (this.#life.awaitsEnd && !this.#life.over);
     return {
       awaits: (what) => this.#awaits(what),
       get isAwaited(): boolean {
         return isAwaited();
       },
       move: () => this.#move(),
-      woken: () => {
-        if (this.#putters.first !== undefined) this.#inVain++;
-      },
+      woken: () => this.#lines.woken(),
       lookForDead: () => this.#lookForDead(),
       expelled: () => this.#leave(),
     };
   }
 
   #awaits(what: WaitField): boolean {
-    if (what === Header.WAIT_ITEM) return this.#getters.first !== undefined;
+    if (what === Header.WAIT_ITEM) {
+      return this.#lines.getters.first !== undefined;
+    }
     if (what === Header.WAIT_ROOM) return this.#waitsForRoom();
-    return this.#watchesEnd && this.#isLive();
+    return this.#watchesEnd && !this.#life.over;
   }
 
   /** Lets puts in and gives items out, as long as either goes on. */
   #move(): void {
-    while (this.#admitWaitingPuts() || this.#serveWaitingGets());
-    if (this.#ready !== undefined) this.#signalRoom();
+    this.#lines.move();
+    if (this.#life.awaitsRoom) this.#signalRoom();
     this.#observe();
   }
 
-  #admitWaitingPuts(): boolean {
-    let admitted = false;
-    for (
-      let putter = this.#putters.first;
-      putter !== undefined;
-      putter = this.#putters.first
-    ) {
-      if (this.#ring.store(putter.rank as Image, 1, true) === 0) {
-        if (this.#inVain > PATIENCE) this.#ring.reserve();
-        break;
-      }
-      this.#inVain = 0;
-      // Stored first: until it has left the line, the queue does not end.
-      putter.leave();
-      putter.accepted();
-      admitted = true;
-    }
-    if (admitted) this.#ring.unreserve();
-    return admitted;
-  }
-
-  #serveWaitingGets(): boolean {
-    let served = false;
-    for (
-      let receiver = this.#oldestGetter();
-      receiver !== undefined;
-      receiver = this.#oldestGetter()
-    ) {
-      try {
-        if (!this.#incoming.take()) break;
-      } catch (error) {
-        this.#refuseUnread(receiver, error);
-        continue;
-      }
-      served = true;
-      receiver.accept(this.#incoming.item());
-    }
-    return served;
-  }
-
-  #oldestGetter(): Receiver<T> | undefined {
-    let getter = this.#getters.first;
-    while (getter !== undefined && !getter.isWaiting()) {
-      getter.leave();
-      getter.end();
-      getter = this.#getters.first;
-    }
-    return getter;
-  }
-
-  #fewerPut(length: number): void {
-    this.#ring.member.waitingPuts = length;
-    if (length > 0) return;
-    if (this.#ring.state !== State.OPEN && this.#ring.isDrained) {
-      this.#ring.member.wakeEverybody();
-    }
-    this.#inVain = 0;
-    this.#ring.unreserve();
-    this.#wakeUps.release(Header.WAIT_ROOM);
-  }
-
   #signalRoom(): void {
-    if (this.#ready === undefined || this.#state !== "open") return;
     if (!(this.desiredSize! > 0)) return;
-    this.#ready.resolve();
-    this.#ready = undefined;
+    this.#life.roomCame();
     this.#wakeUps.release(Header.WAIT_ROOM);
   }
 
@@ -1051,73 +927,57 @@ export class SharedQueue<T>
 
   /** Lets this handle follow what has become of the queue, on whatever thread. */
   #observe(): void {
-    const state = this.#ring.state;
-    if (state === State.OPEN || !this.#isLive()) return;
-    if (this.#state === "open") this.#beginToEnd(state);
-    if (state === State.ABORTED) this.#finish(true);
-    else if (this.#incoming.kept === 0 && this.#ring.isDrained) {
-      this.#finish(false);
+    const { state } = this.#ring;
+    if (state === State.OPEN || this.#life.over) return;
+    if (state === State.ABORTED) {
+      return this.#report(this.#endNow(this.#failure().reason));
     }
+    const failure = state === State.FAILED ? this.#failure() : undefined;
+    if (this.#life.close(failure)) {
+      this.#life.tell();
+      // The end of the drain is still to come.
+      this.#watchEnd();
+    }
+    if (this.#incoming.kept === 0 && this.#ring.isDrained) this.#finish();
   }
 
-  #beginToEnd(state: number): void {
-    this.#state = "closing";
-    if (state !== State.CLOSED) {
-      this.#failure ??= { reason: readReason(this.#ring.reason()) };
-      this.#ready?.reject(this.#failure.reason);
-    } else this.#ready?.resolve();
-    this.#ready = undefined;
-    for (const writable of this.#leavingWritables()) {
-      if (this.#failure === undefined) writable.endedByQueue();
-      else writable.erroredByQueue(this.#failure.reason);
-    }
-    // The end of the drain is still to come.
-    this.#watchEnd();
+  #failure(): Failure {
+    return this.#ownFailure ?? { reason: readReason(this.#ring.reason()) };
   }
 
-  #finish(aborted: boolean): void {
-    if (!this.#isLive()) return;
-    if (aborted && this.#failure === undefined) {
-      this.#failure = { reason: readReason(this.#ring.reason()) };
-    }
-    const failure = this.#failure;
-    this.#state = failure === undefined ? "closed" : "errored";
+  #finish(): void {
+    if (this.#life.over) return;
+    this.#life.finish();
+    this.#dismissAll();
+  }
+
+  /** Returns what nobody will get at this handle. */
+  #endNow(reason: unknown): T[] {
+    if (!this.#life.abort(reason)) return [];
+    const kept = this.#incoming.giveUp();
+    this.#dismissAll();
+    return kept;
+  }
+
+  #dismissAll(): void {
     this.#wakeUps.rest();
-    const kept: T[] = aborted ? this.#incoming.giveUp() : [];
-    if (failure === undefined) {
-      for (const getter of everyone(this.#getters)) getter.end();
-      for (const reader of [...this.#readers]) reader.ended();
-      this.#closed?.resolve();
-    } else {
-      const { reason } = failure;
-      for (const putter of everyone(this.#putters)) putter.reject(reason);
-      for (const getter of everyone(this.#getters)) getter.reject(reason);
-      for (const reader of [...this.#readers]) reader.errored(reason);
-      this.#closed?.reject(reason);
+    for (const putter of leaving(this.#lines.putters)) {
+      putter.reject(this.#refusal(putter.item));
     }
-    this.#report(kept);
+    for (const getter of leaving(this.#lines.getters)) this.#dismiss(getter);
+    this.#life.tell();
+  }
+
+  #dismiss(receiver: Receiver<T>): void {
+    if (this.#life.failure === undefined) receiver.end();
+    else receiver.reject(this.#life.reason);
   }
 
   /** Ends this handle, whatever the queue does. */
   #leave(): void {
-    if (this.#state === "detached") return;
-    const wasLive = this.#isLive();
-    this.#state = "detached";
-    this.#wakeUps.rest();
-    const kept = this.#incoming.giveUp();
-    if (wasLive) {
-      for (const putter of everyone(this.#putters)) {
-        putter.reject(this.#refusal(putter.item));
-      }
-      const error = this.#detachedError("get");
-      for (const getter of everyone(this.#getters)) getter.reject(error);
-      for (const writable of this.#leavingWritables()) {
-        writable.erroredByQueue(error);
-      }
-      for (const reader of [...this.#readers]) reader.errored(error);
-      this.#ready?.reject(error);
-      this.#closed?.reject(error);
-    }
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    const kept = this.#endNow(this.#detachedError());
     this.#ring.leave();
     this.#report(kept);
   }
@@ -1125,33 +985,10 @@ export class SharedQueue<T>
   #report(items: T[]): void {
     const onUndelivered = this.#onUndelivered;
     if (onUndelivered === undefined) return;
-    const owner = this.#called;
+    const { called } = this.#life;
     for (const item of items) {
-      callOut(owner, "onUndelivered", onUndelivered, item, "abort");
+      callOut(called, "onUndelivered", onUndelivered, item, "abort");
     }
-  }
-
-  #leavingWritables(): QueueWritable<T>[] {
-    const writables = [...this.#writables];
-    this.#writables.clear();
-    return writables;
-  }
-
-  #producersDone(count: number, failure: unknown): void {
-    const last = this.#ring.removeProducers(
-      count,
-      failure === undefined ? undefined : (found) => addFailure(found, failure),
-    );
-    if (!last) return;
-    const { failures, more } = readFailures(this.#ring.reason());
-    const failed = failures.length + more;
-    if (failed === 0) return this.close();
-    this.fail(
-      allOf(
-        failures,
-        `${failed} of the producers of ${this.#called} failed`,
-      ),
-    );
   }
 
   /** Whoever has died is owed nothing, and nobody waits for it any more. */
@@ -1163,18 +1000,10 @@ export class SharedQueue<T>
   #settle(owed: readonly Owed[]): void {
     for (const { token, producers } of owed) {
       this.#ring.leaveFor(token);
-      this.#abandonProducers(producers);
+      this.#producers.abandon(producers);
     }
     this.#wakeUps.look();
     for (const { token } of owed) this.#tellAbandoned(token);
-  }
-
-  #abandonProducers(count: number): void {
-    if (count === 0) return;
-    this.#producersDone(
-      0,
-      new Error(`The thread of ${count} producers has ended before them`),
-    );
   }
 
   #foundDead(id: number): void {
@@ -1185,29 +1014,18 @@ export class SharedQueue<T>
   #tellAbandoned(id: number): void {
     const onAbandoned = this.#onAbandoned;
     if (onAbandoned === undefined) return;
-    callOut(this.#called, "onAbandoned", onAbandoned, id);
-  }
-
-  #reason(): unknown {
-    return this.#failure!.reason;
+    callOut(this.#life.called, "onAbandoned", onAbandoned, id);
   }
 
   #refusal(item: T): unknown {
-    if (this.#state === "errored" && this.#ring.state === State.ABORTED) {
-      return this.#reason();
-    }
-    return new QueueClosedError<T>(
-      `Cannot put: ${this.#called} must be open, ` +
-        `received one that is ${this.#state}`,
-      this.#failure === undefined
-        ? { item }
-        : { item, cause: this.#failure.reason },
-    );
+    return this.#hasLeft
+      ? this.#life.notOpen("put", { item })
+      : this.#life.refusal(item);
   }
 
-  #detachedError(action: string): QueueClosedError {
+  #detachedError(): QueueClosedError {
     return new QueueClosedError(
-      `Cannot ${action}: the handle of ${this.#called} must be attached, ` +
+      `Cannot use ${this.#life.called}: the handle must be attached, ` +
         "received one that is detached",
     );
   }
@@ -1226,17 +1044,10 @@ export class SharedQueue<T>
       watch: (watching) => {
         view ??= watching;
         this.#observe();
-        if (this.#state === "closed") return watching.ended();
-        if (this.#state === "errored") {
-          return watching.errored(this.#reason());
-        }
-        if (this.#state === "detached") {
-          return watching.errored(this.#detachedError("read"));
-        }
-        this.#readers.add(watching);
+        this.#life.watch(watching);
         this.#watchEnd();
       },
-      unwatch: (watching) => void this.#readers.delete(watching),
+      unwatch: (watching) => this.#life.unwatch(watching),
     };
   }
 
@@ -1245,7 +1056,7 @@ export class SharedQueue<T>
   ): PuttingEnd<T> {
     const desiredSize = (): number | null => this.desiredSize;
     const ready = (): Promise<void> => this.ready;
-    const open = (): boolean => this.#state === "open";
+    const open = (): boolean => this.#life.state === "open";
     return {
       put: (item, group) => this.#put(item, undefined, group),
       refusesWhenFull: false,
@@ -1265,13 +1076,8 @@ export class SharedQueue<T>
   /** Lets a writing stream end with the queue, also if the queue has ended already. */
   #follow(stream: QueueWritable<T>): void {
     this.#observe();
-    if (this.#state === "open") {
-      this.#writables.add(stream);
-      this.#watchEnd();
-    } else if (this.#state === "detached") {
-      stream.erroredByQueue(this.#detachedError("write"));
-    } else if (this.#failure === undefined) stream.endedByQueue();
-    else stream.erroredByQueue(this.#failure.reason);
+    this.#life.follow(stream);
+    this.#watchEnd();
   }
 }
 

@@ -6,7 +6,6 @@
 
 import { Getter } from "../../taking.ts";
 import { Putter } from "../../waiters.ts";
-import type { Line, Waiter } from "../../waiters.ts";
 import { mayBlock } from "./lock.ts";
 
 /** A put that blocks its thread. */
@@ -38,14 +37,6 @@ export class FillingGetter<T> extends Getter<T> {
 
   override end(): void {
     this.#resolve([]);
-  }
-}
-
-/** Takes all out of a line, one after the other. */
-export function* everyone<W extends Waiter>(line: Line<W>): Generator<W> {
-  for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
-    waiter.leave();
-    yield waiter;
   }
 }
 
