@@ -101,53 +101,52 @@ export class ThreadLock {
   }
 
   #acquireLate(patient: boolean): boolean {
-    const words = this.#words;
+    if (this.#spin()) return true;
+    return mayBlock() ? this.#sleepUntilFree() : this.#spinUntilFree(patient);
+  }
+
+  #spin(): boolean {
     for (let spin = 0; spin < SPINS; spin++) {
       (Atomics as Pausing).pause?.();
-      if (
-        Atomics.load(words, this.#at) === 0 &&
-        Atomics.compareExchange(words, this.#at, 0, this.#token) === 0
-      ) return true;
+      if (this.#isFree(this.#token)) return true;
     }
-    if (mayBlock()) return this.#sleepUntilFree();
-    return this.#spinUntilFree(patient);
+    return false;
+  }
+
+  /** Whether it was free, and so is taken now under that mark. */
+  #isFree(mine: number): boolean {
+    const words = this.#words;
+    return Atomics.load(words, this.#at) === 0 &&
+      Atomics.compareExchange(words, this.#at, 0, mine) === 0;
   }
 
   #sleepUntilFree(): boolean {
-    const words = this.#words;
     // Who has slept here leaves the flag on, because others may still sleep.
-    const mine = this.#token | CONTENDED;
-    for (;;) {
-      const found = Atomics.load(words, this.#at);
-      if (found === 0) {
-        if (Atomics.compareExchange(words, this.#at, 0, mine) === 0) {
-          return true;
-        }
-        continue;
-      }
-      const asleep = found | CONTENDED;
-      if (
-        found !== asleep &&
-        Atomics.compareExchange(words, this.#at, found, asleep) !== found
-      ) continue;
-      Atomics.wait(words, this.#at, asleep, LOOK);
-      if (this.#ownerSeemsDead() && this.#enterFromTheDead()) return true;
+    while (!this.#isFree(this.#token | CONTENDED)) {
+      this.#sleep();
+      if (this.#ownerSeemsDead() && this.#enterFromTheDead()) break;
     }
+    return true;
+  }
+
+  #sleep(): void {
+    const words = this.#words;
+    const found = Atomics.load(words, this.#at);
+    const asleep = found | CONTENDED;
+    if (
+      found === 0 || (found !== asleep &&
+        Atomics.compareExchange(words, this.#at, found, asleep) !== found)
+    ) return;
+    Atomics.wait(words, this.#at, asleep, LOOK);
   }
 
   #spinUntilFree(patient: boolean): boolean {
-    const words = this.#words;
     const begun = performance.now();
-    for (;;) {
-      for (let spin = 0; spin < SPINS; spin++) {
-        if (
-          Atomics.load(words, this.#at) === 0 &&
-          Atomics.compareExchange(words, this.#at, 0, this.#token) === 0
-        ) return true;
-      }
-      if (this.#ownerSeemsDead() && this.#enterFromTheDead()) return true;
+    while (!this.#spin()) {
+      if (this.#ownerSeemsDead() && this.#enterFromTheDead()) break;
       if (!patient && performance.now() - begun > 1) return false;
     }
+    return true;
   }
 
   #enterFromTheDead(): boolean {
