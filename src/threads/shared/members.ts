@@ -163,30 +163,18 @@ export class Membership {
   }
 }
 
-/** Whether the token is that of a handle that is attached. */
-export function isAttached(memory: Memory, token: number): boolean {
-  const index = indexOf(token);
-  return Atomics.load(memory.words, memberAt(index) + Slot.GENERATION) ===
-      generationOf(token) && (generationOf(token) & 1) === 1;
-}
-
 /** Sums a word over all members. */
-export function total(memory: Memory, field: number): number {
+export function total(memory: Memory, field: number, mask = -1): number {
   let sum = 0;
   for (let index = 0; index < MEMBERS; index++) {
-    sum += Atomics.load(memory.words, memberAt(index) + field);
+    sum += Atomics.load(memory.words, memberAt(index) + field) & mask;
   }
   return sum;
 }
 
 /** How many handles are attached. */
 export function countMembers(memory: Memory): number {
-  let count = 0;
-  for (let index = 0; index < MEMBERS; index++) {
-    const at = memberAt(index) + Slot.GENERATION;
-    count += Atomics.load(memory.words, at) & 1;
-  }
-  return count;
+  return total(memory, Slot.GENERATION, 1);
 }
 
 /** Index and generation in one number below the flag of a lock. */

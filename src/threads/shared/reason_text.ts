@@ -25,12 +25,8 @@ type PackedError = Extract<PackedReason, { kind: "error" }>;
  * then the message.
  */
 export function writeReason(reason: unknown): Uint8Array {
-  const packed = sayable(packReason(reason));
-  for (const cut of CUTS) {
-    const text = bytesOf({ reason: cut(packed) });
-    if (text.length <= REASON_BYTES) return text;
-  }
-  return bytesOf({ reason: { kind: "value", value: "(a reason too long)" } });
+  return fitting(reason, (cut) => ({ reason: cut })) ??
+    bytesOf({ reason: { kind: "value", value: "(a reason too long)" } });
 }
 
 /** The reason again. */
@@ -42,12 +38,21 @@ export function readReason(bytes: Uint8Array): unknown {
 /** What is there, and one more failure of a producer. */
 export function addFailure(found: Uint8Array, reason: unknown): Uint8Array {
   const { failures = [], more = 0 } = parse(found);
+  return fitting(reason, (cut) => ({ failures: [...failures, cut], more })) ??
+    bytesOf({ failures, more: more + 1 });
+}
+
+/** What is stored of a reason, cut until it fits; undefined if it never does. */
+function fitting(
+  reason: unknown,
+  stored: (cut: PackedReason) => StoredReason,
+): Uint8Array | undefined {
   const packed = sayable(packReason(reason));
   for (const cut of CUTS) {
-    const text = bytesOf({ failures: [...failures, cut(packed)], more });
+    const text = bytesOf(stored(cut(packed)));
     if (text.length <= REASON_BYTES) return text;
   }
-  return bytesOf({ failures, more: more + 1 });
+  return undefined;
 }
 
 /** The failures of producers that were noted, and how many were too many to note. */
@@ -82,15 +87,21 @@ function mapNested(
 }
 
 function withoutFields(packed: PackedReason): PackedReason {
-  if (packed.kind !== "error") return packed;
-  const nested = mapNested(packed, withoutFields) as PackedError;
-  return { ...nested, fields: undefined };
+  return mapErrors(packed, (error) => ({ ...error, fields: undefined }));
 }
 
 function withoutStack(packed: PackedReason): PackedReason {
+  return mapErrors(packed, (error) => ({ ...error, stack: undefined }));
+}
+
+/** The error and all within, innermost first. */
+function mapErrors(
+  packed: PackedReason,
+  map: (error: PackedError) => PackedReason,
+): PackedReason {
   if (packed.kind !== "error") return packed;
-  const nested = mapNested(packed, withoutStack) as PackedError;
-  return { ...nested, stack: undefined };
+  const nested = mapNested(packed, (inner) => mapErrors(inner, map));
+  return map(nested as PackedError);
 }
 
 function withoutNested(packed: PackedReason): PackedReason {

@@ -424,17 +424,6 @@ export class SharedRing {
     this.member.wakeEverybody();
   }
 
-  /**
-   * Takes a handle for dead: frees its place and leaves the locks it may be in.
-   * The number of producers it had registered, or undefined when it had left.
-   */
-  expel(token: number): number | undefined {
-    const owed = this.member.expel(token);
-    if (owed === undefined) return undefined;
-    this.leaveFor(token);
-    return owed.producers;
-  }
-
   /** Leaves the locks in which a handle was that has no place any more. */
   leaveFor(token: number): void {
     for (

@@ -167,9 +167,8 @@ export class SharedQueue<T>
       this.#life.called,
       this.#lines,
     );
-    const { displaced } = this.#ring.member;
     // Later: nobody knows this handle yet.
-    if (displaced.length > 0) queueMicrotask(() => this.#settle(displaced));
+    queueMicrotask(() => this.#bury(this.#ring.member.displaced));
   }
 
   /**
@@ -674,11 +673,9 @@ export class SharedQueue<T>
    */
   reap(id: number): boolean {
     checkCount("reap", "id", id, 1);
-    const producers = this.#ring.expel(id);
-    if (producers === undefined) return false;
-    this.#producers.abandon(producers);
-    this.#wakeUps.look();
-    return true;
+    const owed = this.#ring.member.expel(id);
+    if (owed !== undefined) this.#settle([owed]);
+    return owed !== undefined;
   }
 
   /** Lets Node and Deno end while something waits at this handle. */
@@ -693,7 +690,7 @@ export class SharedQueue<T>
 
   /** A frozen snapshot of the counters. */
   stats(): SharedQueueStats {
-    if (!this.#hasLeft) this.#lookForDead();
+    if (!this.#hasLeft) this.#bury(this.#ring.member.expelDead());
     this.#observe();
     const { memory } = this.#ring;
     const { words } = memory;
@@ -888,7 +885,7 @@ export class SharedQueue<T>
       },
       move: () => this.#move(),
       woken: () => this.#lines.woken(),
-      lookForDead: () => this.#lookForDead(),
+      lookForDead: () => this.#bury(this.#ring.member.expelDead()),
       expelled: () => this.#leave(),
     };
   }
@@ -992,9 +989,10 @@ export class SharedQueue<T>
   }
 
   /** Whoever has died is owed nothing, and nobody waits for it any more. */
-  #lookForDead(): void {
-    const owed = this.#ring.member.expelDead();
-    if (owed.length > 0) this.#settle(owed);
+  #bury(owed: readonly Owed[]): void {
+    if (owed.length === 0) return;
+    this.#settle(owed);
+    for (const { token } of owed) this.#tellAbandoned(token);
   }
 
   #settle(owed: readonly Owed[]): void {
@@ -1003,7 +1001,6 @@ export class SharedQueue<T>
       this.#producers.abandon(producers);
     }
     this.#wakeUps.look();
-    for (const { token } of owed) this.#tellAbandoned(token);
   }
 
   #foundDead(id: number): void {
