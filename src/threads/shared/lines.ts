@@ -4,7 +4,8 @@
  * @module
  */
 
-import { Putter, type Receiver, WatchedLine } from "../../waiters.ts";
+import { WatchedLine } from "../../waiters.ts";
+import type { Putter, Receiver } from "../../waiters.ts";
 import type { Incoming } from "./incoming.ts";
 import { Header, State } from "./layout.ts";
 import type { WaitField } from "./members.ts";
