@@ -44,7 +44,7 @@ export class FakeBinding implements QueueBinding {
   }
 }
 
-/** A message on its first delivery, unless told. */
+/** A message. Default: on its first delivery. */
 export class FakeMessage implements CloudflareMessage {
   readonly id: string = crypto.randomUUID();
   readonly timestamp: Date = new Date();

@@ -6,11 +6,11 @@
 
 import { never } from "./waiting.ts";
 
-/** How a {@linkcode Watched} source behaves; an async iterator unless told. */
+/** How a {@linkcode Watched} source behaves. */
 export interface WatchedOptions {
-  /** What it is read as. */
+  /** What it is read as. Default: an async iterator. */
   shape?: "async" | "sync" | "stream";
-  /** How many items it has; endless unless told. */
+  /** How many items it has. Default: endless. */
   items?: number;
   /** Fails with this instead of ending. */
   error?: unknown;
