@@ -36,12 +36,17 @@ function namesImported(specifier: string): string[] {
   return [...new Set(names.map((name) => name.trim()))].filter(Boolean).sort();
 }
 
-test("stand-ins: @std/assert exports what the tests use, and no more", () => {
-  const file = new URL("stand_ins/assert/mod.ts", tests);
-  const exported = [
-    ...readFileSync(file, "utf8").matchAll(
-      /^export (?:async )?(?:function|class|const) (\w+)/gm,
-    ),
-  ].map((match) => match[1]!);
-  assertEquals([...new Set(exported)].sort(), namesImported("@std/assert"));
-});
+for (const name of ["assert", "async"]) {
+  test(`stand-ins: @std/${name} exports what the tests use, and no more`, () => {
+    const file = new URL(`stand_ins/${name}/mod.ts`, tests);
+    const exported = [
+      ...readFileSync(file, "utf8").matchAll(
+        /^export (?:async )?(?:function|class|const) (\w+)/gm,
+      ),
+    ].map((match) => match[1]!);
+    assertEquals(
+      [...new Set(exported)].sort(),
+      namesImported(`@std/${name}`),
+    );
+  });
+}

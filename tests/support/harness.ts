@@ -20,7 +20,8 @@
 
 import { appendFileSync } from "node:fs";
 import process from "node:process";
-import { pause, within } from "./waiting.ts";
+import { delay } from "@std/async";
+import { within } from "./waiting.ts";
 
 /** A runtime that runs the tests under `tests/`. */
 export type Runtime = "deno" | "bun" | "node";
@@ -144,7 +145,7 @@ export async function collectGarbage(): Promise<void> {
   }
   for (let round = 0; round < 4; round++) {
     collect();
-    await pause(1);
+    await delay(1);
   }
 }
 
@@ -219,7 +220,7 @@ async function failingOnUnhandled(body: Body): Promise<void> {
     await body();
   } finally {
     // Deno tells in the next turn of its loop.
-    await pause(0);
+    await delay(0);
     removeEventListener("unhandledrejection", note);
   }
   if (reasons.length > 0) {

@@ -14,7 +14,7 @@ const COMMANDS: Record<typeof runtime, string[]> = {
   node: ["--import", "tsx", "--test", FIXTURE],
 };
 
-/** Where the runner found `@std/assert` for Deno. */
+/** Where the runner found `@std/assert` and `@std/async` for Deno. */
 function flagsOfDeno(): string[] {
   return JSON.parse(process.env["HIGHWATER_DENO_FLAGS"] ?? "[]");
 }

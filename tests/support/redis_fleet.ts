@@ -9,9 +9,9 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createClient } from "redis";
+import { delay } from "@std/async";
 import { answers, noRedis, startRedis } from "./redis_server.ts";
 import { freePort, type ServerProcess, startServer } from "./server_process.ts";
-import { pause } from "./waiting.ts";
 
 /** Why there can be no fleet here, or undefined. */
 export const noFleet: string | undefined = noRedis ?? olderThanSeven();
@@ -57,7 +57,7 @@ export async function untilSaid(
     } catch {
       // It may be about to be there.
     }
-    await pause(20);
+    await delay(20);
   }
 }
 

@@ -179,8 +179,9 @@ const LARGE: readonly string[] = [
 ];
 
 /**
- * The flag with which Deno finds `@std/assert`, from JSR where that can be reached
- * or has been, else the stand-in, and the packages that are in `package.json` alone. Says in one line which it is.
+ * The flag with which Deno finds `@std/assert` and `@std/async`, from JSR where
+ * that can be reached or has been, else the stand-ins, and the packages that are in
+ * `package.json` alone. Says in one line which it is.
  */
 export async function standardLibraryFlags(): Promise<string[]> {
   const config = readJSON("deno.json") as { imports: Record<string, string> };
@@ -189,13 +190,16 @@ export async function standardLibraryFlags(): Promise<string[]> {
   };
   const imports: Record<string, string> = { ...config.imports };
   for (const name of LARGE) imports[name] = `npm:${name}@${versions[name]}`;
-  if (await canLoad([config.imports["@std/assert"]!])) {
-    console.log("Assertions: jsr:@std/assert on Deno.");
+  const names = ["assert", "async"];
+  if (await canLoad(names.map((name) => config.imports[`@std/${name}`]!))) {
+    console.log("Assertions: jsr:@std/assert and jsr:@std/async on Deno.");
   } else {
     console.log(
-      "Assertions: the stand-in of tests/stand_ins (JSR cannot be reached).",
+      "Assertions: the stand-ins of tests/stand_ins (JSR cannot be reached).",
     );
-    imports["@std/assert"] = "../tests/stand_ins/assert/mod.ts";
+    for (const name of names) {
+      imports[`@std/${name}`] = `../tests/stand_ins/${name}/mod.ts`;
+    }
   }
   const path = scratchPath("import_map.json");
   Deno.writeTextFileSync(path, JSON.stringify({ imports }, null, 2) + "\n");
