@@ -11,8 +11,8 @@ import type { Buffer, Entry, Peer, Peers } from "./buffers/buffer.ts";
 import { Ring } from "./buffers/ring.ts";
 import { checkDelay, checkTimeLimit } from "./clock.ts";
 import type { Delivery, ReceiveOptions } from "./delivery.ts";
-import { callOut, ignore } from "./callbacks.ts";
-import { allOf, QueueFullError, reasonOr } from "./errors.ts";
+import { callOut } from "./callbacks.ts";
+import { QueueFullError, reasonOr } from "./errors.ts";
 import { checkLimit, expect } from "./checks.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import type { Failure, QueueFollower, QueueState } from "./lifecycle.ts";
@@ -26,12 +26,13 @@ import type {
   UndeliveredReason,
 } from "./strategy.ts";
 import { factsOfStats, printBy } from "./printing.ts";
-import { comeInTime, producerPolicy, putEach } from "./putting.ts";
+import { comeInTime, putEach } from "./putting.ts";
 import { BatchGetter, Getter, NextGetter, QueueIterator } from "./taking.ts";
 import { QueueReadable } from "./views/readable.ts";
 import type { DirectEnd } from "./views/readable.ts";
 import { QueueWritable } from "./views/writable.ts";
-import type { PuttingEnd } from "./views/writable.ts";
+import { Producers, QueueSide, WholeEnd } from "./views/ends.ts";
+import type { Endable, PuttingSide } from "./views/ends.ts";
 import {
   deferred,
   FULFILLED,
@@ -126,7 +127,7 @@ interface Friend {
   isQueue(value: object): boolean;
   takeBack<T>(queue: Queue<T>, items: T[]): T[];
   endOf<T>(queue: Queue<T>): DirectEnd<T>;
-  puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T>;
+  puttingSideOf<T>(queue: Queue<T>): PuttingSide<T>;
   watchPuts<T>(
     queue: Queue<T>,
     waits: (putter: Putter<T>) => void,
@@ -165,9 +166,9 @@ export function endOf<T>(queue: Queue<T>): DirectEnd<T> {
   return friend!.endOf(queue);
 }
 
-/** The putting end of a queue, whose endings leave the queue alone: for who puts on behalf of others. */
-export function puttingEndOf<T>(queue: Queue<T>): PuttingEnd<T> {
-  return friend!.puttingEndOf(queue);
+/** How to put into a queue on behalf of others; the same object each time. */
+export function puttingSideOf<T>(queue: Queue<T>): PuttingSide<T> {
+  return friend!.puttingSideOf(queue);
 }
 
 /** Whether somebody waits for an item; a native read that was given up does not. */
@@ -326,10 +327,10 @@ export class Queue<T>
 
   #end: DirectEnd<T> | undefined = undefined;
   #readable: QueueReadable<T> | undefined = undefined;
+  #side: PuttingSide<T> | undefined = undefined;
   #writable: QueueWritable<T> | undefined = undefined;
   #leases: Leases<T> | undefined = undefined;
-  #producerCount = 0;
-  readonly #producerErrors: unknown[] = [];
+  #producers: Producers<T> | undefined = undefined;
 
   /**
    * Makes a queue that holds 16 items unless told otherwise.
@@ -752,14 +753,8 @@ export class Queue<T>
   #close(failure: Failure | undefined): void {
     if (!this.#life.close(failure)) return;
     this.#peers?.changed();
-    this.#tell();
-    this.#endIfDrained();
-  }
-
-  /** No producer outlives the open state. */
-  #tell(): void {
-    this.#producerCount = 0;
     this.#life.tell();
+    this.#endIfDrained();
   }
 
   /**
@@ -793,7 +788,7 @@ export class Queue<T>
     this.#markDone(items.length);
     this.#rejectAll(this.#putters, reason);
     this.#rejectAll(this.#getters, reason);
-    this.#tell();
+    this.#life.tell();
     this.#settleJoin();
     this.#peers?.ended();
     this.#report(items, "abort");
@@ -851,11 +846,9 @@ export class Queue<T>
    */
   get writable(): WritableStream<T> {
     if (this.#writable === undefined) {
-      this.#writable = new QueueWritable<T>(this.#puttingEnd({
-        close: () => this.close(),
-        abort: (reason) => this.#abort(reason),
-        failed: (reason) => this.fail(reason),
-      }));
+      this.#writable = new QueueWritable<T>(
+        new WholeEnd(this.#puttingSide(), this.#endable()),
+      );
       this.#life.follow(this.#writable);
     }
     return this.#writable;
@@ -893,37 +886,8 @@ export class Queue<T>
    * ```
    */
   producer(options?: ProducerOptions): WritableStream<T> {
-    const onError = producerPolicy(options);
-    if (this.#life.state !== "open") {
-      throw this.#life.notOpen("register a producer");
-    }
-    let done = false;
-    const finish = (): boolean => {
-      if (done) return false;
-      done = true;
-      this.#life.unfollow(stream);
-      return this.#life.state === "open";
-    };
-    const failed = (reason: unknown): void => {
-      if (!finish()) return;
-      if (onError === "abort") return this.#abort(reason);
-      if (onError === "collect") this.#producerErrors.push(reason);
-      this.#producerDone();
-    };
-    const stream = new QueueWritable<T>(this.#puttingEnd({
-      close: () => {
-        if (finish()) this.#producerDone();
-      },
-      abort: (reason, pending) => {
-        // Before the queue may close because of it, which lets waiting puts in.
-        pending.withdrawAll(reason);
-        failed(reason);
-      },
-      failed,
-    }));
-    this.#producerCount++;
-    this.#life.follow(stream);
-    return stream;
+    this.#producers ??= new Producers<T>(this.#endable());
+    return this.#producers.register(this.#puttingSide(), options);
   }
 
   /**
@@ -1158,7 +1122,7 @@ export class Queue<T>
       inFlight: this.#leases?.inFlight ?? 0,
       delayed: this.#leases?.delayed.size ?? 0,
       returned: this.#returnedCount,
-      producers: this.#producerCount,
+      producers: this.#producers?.count ?? 0,
       oldest: this.#oldest(),
       state: this.#life.state,
     });
@@ -1419,56 +1383,23 @@ export class Queue<T>
     };
   }
 
-  #puttingEnd(
-    endings: Pick<PuttingEnd<T>, "close" | "abort" | "failed">,
-  ): PuttingEnd<T> {
-    // A rendezvous never has room, and a writer that waits for room would wait
-    // for ever: to a stream it looks like a highWaterMark of 1.
-    const isRendezvous = (): boolean =>
-      this.#highWaterMark === 0 && this.#life.state === "open";
-    const desiredSize = (): number | null =>
-      isRendezvous() ? 1 - this.#putters.length : this.desiredSize;
-    const ready = (): Promise<void> =>
-      isRendezvous() ? this.#nobodyPuts() : this.ready;
-    const open = (): boolean => this.#life.state === "open";
-    return {
-      put: (item, group) => this.#put(item, undefined, group),
-      refusesWhenFull: this.#overflow === "reject",
-      get desiredSize(): number | null {
-        return desiredSize();
-      },
-      get ready(): Promise<void> {
-        return ready();
-      },
-      get open(): boolean {
-        return open();
-      },
-      ...endings,
-    };
-  }
-
-  async #nobodyPuts(): Promise<void> {
-    for (
-      let putter = this.#putters.first;
-      putter !== undefined;
-      putter = this.#putters.first
-    ) {
-      await putter.promise.catch(ignore);
-    }
-    return this.#life.failure === undefined ? undefined : this.ready;
-  }
-
-  #producerDone(): void {
-    this.#producerCount--;
-    if (this.#producerCount > 0) return;
-    const errors = this.#producerErrors;
-    if (errors.length === 0) return this.close();
-    this.fail(
-      allOf(
-        errors,
-        `${errors.length} of the producers of ${this.#life.called} failed`,
-      ),
+  #puttingSide(): PuttingSide<T> {
+    return this.#side ??= new QueueSide<T>(
+      this,
+      this.#life,
+      this.#putters,
+      (item, group) => this.#put(item, undefined, group),
+      this.#overflow === "reject",
     );
+  }
+
+  #endable(): Endable {
+    return {
+      life: this.#life,
+      close: () => this.close(),
+      fail: (reason) => this.fail(reason),
+      abort: (reason) => this.#abort(reason),
+    };
   }
 
   #watchPuts(waits: (putter: Putter<T>) => void): PutWatch | undefined {
@@ -1586,8 +1517,7 @@ export class Queue<T>
     return {
       assertInvariants: (queue) => queue.#assertInvariants(),
       endOf: (queue) => queue.#end ??= queue.#takingEnd(),
-      puttingEndOf: (queue) =>
-        queue.#puttingEnd({ close() {}, abort() {}, failed() {} }),
+      puttingSideOf: (queue) => queue.#puttingSide(),
       takeBack: (queue, items) => queue.#takeBack(items),
       follow(queue, follower): () => void {
         queue.#life.follow(follower);

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { endOf, follow, puttingEndOf, type Queue } from "../../queue.ts";
+import { endOf, follow, puttingSideOf, type Queue } from "../../queue.ts";
 import type { EndingView } from "../../views/readable.ts";
-import type { PuttingEnd } from "../../views/writable.ts";
+import type { PuttingSide } from "../../views/ends.ts";
 import { FULFILLED, markHandled, WaiterGroup } from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import type { ServerConnection } from "./connection.ts";
@@ -28,7 +28,7 @@ interface WaitingPut {
 export class PortSession<T> {
   readonly deliveries: PortDeliveries<T>;
   readonly #queue: Queue<T>;
-  readonly #puttingEnd: PuttingEnd<T>;
+  readonly #puttingEnd: PuttingSide<T>;
   readonly #wire: ServerConnection;
   readonly #options: CheckedPortOptions<T>;
   #over = false;
@@ -60,7 +60,7 @@ export class PortSession<T> {
     options: CheckedPortOptions<T>,
   ) {
     this.#queue = queue;
-    this.#puttingEnd = puttingEndOf(queue);
+    this.#puttingEnd = puttingSideOf(queue);
     this.#wire = wire;
     this.#options = options;
     this.deliveries = new PortDeliveries(queue, wire, options);
