@@ -37,10 +37,8 @@ import {
 } from "../../waiters.ts";
 import type { Receiver, Waiter, WaiterGroup } from "../../waiters.ts";
 import { Incoming } from "./incoming.ts";
-import { Header, Slot, State } from "./layout.ts";
-import type { SharedQueueHandle } from "./layout.ts";
-import { countMembers, total } from "./members.ts";
-import type { Owed, WaitField } from "./members.ts";
+import { Header, type SharedQueueHandle, Slot, State } from "./layout.ts";
+import { countMembers, type Owed, total, type WaitField } from "./members.ts";
 import { Attachment, deadlineOf, readOptions } from "./options.ts";
 import type {
   AttachOptions,
