@@ -88,7 +88,7 @@ const strictDecoder = /* @__PURE__ */ new TextDecoder("utf-8", {
  * every queue that needs a codec. What would arrive as something else is refused with
  * a `TypeError` that names it (`item.tags`): a `Date`, a `Map`, bytes, `NaN`, what is made
  * by a class, functions, a circle, a bigint, `undefined` in arrays. Parts that are
- * `undefined` are left out.
+ * `undefined` are left out, and -0 within an item is 0, as JSON has it.
  *
  * With `lossy`, what arrives is what `JSON.parse(JSON.stringify(item))` makes, and only a
  * function, a symbol and what `JSON.stringify` refuses is a `TypeError`. `structured()`

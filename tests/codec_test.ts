@@ -77,7 +77,8 @@ const REFUSED: readonly [unknown, string][] = [
 
 const jsonItems = fc.oneof(
   fc.double({ noNaN: true, noDefaultInfinity: true }),
-  fc.jsonValue(),
+  // Within an item JSON has no -0.
+  fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value))),
   fc.string({ unit: "binary", maxLength: 200 }),
   fc.constant(undefined),
 );
