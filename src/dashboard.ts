@@ -77,7 +77,7 @@ export interface DashboardOptions extends
    * Default: 100.
    */
   maxStreams?: number | undefined;
-  /** The title of the page; "Queues" unless told. */
+  /** The title of the page. Default: "Queues". */
   title?: string | undefined;
 }
 

@@ -9,13 +9,13 @@
 export interface ReceiveOptions {
   /** Gives up waiting: the promise rejects with the signal's reason and nothing is taken. */
   signal?: AbortSignal | undefined;
-  /** How many milliseconds the item is lent for before somebody else gets it; for ever unless told, which is Infinity (a queue on an engine lends for no longer than `Number.MAX_SAFE_INTEGER`). */
+  /** How many milliseconds the item is lent for before somebody else gets it. Default: for ever, which is Infinity (a queue on an engine lends for no longer than `Number.MAX_SAFE_INTEGER`). */
   visibility?: number | undefined;
 }
 
 /** Options of {@linkcode Delivery.nack}. */
 export interface NackOptions {
-  /** How many milliseconds to wait before the item may be delivered again, up to `Number.MAX_SAFE_INTEGER`; 0 unless told. To never have it again, `ack` it or `bury` it. */
+  /** How many milliseconds to wait before the item may be delivered again, up to `Number.MAX_SAFE_INTEGER`. Default: 0. To never have it again, `ack` it or `bury` it. */
   delay?: number | undefined;
   /** Why, for whoever looks at the queue. */
   reason?: unknown;

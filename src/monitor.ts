@@ -104,19 +104,19 @@ export interface MonitorSample {
 
 /** Options of {@linkcode monitor}. */
 export interface MonitorOptions {
-  /** Milliseconds between samples; 1000 unless told. */
+  /** Milliseconds between samples. Default: 1000. */
   interval?: number | undefined;
-  /** The fill from which there is a backlog; 0.8 unless told. */
+  /** The fill from which there is a backlog. Default: 0.8. */
   high?: number | undefined;
-  /** The fill at which a backlog is over; 0.5 unless told. */
+  /** The fill at which a backlog is over. Default: 0.5. */
   low?: number | undefined;
-  /** For how many milliseconds something must be wrong before it is an alert; five intervals unless told. */
+  /** For how many milliseconds something must be wrong before it is an alert. Default: five intervals. */
   sustained?: number | undefined;
   /** Learns of each alert, once. What it throws or rejects with is printed and goes no further. */
   onAlert?: ((alert: Alert) => void) | undefined;
   /** Ends the stream. */
   signal?: AbortSignal | undefined;
-  /** Where time comes from; the machine's clock unless told. To know the age of the oldest item it has to be that of the queue. */
+  /** Where time comes from. Default: the machine's clock. To know the age of the oldest item it has to be that of the queue. */
   clock?: Clock | undefined;
 }
 

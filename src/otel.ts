@@ -85,9 +85,9 @@ const PATIENCE = 5_000;
 
 /** Options of {@linkcode instrument}. */
 export interface InstrumentOptions {
-  /** Attributes of every measurement, beside the name of the queue; none unless told. */
+  /** Attributes of every measurement, beside the name of the queue. Default: none. */
   attributes?: Attributes | undefined;
-  /** The clock of the queues, for the age of the oldest item; the machine's unless told. */
+  /** The clock of the queues, for the age of the oldest item. Default: the machine's. */
   clock?: Clock | undefined;
 }
 
@@ -344,14 +344,14 @@ export interface TracingOptions<T = unknown> {
   tracer?: Tracer | undefined;
   /** Gets `messaging.process.duration` and `messaging.client.operation.duration`; without it nothing is measured. */
   meter?: Meter | undefined;
-  /** The name of the queue for items that were not captured at a put; none unless told. */
+  /** The name of the queue for items that were not captured at a put. Default: none. */
   name?: string | undefined;
   /**
    * The context of an item for which none was captured, and that came with no
    * headers either: `(job) => propagation.extract(ROOT_CONTEXT, job.carrier)`.
    */
   contextOf?: ((item: T) => Context | undefined) | undefined;
-  /** Where durations come from; the machine unless told. */
+  /** Where durations come from. Default: the machine. */
   clock?: Clock | undefined;
 }
 

@@ -17,14 +17,14 @@ import type { OwnNames, QueueOptions } from "./strategy.ts";
 
 /** Options of a {@linkcode PriorityQueue}. */
 export interface PriorityQueueOptions<T> extends QueueOptions<T> {
-  /** The priority of an item whose put names none, as all that come by a stream; 0 unless told. */
+  /** The priority of an item whose put names none, as all that come by a stream. Default: 0. */
   priority?: ((item: T) => number) | undefined;
   /**
    * How many milliseconds of waiting are worth one level, so that nothing
-   * starves; unless told, waiting is worth nothing.
+   * starves. Default: waiting is worth nothing.
    */
   aging?: number | undefined;
-  /** The clock for `aging`, in milliseconds; `performance.now` unless told. */
+  /** The clock for `aging`, in milliseconds. Default: `performance.now`. */
   now?: (() => number) | undefined;
 }
 

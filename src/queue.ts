@@ -65,7 +65,7 @@ export interface GetOptions {
 
 /** Options of {@linkcode Queue.getMany}. */
 export interface GetManyOptions extends GetOptions {
-  /** How many milliseconds to wait for more after the first item; 0 unless told. */
+  /** How many milliseconds to wait for more after the first item. Default: 0. */
   linger?: number | undefined;
 }
 
@@ -75,7 +75,7 @@ export interface ProducerOptions {
    * What the failure (`abort`) of this producer means: `"collect"` lets the
    * others go on and ends the queue by `fail(AggregateError)` after the last,
    * `"abort"` aborts the queue, `"ignore"` counts it as done.
-   * `"collect"` unless told.
+   * Default: `"collect"`.
    */
   onError?: "collect" | "abort" | "ignore" | undefined;
 }
@@ -86,7 +86,7 @@ export interface QueueStats {
   readonly name: string;
   /** Items stored. */
   readonly length: number;
-  /** Their weight, in the unit of `size`; their number unless told. */
+  /** Their weight, in the unit of `size`. Default: their number. */
   readonly size: number;
   /** Room left, in the unit of `size`; null once failed or aborted. */
   readonly desiredSize: number | null;
@@ -333,7 +333,7 @@ export class Queue<T>
   #producers: Producers<T> | undefined = undefined;
 
   /**
-   * Makes a queue that holds 16 items unless told otherwise.
+   * Makes a queue. Default: it holds 16 items.
    *
    * Throws a `TypeError` or `RangeError` that names the option it cannot use.
    */

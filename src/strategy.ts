@@ -38,16 +38,16 @@ export type UndeliveredReason = "drop-oldest" | "drop-newest" | "abort";
  */
 export interface QueueOptions<T> {
   /**
-   * How much the queue holds before a put waits, in the unit of `size`;
-   * 16 unless told. 0 is a rendezvous, `Infinity` is unbounded.
+   * How much the queue holds before a put waits, in the unit of `size`.
+   * Default: 16. 0 is a rendezvous, `Infinity` is unbounded.
    */
   highWaterMark?: number | undefined;
   /**
-   * The weight of one item, a finite number of at least 0; 1 for every item
-   * unless told. Called once per put, before anything has changed.
+   * The weight of one item, a finite number of at least 0. Default: 1 for
+   * every item. Called once per put, before anything has changed.
    */
   size?: ((item: T) => number) | undefined;
-  /** What a full queue does; `"wait"` unless told. */
+  /** What a full queue does. Default: `"wait"`. */
   overflow?: Overflow | undefined;
   /**
    * Receives each accepted item that will reach no consumer, once, after the
@@ -56,11 +56,11 @@ export interface QueueOptions<T> {
   onUndelivered?: ((item: T, reason: UndeliveredReason) => void) | undefined;
   /** A name for messages and `stats()`. */
   name?: string | undefined;
-  /** How many items may be lent at a time, see `receive()`; any number unless told. */
+  /** How many items may be lent at a time, see `receive()`. Default: any number. */
   maxInFlight?: number | undefined;
-  /** Notes when each item was put, for deliveries and monitors; costs a look at the clock an item. False unless told. */
+  /** Notes when each item was put, for deliveries and monitors; costs a look at the clock an item. Default: false. */
   timestamps?: boolean | undefined;
-  /** Where time comes from, for leases, timestamps and lingering; the machine unless told. */
+  /** Where time comes from, for leases, timestamps and lingering. Default: the machine. */
   clock?: Clock | undefined;
 }
 

@@ -27,11 +27,11 @@ import type { Deferred } from "./waiters.ts";
 export interface WorkStealingQueueOptions<T> extends QueueOptions<T> {
   /** How many lanes, from 1; one for each worker. */
   lanes: number;
-  /** How much an idle lane takes from another: the newer `"half"` of its items or `"one"`. `"half"` unless told. */
+  /** How much an idle lane takes from another: the newer `"half"` of its items or `"one"`. Default: `"half"`. */
   steal?: "half" | "one" | undefined;
-  /** Whom it takes from: the `"longest"` lane or a `"random"` one that has items. `"longest"` unless told. */
+  /** Whom it takes from: the `"longest"` lane or a `"random"` one that has items. Default: `"longest"`. */
   victim?: "longest" | "random" | undefined;
-  /** Chooses a random victim: a number from 0 to 1, 1 excluded. `Math.random` unless told. */
+  /** Chooses a random victim: a number from 0 to 1, 1 excluded. Default: `Math.random`. */
   random?: (() => number) | undefined;
 }
 
@@ -44,7 +44,7 @@ const OWN_OPTIONS: OwnNames<WorkStealingQueueOptions<never>> = {
 
 /** Options of {@linkcode WorkStealingQueue.put}. */
 export interface WorkStealingPutOptions extends PutOptions {
-  /** The lane; unless told, the shortest one. */
+  /** The lane. Default: the shortest one. */
   lane?: number | undefined;
 }
 

@@ -13,7 +13,7 @@ import type { Branches, Source } from "./source.ts";
 /** Options of {@linkcode balance}. */
 export interface BalanceOptions<T> {
   /**
-   * How many items are pulled ahead, for all branches together; 0 unless told:
+   * How many items are pulled ahead, for all branches together. Default: 0:
    * an item is pulled when a branch asks for it.
    */
   highWaterMark?: number | undefined;

@@ -19,9 +19,9 @@ import type { LagPolicy } from "./fan.ts";
 
 /** Options of {@linkcode Broadcast}. */
 export interface BroadcastOptions {
-  /** How many items a subscriber may be behind that does not say so itself; 16 unless told, a whole number from 1 or `Infinity`. */
+  /** How many items a subscriber may be behind that does not say so itself. A whole number from 1, or `Infinity`. Default: 16. */
   highWaterMark?: number | undefined;
-  /** How many of the last items are kept for those who subscribe later; 0 unless told. `Infinity` keeps all there ever were. */
+  /** How many of the last items are kept for those who subscribe later. Default: 0. `Infinity` keeps all there ever were. */
   replay?: number | undefined;
   /** A name for messages and `stats()`. */
   name?: string | undefined;
@@ -29,11 +29,11 @@ export interface BroadcastOptions {
 
 /** Options of {@linkcode Broadcast.subscribe}. */
 export interface SubscribeOptions {
-  /** What happens when this subscriber is `highWaterMark` items behind and one more comes; `"wait"` unless told. */
+  /** What happens when this subscriber is `highWaterMark` items behind and one more comes. Default: `"wait"`. */
   overflow?: LagPolicy | undefined;
-  /** How many items it may be behind; that of the broadcast unless told. */
+  /** How many items it may be behind. Default: that of the broadcast. */
   highWaterMark?: number | undefined;
-  /** With how many of the last items it begins; as many as the broadcast keeps unless told. More than that is a `RangeError`. */
+  /** With how many of the last items it begins. Default: as many as the broadcast keeps. More than that is a `RangeError`. */
   replay?: number | undefined;
   /**
    * Under `"drop-oldest"`: learns, when the subscriber reads on, how many items

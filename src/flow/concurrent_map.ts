@@ -21,20 +21,20 @@ import { readableOnDemand } from "./demand.ts";
 /** Options of {@linkcode concurrentMap}. */
 export interface ConcurrentMapOptions {
   /**
-   * How many calls run at a time, a whole number of 1 or more, or Infinity; 16
-   * unless told, which suits calls that wait for a network or a disk.
+   * How many calls run at a time, a whole number of 1 or more, or Infinity.
+   * Default: 16, which suits calls that wait for a network or a disk.
    */
   concurrency?: number | undefined;
-  /** Whether results come in the order of their items, or as they are ready; true unless told. */
+  /** Whether results come in the order of their items, or as they are ready. Default: true. */
   ordered?: boolean | undefined;
-  /** How many results may wait to be read beyond the first `concurrency` places, see {@linkcode concurrentMap}; 16 unless told. */
+  /** How many results may wait to be read beyond the first `concurrency` places, see {@linkcode concurrentMap}. Default: 16. */
   highWaterMark?: number | undefined;
 }
 
 /**
  * A transform for `pipeThrough`: runs `fn(item, signal)` for each item written,
- * up to `concurrency` at a time, and gives out the results, in the order of the
- * items unless told otherwise. Any value is an item and a result, `undefined`
+ * up to `concurrency` at a time, and gives out the results, by default in the order
+ * of the items. Any value is an item and a result, `undefined`
  * included.
  *
  * - **Waiting.** A call begins when its item is written, read or not, as long as

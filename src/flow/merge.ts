@@ -27,10 +27,10 @@ export interface MergeOptions {
    * the last the stream fails with an `AggregateError` of all errors.
    * `"abort"`: the others are cancelled with it at once, and the stream fails
    * with it after what had arrived by then. `"ignore"`: that source is done.
-   * `"collect"` unless told.
+   * Default: `"collect"`.
    */
   onError?: SourceErrorPolicy | undefined;
-  /** The most items that are pulled and not yet delivered; 16 unless told. */
+  /** The most items that are pulled and not yet delivered. Default: 16. */
   highWaterMark?: number | undefined;
   /** Cancels all sources with its reason and fails the stream with it, at once. */
   signal?: AbortSignal | undefined;

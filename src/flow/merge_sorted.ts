@@ -25,7 +25,7 @@ export interface MergeSortedOptions {
    * after the last item of the others the stream fails with an `AggregateError`
    * of all errors. `"abort"`: the others are cancelled with it at once, the items
    * held are delivered in order, and the stream fails with it. `"ignore"`: it
-   * counts as ended. `"collect"` unless told.
+   * counts as ended. Default: `"collect"`.
    */
   onError?: SourceErrorPolicy | undefined;
   /** Cancels all sources with its reason and fails the stream with it, at once. */

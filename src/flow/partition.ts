@@ -22,12 +22,12 @@ import type { Branches, Source } from "./source.ts";
 
 /** Options of {@linkcode partition}. */
 export interface PartitionOptions<T> {
-  /** How many items each branch holds for its reader; 16 unless told. */
+  /** How many items each branch holds for its reader. Default: 16. */
   highWaterMark?: number | undefined;
   /**
    * What happens to an item whose branch is full, as in a `Queue`: `"wait"` stops
    * the source until that branch is read, `"drop-oldest"` and `"drop-newest"`
-   * drop an item of that branch and hold nobody up. `"wait"` unless told.
+   * drop an item of that branch and hold nobody up. Default: `"wait"`.
    */
   overflow?: "wait" | "drop-oldest" | "drop-newest" | undefined;
   /**

@@ -15,9 +15,9 @@ import type { Branches, Feed, Source, SourceReader } from "./source.ts";
 
 /** Options of {@linkcode tee}. */
 export interface TeeOptions {
-  /** How many items a branch may be behind the fastest; 16 unless told, a whole number from 1 or `Infinity`. */
+  /** How many items a branch may be behind the fastest. A whole number from 1, or `Infinity`. Default: 16. */
   highWaterMark?: number | undefined;
-  /** What happens to a branch that is that far behind when the fastest asks for more; `"wait"` unless told. */
+  /** What happens to a branch that is that far behind when the fastest asks for more. Default: `"wait"`. */
   overflow?: LagPolicy | undefined;
   /**
    * Under `"drop-oldest"`: learns, when a slow branch reads on, how many items

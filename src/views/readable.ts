@@ -393,7 +393,7 @@ function released(action: string): TypeError {
   );
 }
 
-/** `for await` over a view: breaking off cancels it, unless told not to. */
+/** `for await` over a view: breaking off cancels it, but with `preventCancel`. */
 export class QueueReadableIterator<T> {
   readonly #reader: QueueReader<T>;
   readonly #preventCancel: boolean;

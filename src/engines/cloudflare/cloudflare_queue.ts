@@ -28,9 +28,9 @@ export interface CloudflareQueueOptions<T>
    * the dashboard.
    */
   codec?: Codec<T> | undefined;
-  /** What it means for a put that Cloudflare takes nothing at the moment, as the rate or the storage of the queue is exhausted: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
+  /** What it means for a put that Cloudflare takes nothing at the moment, as the rate or the storage of the queue is exhausted: it waits (`"wait"`) or rejects with `QueueFullError`. Default: `"wait"`. */
   overflow?: "wait" | "reject" | undefined;
-  /** What any other failure means for a put: it rejects (`"reject"`, unless told), or tries again, later and later (`"wait"`). */
+  /** What any other failure means for a put: it rejects (`"reject"`), or tries again, later and later (`"wait"`). Default: `"reject"`. */
   offline?: "wait" | "reject" | undefined;
 }
 

@@ -31,15 +31,15 @@ import type { CloudflareBatch } from "./types.ts";
 
 /** Options of {@linkcode queueHandler}. Those that `consume` has as well mean the same, within a batch. */
 export interface QueueHandlerOptions<T> {
-  /** How many calls of the handler run at a time in one batch, from 1 to Infinity; 1 unless told. Cloudflare runs several batches at a time besides. */
+  /** How many calls of the handler run at a time in one batch, from 1 to Infinity. Default: 1. Cloudflare runs several batches at a time besides. */
   concurrency?: number | (() => number) | undefined;
-  /** When an item that failed is tried again, and how often in all: 5 times, after a second or less, then two, then four, unless told. Cloudflare waits in whole seconds, up to a day. */
+  /** When an item that failed is tried again, and how often in all. Default: 5 times, after a second or less, then two, then four. Cloudflare waits in whole seconds, up to a day. */
   retry?: RetryOptions | undefined;
-  /** How many milliseconds an attempt may take before its signal aborts; as long as it likes unless told. */
+  /** How many milliseconds an attempt may take before its signal aborts. Default: as long as it likes. */
   timeout?: number | undefined;
-  /** How many milliseconds a handler has to end once its signal has aborted; 1000 unless told. */
+  /** How many milliseconds a handler has to end once its signal has aborted. Default: 1000. */
   grace?: number | undefined;
-  /** How many milliseconds the batch may take before all signals abort and what is not done is given back; 840,000 unless told, 14 of the 15 minutes of Cloudflare, which has everything delivered again of a call that takes longer. */
+  /** How many milliseconds the batch may take before all signals abort and what is not done is given back. Default: 840,000, 14 of the 15 minutes of Cloudflare, which has everything delivered again of a call that takes longer. */
   maxDuration?: number | undefined;
   /**
    * Gets what failed for good, see {@linkcode CloudflareDeadLetter}. Where it fails,
@@ -53,7 +53,7 @@ export interface QueueHandlerOptions<T> {
   codec?: Codec<T> | undefined;
   /** Items of one key are run one after the other, in the order they have in the batch, and tried again right here. */
   keyOf?: ((item: T) => NoPromise) | undefined;
-  /** With `keyOf`: how many items whose key is busy may wait aside; 64 unless told. */
+  /** With `keyOf`: how many items whose key is busy may wait aside. Default: 64. */
   readAhead?: number | undefined;
   /** Gives the handler arrays. Not together with `keyOf`. */
   batch?: BatchOptions | undefined;
@@ -70,9 +70,9 @@ export interface QueueHandlerOptions<T> {
     | undefined;
   /** Stops the batch now: what is not done is delivered again. */
   signal?: AbortSignal | undefined;
-  /** Where time comes from; the machine unless told. */
+  /** Where time comes from. Default: the machine. */
   clock?: Clock | undefined;
-  /** Where the jitter of retries comes from, from 0 to 1, 1 excluded; `Math.random` unless told. */
+  /** Where the jitter of retries comes from, from 0 to 1, 1 excluded. Default: `Math.random`. */
   random?: (() => number) | undefined;
 }
 

@@ -22,7 +22,7 @@ export interface EnginePutOptions {
 
 /** Options of {@linkcode EngineQueue.receiveMany}. */
 export interface ReceiveManyOptions extends ReceiveOptions {
-  /** How many milliseconds the first delivery waits for others; 0 unless told, which takes what is there. */
+  /** How many milliseconds the first delivery waits for others. Default: 0, which takes what is there. */
   linger?: number | undefined;
 }
 

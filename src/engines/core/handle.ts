@@ -29,9 +29,9 @@ import {
 
 /** What every queue on an engine may be told. */
 export interface EngineHandleOptions<T> extends PuttingOptions<T> {
-  /** How many deliveries may be fetched early, for a consumer that takes fast; 32 unless told, 0 for none. */
+  /** How many deliveries may be fetched early, for a consumer that takes fast. Default: 32, 0 for none. */
   prefetch?: number | undefined;
-  /** For how many milliseconds an item is lent unless `receive` says so; 30,000 unless told. */
+  /** For how many milliseconds an item is lent unless `receive` says so. Default: 30,000. */
   visibility?: number | undefined;
   /** After how many attempts an item goes to the dead letters. Default: 5. An attempt is a delivery that failed, or that was worked on alone and nobody answered for; what was lent beside others in a process that died counts once, if it is the first that happens to the item, and is worked on alone then. */
   attempts?: number | undefined;

@@ -18,7 +18,7 @@ import { Outbox } from "./outbox.ts";
 
 /** What every handle that puts may be told. */
 export interface PuttingOptions<T> {
-  /** How items become bytes; `json()` unless told. */
+  /** How items become bytes. Default: `json()`. */
   codec?: Codec<T> | undefined;
   /** Items of one key stay in order, where the engine can do that. */
   keyOf?: ((item: T) => string) | undefined;
@@ -30,15 +30,15 @@ export interface PuttingOptions<T> {
   headersOf?:
     | ((item: T) => Readonly<Record<string, string>> | undefined)
     | undefined;
-  /** How many puts of this handle may be without an answer before streams and `putMany` are told to wait; 1024 unless told. */
+  /** How many puts of this handle may be without an answer before streams and `putMany` are told to wait. Default: 1024. */
   highWaterMark?: number | undefined;
-  /** What a full engine means for a put: it waits (`"wait"`, unless told) or rejects with `QueueFullError`. */
+  /** What a full engine means for a put: it waits (`"wait"`) or rejects with `QueueFullError`. Default: `"wait"`. */
   overflow?: "wait" | "reject" | undefined;
-  /** What an engine that cannot be reached means for a put: it waits for it (`"wait"`, unless told) or rejects. */
+  /** What an engine that cannot be reached means for a put: it waits for it (`"wait"`) or rejects. Default: `"wait"`. */
   offline?: "wait" | "reject" | undefined;
   /** Learns of each word with the engine that failed. Without it the first failure of each kind that is waited out is printed. */
   onError?: ((error: unknown) => void) | undefined;
-  /** Where the time of this process comes from; the machine unless told. */
+  /** Where the time of this process comes from. Default: the machine. */
   clock?: Clock | undefined;
 }
 

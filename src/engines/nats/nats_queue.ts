@@ -25,17 +25,17 @@ import { NatsDriver, type NatsMessage } from "./driver.ts";
 
 /** Options of {@linkcode NatsQueue}. */
 export interface NatsQueueOptions<T> extends EngineHandleOptions<T> {
-  /** How many items there may be on the server, those that are lent included, for this handle to put another; `Infinity` unless told. At that, `overflow` decides. All handles that put should say the same. */
+  /** How many items there may be on the server, those that are lent included, for this handle to put another. Default: `Infinity`. At that, `overflow` decides. All handles that put should say the same. */
   capacity?: number | undefined;
-  /** The same in bytes, as the server stores them; the last item may exceed it. `Infinity` unless told. */
+  /** The same in bytes, as the server stores them; the last item may exceed it. Default: `Infinity`. */
   maxBytes?: number | undefined;
-  /** The most dead letters that are kept; the oldest go first. `Infinity` unless told. Counts when the queue is made on the server. */
+  /** The most dead letters that are kept; the oldest go first. Default: `Infinity`. Counts when the queue is made on the server. */
   maxDeadLetters?: number | undefined;
-  /** For how many milliseconds the server knows a put by its id, so that one whose answer was lost can be repeated; 120,000 unless told. Counts when the queue is made on the server. */
+  /** For how many milliseconds the server knows a put by its id, so that one whose answer was lost can be repeated. Default: 120,000. Counts when the queue is made on the server. */
   dedupe?: number | undefined;
-  /** On how many servers of a cluster the queue is kept; 1 unless told. Counts when the queue is made on the server. */
+  /** On how many servers of a cluster the queue is kept. Default: 1. Counts when the queue is made on the server. */
   replicas?: number | undefined;
-  /** Where the server keeps it; in files unless told. Counts when the queue is made on the server. */
+  /** Where the server keeps it. Default: in files. Counts when the queue is made on the server. */
   storage?: "file" | "memory" | undefined;
   /**
    * Into how many orders items are divided by `keyOf`, of each of which one item is
@@ -43,11 +43,11 @@ export interface NatsQueueOptions<T> extends EngineHandleOptions<T> {
    * and as many as the queue has if it is there already. Counts when the queue is made on the server.
    */
   partitions?: number | undefined;
-  /** After how many milliseconds without an answer a word with the server counts as failed; 5,000 unless told. */
+  /** After how many milliseconds without an answer a word with the server counts as failed. Default: 5,000. */
   timeout?: number | undefined;
-  /** What the subjects of JetStream begin with; `"$JS.API"` unless told. */
+  /** What the subjects of JetStream begin with. Default: `"$JS.API"`. */
   apiPrefix?: string | undefined;
-  /** What the subjects begin with that answers come to; `"_INBOX"` unless told. */
+  /** What the subjects begin with that answers come to. Default: `"_INBOX"`. */
   inboxPrefix?: string | undefined;
 }
 

@@ -32,7 +32,7 @@ export interface NatsStreamOptions {
   readonly partitions: number | undefined;
   /** Whether items have keys. */
   readonly isKeyed: boolean;
-  /** For how many milliseconds items are lent, unless told. */
+  /** For how many milliseconds items are lent by default. */
   readonly visibility: number;
   /** What the subjects of JetStream begin with. */
   readonly apiPrefix: string;
@@ -41,7 +41,7 @@ export interface NatsStreamOptions {
 /** What is on the server is not for us. */
 export class MisfitError extends TypeError {}
 
-/** As many orders as a queue with keys has unless told. */
+/** How many partitions a queue with keys has by default. */
 const PARTITIONS = 16;
 const STREAM_NOT_FOUND = 10_059;
 const STREAM_EXISTS = 10_058;

@@ -24,15 +24,15 @@ import { NOBODY, RedisDriver, type RedisMessage } from "./driver.ts";
 /** Options of {@linkcode RedisQueue}. */
 export interface RedisQueueOptions<T>
   extends Omit<EngineHandleOptions<T>, "keyOf"> {
-  /** The most items there may be in Redis, those that are lent included; 100,000 unless told, `Infinity` for no bound. At that, `overflow` decides. All handles should say the same. */
+  /** The most items there may be in Redis, those that are lent included. Default: 100,000, `Infinity` for no bound. At that, `overflow` decides. All handles should say the same. */
   capacity?: number | undefined;
-  /** The most dead letters that are kept, about; the oldest go first. `Infinity` unless told. */
+  /** The most dead letters that are kept, about; the oldest go first. Default: `Infinity`. */
   maxDeadLetters?: number | undefined;
-  /** The most bytes of an encoded item; 16 MiB unless told. Redis takes up to 512 MB, and both sides hold some copies. */
+  /** The most bytes of an encoded item. Default: 16 MiB. Redis takes up to 512 MB, and both sides hold some copies. */
   maxPayload?: number | undefined;
-  /** What the names of all keys begin with; `"highwater"` unless told. */
+  /** What the names of all keys begin with. Default: `"highwater"`. */
   prefix?: string | undefined;
-  /** Whom `XPENDING` shows lent items under; `"worker"` unless told. Any number of handles may share it. */
+  /** Whom `XPENDING` shows lent items under. Default: `"worker"`. Any number of handles may share it. */
   consumer?: string | undefined;
 }
 

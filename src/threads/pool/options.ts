@@ -21,25 +21,25 @@ import { checkWorkerSource, type WorkerSource } from "./thread.ts";
 
 /** Options of {@linkcode WorkerPool}. */
 export interface WorkerPoolOptions<T> {
-  /** How many workers; as many as the machine has cores unless told (`navigator.hardwareConcurrency`), 4 where nobody knows. */
+  /** How many workers. Default: as many as the machine has cores (`navigator.hardwareConcurrency`), 4 where nobody knows. */
   size?: number | undefined;
-  /** How many tasks may wait in the lane of each worker before `run()` waits for room; 16 unless told. */
+  /** How many tasks may wait in the lane of each worker before `run()` waits for room. Default: 16. */
   highWaterMark?: number | undefined;
-  /** How much an idle worker takes from another lane: the newer `"half"` or `"one"` task. `"half"` unless told. */
+  /** How much an idle worker takes from another lane: the newer `"half"` or `"one"` task. Default: `"half"`. */
   steal?: "half" | "one" | undefined;
-  /** How many tasks a worker does at a time; 1 unless told. More is for handlers that wait for something else than their thread. */
+  /** How many tasks a worker does at a time. Default: 1. More is for handlers that wait for something else than their thread. */
   concurrency?: number | undefined;
-  /** How many tasks are with a worker, begun or on the way, so that it never waits for a message; 32 more than `concurrency` unless told. Those not begun can still go to another worker. */
+  /** How many tasks are with a worker, begun or on the way, so that it never waits for a message. Default: 32 more than `concurrency`. Those not begun can still go to another worker. */
   inFlight?: number | undefined;
-  /** How many workers may end while they do a task before it is given up; 3 unless told. */
+  /** How many workers may end while they do a task before it is given up. Default: 3. */
   attempts?: number | undefined;
-  /** How many milliseconds after its signal a task may go on before its worker is ended; Infinity, never, unless told. */
+  /** How many milliseconds after its signal a task may go on before its worker is ended. Default: Infinity, never. */
   grace?: number | undefined;
-  /** How many milliseconds a worker may take to call `work()`; 30,000 unless told. */
+  /** How many milliseconds a worker may take to call `work()`. Default: 30,000. */
   startTimeout?: number | undefined;
-  /** What is moved, not copied, to the worker with a task: part of it, see {@linkcode RunOptions.transfer}. Nothing unless told. */
+  /** What is moved, not copied, to the worker with a task: part of it, see {@linkcode RunOptions.transfer}. Default: nothing. */
   transfer?: ((task: T) => TransferableObject[]) | undefined;
-  /** Whether `readable` gives the results in the order of their tasks; true unless told. */
+  /** Whether `readable` gives the results in the order of their tasks. Default: true. */
   ordered?: boolean | undefined;
   /**
    * Receives each accepted task that no worker has finished, once, and what its
@@ -63,7 +63,7 @@ export interface RunOptions {
 
 /** Options of {@linkcode WorkerPool.map}. */
 export interface PoolMapOptions extends ConcurrentMapOptions {
-  /** How many tasks are under way at a time; as many as fill the workers and what is on the way to them, unless told. */
+  /** How many tasks are under way at a time. Default: as many as fill the workers and what is on the way to them. */
   concurrency?: number | undefined;
 }
 

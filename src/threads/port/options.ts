@@ -22,15 +22,15 @@ import { checkPort } from "../endpoint.ts";
 
 /** Options of `serve` and `connect`. */
 export interface PortOptions<T> {
-  /** Which of several queues on one port; the same word on both sides, "" unless told. */
+  /** Which of several queues on one port; the same word on both sides. Default: "". */
   channel?: string | undefined;
-  /** How many items may be on their way to this side and wait here; 16 unless told. */
+  /** How many items may be on their way to this side and wait here. Default: 16. */
   highWaterMark?: number | undefined;
   /** What of an item is moved to the other side instead of copied. */
   transfer?: ((item: T) => TransferableObject[]) | undefined;
-  /** Receives each item that reaches nobody, and why; it is printed unless told. */
+  /** Receives each item that reaches nobody, and why. Default: it is printed. */
   onUndelivered?: ((item: T, reason: unknown) => void) | undefined;
-  /** Learns why the other side was disconnected, if it broke the protocol, or found that this one did. A served queue prints it unless told; of a connected one everything rejects with it. */
+  /** Learns why the other side was disconnected, if it broke the protocol, or found that this one did. Default: a served queue prints it; of a connected one everything rejects with it. */
   onError?: ((error: unknown) => void) | undefined;
   /**
    * For how many milliseconds at most this side says nothing. After three of them
@@ -38,7 +38,7 @@ export interface PortOptions<T> {
    * told: needed only where the runtime does not tell that a port was closed.
    */
   heartbeat?: number | undefined;
-  /** Where time comes from, for the heartbeat and for lingering; the machine unless told. */
+  /** Where time comes from, for the heartbeat and for lingering. Default: the machine. */
   clock?: Clock | undefined;
 }
 

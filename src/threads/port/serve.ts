@@ -52,11 +52,11 @@ export interface ServedQueue extends AsyncDisposable {
  * - `highWaterMark` is how many puts from there may be on their way or wait in the
  *   line of the queue. A credit goes out for each place that is free.
  * - An item that cannot be cloned is taken out and goes to `onUndelivered`, which
- *   prints it unless told; those behind it go on. So is an item that was moved
+ *   prints it by default; those behind it go on. So is an item that was moved
  *   (`transfer`) to a thread that died.
  * - One connection at a time; a new one ends the one before.
  * - **Whatever is sent, nothing breaks here.** A side that breaks the protocol is
- *   disconnected: it is told why, and so is `onError`, which prints it unless told.
+ *   disconnected: it is told why, and so is `onError`, which prints it by default.
  *
  * A served port keeps the process alive, see {@linkcode ServedQueue.unref}. Throws a
  * `TypeError` or `RangeError` that names the argument it cannot use.

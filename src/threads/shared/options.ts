@@ -13,7 +13,7 @@ import type { Memory, SharedQueueHandle } from "./layout.ts";
 
 /** Options of {@linkcode SharedQueue.attach}. */
 export interface AttachOptions<T> {
-  /** How items become bytes: the same at all handles. `json()` unless told. */
+  /** How items become bytes: the same at all handles. Default: `json()`. */
   codec?: Codec<T> | undefined;
   /** Learns of the items that {@linkcode SharedQueue.abort} throws out at this handle. */
   onUndelivered?: ((item: T, reason: "abort") => void) | undefined;
@@ -24,11 +24,11 @@ export interface AttachOptions<T> {
 /** Options of {@linkcode SharedQueue}. */
 export interface SharedQueueOptions<T> extends AttachOptions<T> {
   /**
-   * How many bytes the ring has for records; 1 MiB unless told. A record takes
+   * How many bytes the ring has for records. Default: 1 MiB. A record takes
    * the bytes of its item, four more, and what is missing to a multiple of four.
    */
   bytes?: number | undefined;
-  /** How many items it holds at most; 1024 unless told. */
+  /** How many items it holds at most. Default: 1024. */
   highWaterMark?: number | undefined;
   /** What errors and `stats()` call it. */
   name?: string | undefined;
@@ -36,7 +36,7 @@ export interface SharedQueueOptions<T> extends AttachOptions<T> {
 
 /** Options of {@linkcode SharedQueue.putSync} and {@linkcode SharedQueue.getSync}. */
 export interface SyncOptions {
-  /** How many milliseconds to wait at most; for ever unless told. */
+  /** How many milliseconds to wait at most. Default: for ever. */
   timeout?: number | undefined;
 }
 
