@@ -67,7 +67,7 @@ type Check = (part: unknown) => boolean;
 /** What the parts of a frame have to be, by its verb. */
 type Checks = ReadonlyMap<unknown, readonly Check[]>;
 
-const fromClient: Checks = checksOf<ClientFrame>({
+const fromClient: Checks = /* @__PURE__ */ checksOf<ClientFrame>({
   hello: [],
   ask: [isWhole],
   taken: [isPositive],
@@ -85,7 +85,7 @@ const fromClient: Checks = checksOf<ClientFrame>({
   goodbye: [isReasonOrNone],
 });
 
-const fromServer: Checks = checksOf<ServerFrame>({
+const fromServer: Checks = /* @__PURE__ */ checksOf<ServerFrame>({
   here: [],
   welcome: [isBoolean, isBoolean],
   items: [isFilled],

@@ -24,11 +24,11 @@ export type WaitField =
   | typeof Header.WAIT_END;
 
 /** All that a member may wait for. */
-export const WAIT_FIELDS: readonly WaitField[] = [
-  Header.WAIT_ITEM,
-  Header.WAIT_ROOM,
-  Header.WAIT_END,
-];
+export const WAIT_FIELDS: readonly WaitField[] = /* @__PURE__ */ waitFields();
+
+function waitFields(): readonly WaitField[] {
+  return [Header.WAIT_ITEM, Header.WAIT_ROOM, Header.WAIT_END];
+}
 
 const GENERATIONS = 0x3fffff;
 /** What is taken from the negative generation by each who takes the cleaning over. */

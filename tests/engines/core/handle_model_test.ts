@@ -561,7 +561,8 @@ test("engines: consume() over an engine that fails now and then does all that wa
           })
         );
         const closed = handles.map((handle) => handle.closed);
-        const all = Promise.all([putting, ...closed]);
+        // A handler may outlast its item, which somebody else has done by then.
+        const all = Promise.all([putting, ...closed, ...consuming]);
         let over = false;
         all.then(() => over = true, () => over = true);
         for (let round = 0; !over; round++) {
