@@ -129,6 +129,8 @@ async function slowWork(
   value: unknown,
   signal: AbortSignal,
 ): Promise<unknown> {
+  // A line may have been on its way to the worker when all was stopped.
+  signal.throwIfAborted();
   await new Promise<void>(function (resolve, reject) {
     function stopped(): void {
       clearTimeout(timer);
