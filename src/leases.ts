@@ -10,7 +10,7 @@ import { checkDelay, checkTimeLimit, type Clock, setAlarm } from "./clock.ts";
 import { QueueClosedError } from "./errors.ts";
 import type { Delivery, NackOptions } from "./delivery.ts";
 import type { Entry } from "./buffers/buffer.ts";
-import { FULFILLED, Line, Receiver } from "./waiters.ts";
+import { FULFILLED, leaving, Line, Receiver } from "./waiters.ts";
 
 /** What is known of an item beside its weight and rank. */
 export interface History {
@@ -126,14 +126,7 @@ export class Leases<T> {
       items.push(lease.item);
     }
     this.delayed.clear();
-    for (
-      let receiver = this.#line.first;
-      receiver !== undefined;
-      receiver = this.#line.first
-    ) {
-      receiver.leave();
-      receiver.reject(reason);
-    }
+    for (const receiver of leaving(this.#line)) receiver.reject(reason);
     for (
       let lease = this.#open.first;
       lease !== undefined;

@@ -36,6 +36,7 @@ import type { Endable, PuttingSide } from "./views/ends.ts";
 import {
   deferred,
   FULFILLED,
+  leaving,
   Line,
   Putter,
   SignalGroups,
@@ -786,8 +787,8 @@ export class Queue<T>
     items.push(...delayed);
     this.#undeliveredCount += items.length;
     this.#markDone(items.length);
-    this.#rejectAll(this.#putters, reason);
-    this.#rejectAll(this.#getters, reason);
+    for (const putter of leaving(this.#putters)) putter.reject(reason);
+    for (const getter of leaving(this.#getters)) getter.reject(reason);
     this.#life.tell();
     this.#settleJoin();
     this.#peers?.ended();
@@ -1302,27 +1303,12 @@ export class Queue<T>
     if (this.#peers?.mayHaveItems() === true) return;
     const { failure } = this.#life;
     this.#life.finish();
-    for (
-      let getter = this.#getters.first;
-      getter !== undefined;
-      getter = this.#getters.first
-    ) {
-      getter.leave();
+    for (const getter of leaving(this.#getters)) {
       if (failure === undefined) getter.end();
       else getter.reject(failure.reason);
     }
     this.#life.tell();
     this.#peers?.ended();
-  }
-
-  #rejectAll(
-    line: WaitingLine<Putter<T>> | WaitingLine<Receiver<T>>,
-    reason: unknown,
-  ): void {
-    for (let waiter = line.first; waiter !== undefined; waiter = line.first) {
-      waiter.leave();
-      waiter.reject(reason);
-    }
   }
 
   #signalRoom(): void {

@@ -11,7 +11,14 @@ import type { PutOptions } from "../queue.ts";
 import { factsOfStats, printBy } from "../printing.ts";
 import { QueueReadable } from "../views/readable.ts";
 import { QueueWritable } from "../views/writable.ts";
-import { FULFILLED, Line, Putter, SignalGroups, signalOf } from "../waiters.ts";
+import {
+  FULFILLED,
+  leaving,
+  Line,
+  Putter,
+  SignalGroups,
+  signalOf,
+} from "../waiters.ts";
 import type { WaiterGroup } from "../waiters.ts";
 import { checkLimit, checkOptions } from "../checks.ts";
 import { Fan, readPace } from "./fan.ts";
@@ -447,11 +454,7 @@ export class Broadcast<T> {
     // Who waits for what has come gets it, and so may see the end of a close().
     this.#fan.feed();
     if (!this.#life.abort(reason)) return;
-    const putters = this.#putters;
-    for (let put = putters.first; put !== undefined; put = putters.first) {
-      put.leave();
-      put.reject(reason);
-    }
+    for (const putter of leaving(this.#putters)) putter.reject(reason);
     this.#fan.abort(reason);
     this.#life.tell();
   }

@@ -9,7 +9,13 @@ import { Lifecycle } from "../lifecycle.ts";
 import { Queue } from "../queue.ts";
 import { checkHighWaterMark } from "../strategy.ts";
 import { type PuttingEnd, QueueWritable } from "../views/writable.ts";
-import { FULFILLED, Line, Putter, type WaiterGroup } from "../waiters.ts";
+import {
+  FULFILLED,
+  leaving,
+  Line,
+  Putter,
+  type WaiterGroup,
+} from "../waiters.ts";
 import {
   checkBoolean,
   checkFunction,
@@ -331,11 +337,7 @@ class ConcurrentMap<T, R> implements PuttingEnd<T> {
   /** No call begins any more. */
   #refuseWrites(reason: unknown): void {
     if (!this.#life.abort(reason)) return;
-    while (this.#putters.first !== undefined) {
-      const putter = this.#putters.first;
-      putter.leave();
-      putter.reject(reason);
-    }
+    for (const putter of leaving(this.#putters)) putter.reject(reason);
     this.#life.tell();
     this.writable.erroredByQueue(reason);
   }

@@ -9,7 +9,8 @@ import { Ring } from "../buffers/ring.ts";
 import { callOut } from "../callbacks.ts";
 import { LaggedError } from "../errors.ts";
 import { NextGetter } from "../taking.ts";
-import type { EndingView, TakingEnd } from "../views/readable.ts";
+import type { EndingView } from "../lifecycle.ts";
+import type { TakingEnd } from "../views/readable.ts";
 import { checkCallbacks, checkLimit, checkWord, expect } from "../checks.ts";
 import {
   FULFILLED,

@@ -15,8 +15,6 @@ import { markHandled, Receiver, WaiterGroup } from "../waiters.ts";
 import { NativeReadable, NativeReader } from "./native.ts";
 import { isLocked, pipe, readPipeOptions } from "./pipe.ts";
 
-export type { EndingView } from "../lifecycle.ts";
-
 /** What a readable view needs of the queue behind it. */
 export interface TakingEnd<T> {
   /** The next item; what waits joins the group. */

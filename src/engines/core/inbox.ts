@@ -18,7 +18,8 @@ import {
   SignalGroups,
   type WaiterGroup,
 } from "../../waiters.ts";
-import type { DirectEnd, EndingView } from "../../views/readable.ts";
+import type { EndingView } from "../../lifecycle.ts";
+import type { DirectEnd } from "../../views/readable.ts";
 import type { Driver, Message } from "./driver.ts";
 import { type ItemHeaders, unframed } from "./headers.ts";
 import { type DeliveryHost, EngineDelivery, wordsOf } from "./delivery.ts";

@@ -8,7 +8,13 @@
 import { carryItem, QueueClosedError, QueueFullError } from "../../errors.ts";
 import type { Failure, Lifecycle } from "../../lifecycle.ts";
 import type { PuttingEnd } from "../../views/writable.ts";
-import { Line, Putter, SignalGroups, type WaiterGroup } from "../../waiters.ts";
+import {
+  leaving,
+  Line,
+  Putter,
+  SignalGroups,
+  type WaiterGroup,
+} from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
 import type { ClientConnection } from "./connection.ts";
 import { type PortClosedError, reportUndelivered } from "./errors.ts";
@@ -280,9 +286,7 @@ export class PortSender<T> implements PuttingEnd<T> {
   }
 
   #refuseWaiting(): void {
-    while (this.#line.first !== undefined) {
-      const put = this.#line.first;
-      put.leave();
+    for (const put of leaving(this.#line)) {
       put.reject(this.#life.refusal(put.item));
     }
     this.#changed();

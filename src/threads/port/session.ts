@@ -6,7 +6,7 @@
  */
 
 import { endOf, follow, puttingSideOf, type Queue } from "../../queue.ts";
-import type { EndingView } from "../../views/readable.ts";
+import type { EndingView } from "../../lifecycle.ts";
 import type { PuttingSide } from "../../views/ends.ts";
 import { FULFILLED, markHandled, WaiterGroup } from "../../waiters.ts";
 import { type PackedReason, packReason, unpackReason } from "../failure.ts";
